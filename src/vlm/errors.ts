@@ -1,0 +1,155 @@
+// Every error the model half throws on purpose. A message says what failed, with what, and what to do;
+// facts are fields. No message holds chat text, base64 or secrets.
+
+const VLM_ERROR = Symbol.for("napcat-vlm.VlmError");
+
+export interface VlmErrorOptions {
+  readonly cause?: unknown;
+}
+
+/** Base of all errors of `napcat-vlm/vlm`; `code` tells them apart. */
+export abstract class VlmError extends Error {
+  override readonly name: string = "VlmError";
+  abstract readonly code: string;
+  /** @internal Survives two installed copies of this package, where `instanceof` does not. */
+  readonly [VLM_ERROR] = true;
+
+  constructor(message: string, options: VlmErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+  }
+}
+
+/** Is this one of our errors, whichever copy of the package threw it? */
+export function isVlmError(error: unknown): error is VlmError {
+  return typeof error === "object" && error !== null && VLM_ERROR in error;
+}
+
+export type ModelLoadErrorCode =
+  | "model-files-missing"
+  | "model-unsupported"
+  | "model-corrupt"
+  | "device-unavailable"
+  | "session-failed";
+
+/** The model could not be loaded or converted. */
+export class ModelLoadError extends VlmError {
+  override readonly name = "ModelLoadError";
+  readonly code: ModelLoadErrorCode;
+  readonly modelDir: string | undefined;
+  /** File or tensor names that should be there and are not. */
+  readonly missing: readonly string[];
+
+  constructor(
+    code: ModelLoadErrorCode,
+    message: string,
+    options: VlmErrorOptions & {
+      readonly modelDir?: string;
+      readonly missing?: readonly string[];
+    } = {},
+  ) {
+    super(message, options);
+    this.code = code;
+    this.modelDir = options.modelDir;
+    this.missing = options.missing ?? [];
+  }
+}
+
+export type ImageDecodeErrorCode = "image-unsupported" | "image-corrupt" | "image-too-large";
+
+/** The bytes of a picture could not become pixels. */
+export class ImageDecodeError extends VlmError {
+  override readonly name = "ImageDecodeError";
+  readonly code: ImageDecodeErrorCode;
+  /** What the magic bytes say, such as `image/heic`; undefined when they say nothing. */
+  readonly mediaType: string | undefined;
+  readonly pixels: number | undefined;
+  readonly maxPixels: number | undefined;
+  /** Which picture of the request, counted from 0 over all messages; undefined outside a request. */
+  readonly imageIndex: number | undefined;
+
+  constructor(
+    code: ImageDecodeErrorCode,
+    message: string,
+    options: VlmErrorOptions & {
+      readonly mediaType?: string | undefined;
+      readonly pixels?: number | undefined;
+      readonly maxPixels?: number | undefined;
+      readonly imageIndex?: number | undefined;
+    } = {},
+  ) {
+    super(message, options);
+    this.code = code;
+    this.mediaType = options.mediaType;
+    this.pixels = options.pixels;
+    this.maxPixels = options.maxPixels;
+    this.imageIndex = options.imageIndex;
+  }
+
+  /** The same error, saying which picture of a request it was. */
+  at(imageIndex: number): ImageDecodeError {
+    return new ImageDecodeError(this.code, this.message, {
+      cause: this.cause,
+      mediaType: this.mediaType,
+      pixels: this.pixels,
+      maxPixels: this.maxPixels,
+      imageIndex,
+    });
+  }
+}
+
+/** Even the newest turn alone is longer than the context. */
+export class PromptTooLongError extends VlmError {
+  override readonly name = "PromptTooLongError";
+  readonly code = "prompt-too-long";
+  readonly promptTokens: number;
+  readonly maxPromptTokens: number;
+
+  constructor(promptTokens: number, maxPromptTokens: number) {
+    super(
+      `The prompt has ${promptTokens} tokens and at most ${maxPromptTokens} fit. ` +
+        "Send less text or fewer pictures, or load the model with a larger maxContextTokens.",
+    );
+    this.promptTokens = promptTokens;
+    this.maxPromptTokens = maxPromptTokens;
+  }
+}
+
+/** Too many requests are waiting already. */
+export class QueueFullError extends VlmError {
+  override readonly name = "QueueFullError";
+  readonly code = "queue-full";
+  readonly waiting: number;
+  readonly limit: number;
+
+  constructor(waiting: number, limit: number) {
+    super(
+      `${waiting} requests are waiting already and the limit is ${limit}. Try again later or raise maxQueue.`,
+    );
+    this.waiting = waiting;
+    this.limit = limit;
+  }
+}
+
+/** The model was used after, or while, it was disposed. */
+export class DisposedError extends VlmError {
+  override readonly name = "DisposedError";
+  readonly code = "disposed";
+
+  constructor(what: string) {
+    super(`${what} was disposed and cannot be used any more.`);
+  }
+}
+
+export type InferenceStage = "vision" | "prefill" | "decode" | "sampling";
+
+/** ONNX Runtime failed in the middle of a request. */
+export class InferenceError extends VlmError {
+  override readonly name = "InferenceError";
+  readonly code = "inference-failed";
+  readonly stage: InferenceStage;
+
+  constructor(stage: InferenceStage, message: string, options: VlmErrorOptions = {}) {
+    super(message, options);
+    this.stage = stage;
+  }
+}

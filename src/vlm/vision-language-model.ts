@@ -1,0 +1,150 @@
+// The seam between a bot and whatever sees: types only.
+// In: chat messages whose pictures are bytes. Out: a stream of text. It knows nothing of QQ, of HTTP or of Qwen.
+
+/** A piece of text inside a message. */
+export interface TextPart {
+  readonly type: "text";
+  readonly text: string;
+}
+
+/** A picture inside a message: the bytes of a file (jpeg, png, gif, webp, avif or bmp). */
+export interface ImagePart {
+  readonly type: "image";
+  readonly data: Uint8Array;
+}
+
+export type ContentPart = TextPart | ImagePart;
+
+/** A call of a tool, as the model wrote it. `arguments` is JSON text, passed on verbatim, or a value. */
+export interface ToolCall {
+  readonly name: string;
+  readonly arguments: string | Readonly<Record<string, unknown>>;
+}
+
+export interface SystemMessage {
+  readonly role: "system";
+  readonly content: string;
+}
+
+export interface UserMessage {
+  readonly role: "user";
+  readonly content: string | readonly ContentPart[];
+}
+
+export interface AssistantMessage {
+  readonly role: "assistant";
+  readonly content: string;
+  /** What a Thinking model thought before `content`. Its own template decides whether it is shown again. */
+  readonly reasoning?: string;
+  readonly toolCalls?: readonly ToolCall[];
+}
+
+export interface ToolMessage {
+  readonly role: "tool";
+  readonly content: string | readonly ContentPart[];
+}
+
+export type ChatMessage = SystemMessage | UserMessage | AssistantMessage | ToolMessage;
+
+/** How the next token is chosen. What is left out comes from the checkpoint's generation_config.json. */
+export interface SamplingOptions {
+  /** `0` means greedy: always the likeliest token. */
+  readonly temperature?: number;
+  /** Keep the smallest set of tokens whose probabilities reach this sum, 0 < topP <= 1. */
+  readonly topP?: number;
+  /** Keep the `topK` likeliest tokens (ties are kept); `0` keeps all. */
+  readonly topK?: number;
+  /** Drop tokens less likely than `minP` times the likeliest, 0 <= minP <= 1. */
+  readonly minP?: number;
+  /** Divide (multiply, if negative) the logit of every token already in prompt or answer; 1 is off. */
+  readonly repetitionPenalty?: number;
+  /** Subtracted once from the logit of every token already in the answer; 0 is off. */
+  readonly presencePenalty?: number;
+  /** Same seed, same request, same machine: same answer. Left out: a random one. */
+  readonly seed?: number;
+}
+
+export interface GenerateRequest extends SamplingOptions {
+  readonly messages: readonly ChatMessage[];
+  /** JSON-schema descriptions of tools, put into the prompt as the model's chat template does. */
+  readonly tools?: readonly Readonly<Record<string, unknown>>[];
+  /** Most tokens to generate, reasoning included. */
+  readonly maxTokens?: number;
+  /** Generation ends in front of the first of these strings; it is not part of the answer. */
+  readonly stop?: string | readonly string[];
+  /** Aborting rejects with `signal.reason`, at any stage, within one step of the engine. */
+  readonly signal?: AbortSignal;
+}
+
+/** Why an answer ended: the model was done, a stop string, `maxTokens`, or the context was full. */
+export type FinishReason = "stop" | "stop-string" | "max-tokens" | "context-full";
+
+export interface Usage {
+  readonly promptTokens: number;
+  /** Those of the prompt that stand for pictures. */
+  readonly imageTokens: number;
+  /** All generated tokens, reasoning included. */
+  readonly completionTokens: number;
+  readonly reasoningTokens: number;
+  /** Oldest turns left out because the prompt was longer than the context. */
+  readonly droppedTurns: number;
+}
+
+/** Where the time of one request went, in milliseconds. */
+export interface Timings {
+  readonly queueMs: number;
+  /** Decoding and resizing pictures. */
+  readonly imageMs: number;
+  /** Vision encoder. */
+  readonly visionMs: number;
+  readonly prefillMs: number;
+  readonly decodeMs: number;
+  readonly totalMs: number;
+}
+
+export interface CacheUse {
+  /** Pictures of this request whose processed pixels were there already. */
+  readonly imageHits: number;
+  readonly imageMisses: number;
+}
+
+export interface FinishPart {
+  readonly type: "finish";
+  readonly finishReason: FinishReason;
+  readonly usage: Usage;
+  readonly timings: Timings;
+  readonly cache: CacheUse;
+}
+
+/** Parts come in the order reasoning, text, one finish. Deltas never hold half a character. */
+export type StreamPart =
+  | { readonly type: "reasoning-delta"; readonly text: string }
+  | { readonly type: "text-delta"; readonly text: string }
+  | FinishPart;
+
+export interface GenerateResult extends Omit<FinishPart, "type"> {
+  readonly text: string;
+  /** Empty for a model that does not think aloud. */
+  readonly reasoning: string;
+}
+
+export interface ModelInfo {
+  /** Name of the model, for people. */
+  readonly name: string;
+  /** `cpu`, `cuda:0`, `webgpu` …, or whatever a remote engine calls itself. */
+  readonly device: string;
+  /** Most tokens of prompt and answer together. */
+  readonly contextTokens: number;
+  readonly thinking: boolean;
+}
+
+/** Something that sees pictures and answers. `stream` is the primitive; `generate` collects it. */
+export interface VisionLanguageModel {
+  readonly info: ModelInfo;
+  readonly disposed: boolean;
+  stream(request: GenerateRequest): AsyncIterable<StreamPart>;
+  generate(request: GenerateRequest): Promise<GenerateResult>;
+  /** Ends running requests with a {@link DisposedError}, then frees everything. Calling it again is fine. */
+  dispose(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}

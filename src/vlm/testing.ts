@@ -1,0 +1,164 @@
+// A model without weights, to test whatever talks to one. In: scripted answers. Out: the parts a real model streams.
+// Published as `napcat-vlm/vlm/testing`; needs no ONNX Runtime and no files.
+
+import { collectStream } from "./collect.ts";
+import { DisposedError } from "./errors.ts";
+import type {
+  ChatMessage,
+  GenerateRequest,
+  GenerateResult,
+  ModelInfo,
+  StreamPart,
+  VisionLanguageModel,
+} from "./vision-language-model.ts";
+
+/** One scripted answer: its text, an error to throw, or the very parts to stream. */
+export type FakeAnswer =
+  | string
+  | Error
+  | { readonly text: string; readonly reasoning?: string }
+  | AsyncIterable<StreamPart>;
+
+/** The same answer for every request, a list with one answer for each request, or a function of the request. */
+export type FakeAnswers =
+  | FakeAnswer
+  | readonly FakeAnswer[]
+  | ((request: GenerateRequest, index: number) => FakeAnswer | Promise<FakeAnswer>);
+
+export interface FakeVisionLanguageModelOptions {
+  /** @default "好的。" */
+  readonly answer?: FakeAnswers;
+  readonly info?: Partial<ModelInfo>;
+}
+
+/**
+ * A {@link VisionLanguageModel} that answers from a script and remembers what it was asked.
+ *
+ * @example
+ * const model = new FakeVisionLanguageModel({ answer: "一只猫。" });
+ * await installVlm(napcat, { model });
+ * expect(model.requests[0].messages).toMatchObject([{ role: "user" }]);
+ */
+export class FakeVisionLanguageModel implements VisionLanguageModel {
+  readonly info: ModelInfo;
+  /** Every request, in the order they came. */
+  readonly requests: GenerateRequest[] = [];
+  readonly #answer: FakeAnswers;
+  readonly #disposal = new AbortController();
+
+  constructor(options: FakeVisionLanguageModelOptions = {}) {
+    this.#answer = options.answer ?? "好的。";
+    this.info = {
+      name: "fake",
+      device: "cpu",
+      contextTokens: 4096,
+      thinking: false,
+      ...options.info,
+    };
+  }
+
+  get disposed(): boolean {
+    return this.#disposal.signal.aborted;
+  }
+
+  async *stream(request: GenerateRequest): AsyncGenerator<StreamPart> {
+    const stopped = request.signal
+      ? AbortSignal.any([request.signal, this.#disposal.signal])
+      : this.#disposal.signal;
+    stopped.throwIfAborted();
+    const index = this.requests.push(request) - 1;
+    const answer = await untilAborted(this.#answerTo(request, index), stopped);
+    if (answer instanceof Error) throw answer;
+    const parts = isStream(answer)
+      ? answer
+      : scriptedParts(typeof answer === "string" ? { text: answer } : answer, request);
+    const iterator = parts[Symbol.asyncIterator]();
+    try {
+      for (;;) {
+        const next = await untilAborted(iterator.next(), stopped);
+        if (next.done) return;
+        yield next.value;
+      }
+    } finally {
+      // Not awaited: a scripted stream that hangs must not hang the abort that ends it.
+      iterator.return?.().catch(() => {});
+    }
+  }
+
+  generate(request: GenerateRequest): Promise<GenerateResult> {
+    return collectStream(this.stream(request));
+  }
+
+  async dispose(): Promise<void> {
+    this.#disposal.abort(new DisposedError("The fake model"));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  async #answerTo(request: GenerateRequest, index: number): Promise<FakeAnswer> {
+    const answers = this.#answer;
+    if (typeof answers === "function") return answers(request, index);
+    if (!isList(answers)) return answers;
+    const answer = answers[index];
+    if (answer === undefined) {
+      throw new Error(
+        `The fake model has ${answers.length} scripted answers and was asked for answer ${index + 1}.`,
+      );
+    }
+    return answer;
+  }
+}
+
+/** The parts a model would stream for this answer: deltas of a few characters, then the finish. */
+async function* scriptedParts(
+  answer: { readonly text: string; readonly reasoning?: string },
+  request: GenerateRequest,
+): AsyncGenerator<StreamPart> {
+  const reasoning = answer.reasoning ?? "";
+  for (const text of pieces(reasoning)) yield { type: "reasoning-delta", text };
+  for (const text of pieces(answer.text)) yield { type: "text-delta", text };
+  const images = request.messages.reduce((sum, message) => sum + imageCount(message), 0);
+  const reasoningTokens = pieces(reasoning).length;
+  yield {
+    type: "finish",
+    finishReason: "stop",
+    usage: {
+      promptTokens: request.messages.length,
+      imageTokens: images,
+      completionTokens: reasoningTokens + pieces(answer.text).length,
+      reasoningTokens,
+      droppedTurns: 0,
+    },
+    timings: { queueMs: 0, imageMs: 0, visionMs: 0, prefillMs: 0, decodeMs: 0, totalMs: 0 },
+    cache: { imageHits: 0, imageMisses: images },
+  };
+}
+
+function pieces(text: string): string[] {
+  return text.match(/.{1,4}/gsu) ?? [];
+}
+
+function imageCount(message: ChatMessage): number {
+  if (typeof message.content === "string") return 0;
+  return message.content.filter((part) => part.type === "image").length;
+}
+
+function isList(answers: FakeAnswers): answers is readonly FakeAnswer[] {
+  return Array.isArray(answers);
+}
+
+function isStream(answer: Exclude<FakeAnswer, Error>): answer is AsyncIterable<StreamPart> {
+  return typeof answer === "object" && Symbol.asyncIterator in answer;
+}
+
+/** Settles as the promise does, or rejects with the signal's reason as soon as that comes first. */
+function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason);
+    if (signal.aborted) return onAbort();
+    signal.addEventListener("abort", onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+  });
+}

@@ -1,6 +1,7 @@
 // A model without weights, to test whatever talks to one. In: scripted answers. Out: the parts a real model streams.
 // Published as `napcat-vlm/vlm/testing`; needs no ONNX Runtime and no files.
 
+import { linkSignals, untilAborted } from "./abort.ts";
 import { collectStream } from "./collect.ts";
 import { DisposedError } from "./errors.ts";
 import type {
@@ -62,10 +63,16 @@ export class FakeVisionLanguageModel implements VisionLanguageModel {
   }
 
   async *stream(request: GenerateRequest): AsyncGenerator<StreamPart> {
-    const stopped = request.signal
-      ? AbortSignal.any([request.signal, this.#disposal.signal])
-      : this.#disposal.signal;
-    stopped.throwIfAborted();
+    const { signal: stopped, unlink } = linkSignals(request.signal, this.#disposal.signal);
+    try {
+      stopped.throwIfAborted();
+      yield* this.#answerParts(request, stopped);
+    } finally {
+      unlink();
+    }
+  }
+
+  async *#answerParts(request: GenerateRequest, stopped: AbortSignal): AsyncGenerator<StreamPart> {
     const index = this.requests.push(request) - 1;
     const answer = await untilAborted(this.#answerTo(request, index), stopped);
     if (answer instanceof Error) throw answer;
@@ -151,14 +158,4 @@ function isList(answers: FakeAnswers): answers is readonly FakeAnswer[] {
 
 function isStream(answer: Exclude<FakeAnswer, Error>): answer is AsyncIterable<StreamPart> {
   return typeof answer === "object" && Symbol.asyncIterator in answer;
-}
-
-/** Settles as the promise does, or rejects with the signal's reason as soon as that comes first. */
-function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason);
-    if (signal.aborted) return onAbort();
-    signal.addEventListener("abort", onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
-  });
 }

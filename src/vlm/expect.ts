@@ -66,6 +66,12 @@ export function unexpected(name: string, expected: string, value: unknown): stri
   return `Expected \`${name}\` to be ${expected}, got ${shown(value)}`;
 }
 
+/** The same where the value may be what somebody wrote in a chat: only its kind is told. */
+export function unexpectedKind(name: string, expected: string, value: unknown): string {
+  const kind = typeof value === "string" ? `a string of ${value.length} characters` : undefined;
+  return `Expected \`${name}\` to be ${expected}, got ${kind ?? shown(value)}`;
+}
+
 function shown(value: unknown): string {
   if (value === null || value === undefined) return `\`${value}\``;
   if (Array.isArray(value)) return `an array of ${value.length}`;

@@ -1,0 +1,68 @@
+// Cancellation and deadlines: signals in, one signal out that lets go of them again.
+// Not AbortSignal.any or .timeout: on Node 20 their listeners and timers outlive the work on a long-lived signal.
+
+/** A signal that follows others and aborts by itself when time is up. */
+export interface Deadline {
+  readonly signal: AbortSignal;
+  /** Aborts with this reason. */
+  abort(reason: unknown): void;
+  /** Drops the timer and all listeners; call it when the work has ended. */
+  end(): void;
+}
+
+/**
+ * Starts a deadline.
+ *
+ * @param timeoutMs the signal aborts with a `TimeoutError` after this long; `undefined`: never by itself
+ * @param sources the signal aborts with the reason of whichever of these aborts first
+ */
+export function startDeadline(
+  timeoutMs: number | undefined,
+  ...sources: readonly (AbortSignal | undefined)[]
+): Deadline {
+  const controller = new AbortController();
+  const endings: (() => void)[] = [];
+  const end = () => {
+    for (const ending of endings.splice(0)) ending();
+  };
+  const abort = (reason: unknown) => {
+    end();
+    controller.abort(reason);
+  };
+
+  if (timeoutMs !== undefined) {
+    const timer = setTimeout(() => abort(timeoutError(timeoutMs)), timeoutMs);
+    endings.push(() => clearTimeout(timer));
+  }
+  for (const source of sources) {
+    if (source === undefined) continue;
+    if (source.aborted) {
+      abort(source.reason);
+      break;
+    }
+    const follow = () => abort(source.reason);
+    source.addEventListener("abort", follow, { once: true });
+    endings.push(() => source.removeEventListener("abort", follow));
+  }
+  return { signal: controller.signal, abort, end };
+}
+
+/** Settles as the promise does, or rejects with the signal's reason as soon as that comes first. */
+export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason);
+    if (signal.aborted) onAbort();
+    else signal.addEventListener("abort", onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+  });
+}
+
+/** What a deadline aborts with. */
+export function timeoutError(timeoutMs: number): DOMException {
+  return new DOMException(`Not finished within ${timeoutMs} ms.`, "TimeoutError");
+}
+
+export function isTimeoutError(error: unknown): boolean {
+  return error instanceof DOMException && error.name === "TimeoutError";
+}

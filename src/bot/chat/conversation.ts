@@ -1,0 +1,193 @@
+// What was said before: turns in, chat messages for the model out, bounded in turns, pictures, bytes and chats.
+// Pictures are kept as the bytes that came, never as base64. It knows nothing of OneBot and never calls the model.
+
+import { LRUCache } from "lru-cache";
+import type { ChatMessage, ContentPart } from "../../vlm/index.ts";
+import type { Phrases } from "../reply/phrases.ts";
+import { type ChatId, chatKey } from "./chat-id.ts";
+import { cleanName } from "./speaker-name.ts";
+import type { Turn, TurnPart } from "./turn.ts";
+
+/** How much of a chat is remembered. */
+export interface HistoryLimits {
+  /** Question-and-answer pairs kept per chat; 0 forgets at once. */
+  readonly maxTurns: number;
+  /** Pictures kept per chat, the newest ones; older ones become a short note. */
+  readonly maxImages: number;
+  /** Bytes of pictures kept per chat. */
+  readonly maxImageBytes: number;
+  /** Chats remembered at all; the one unused for longest is forgotten first. */
+  readonly maxChats: number;
+  /** Bytes of text and pictures of all chats together. */
+  readonly maxTotalBytes: number;
+}
+
+/** A question as the model sees it, and its answer. */
+export interface PastTurn {
+  readonly parts: readonly TurnPart[];
+  readonly answer: string;
+}
+
+/** The past of every chat. */
+export class Conversations {
+  readonly #limits: HistoryLimits;
+  readonly #olderImage: string;
+  readonly #pasts: LRUCache<string, readonly PastTurn[]>;
+
+  constructor(limits: HistoryLimits, olderImage: string) {
+    this.#limits = limits;
+    this.#olderImage = olderImage;
+    this.#pasts = new LRUCache({
+      max: limits.maxChats,
+      maxSize: limits.maxTotalBytes,
+      sizeCalculation: (past) => sizeOf(past),
+    });
+  }
+
+  past(chat: ChatId): readonly PastTurn[] {
+    return this.#pasts.get(chatKey(chat)) ?? [];
+  }
+
+  remember(chat: ChatId, turn: PastTurn): void {
+    const past = boundTurns([...this.past(chat), turn], this.#limits.maxTurns);
+    this.#pasts.set(chatKey(chat), boundImages(past, this.#limits, this.#olderImage));
+  }
+
+  /** Puts a note in place of one picture, counted from 0 over the whole past of the chat. */
+  replaceImage(chat: ChatId, index: number, note: (number: number) => string): void {
+    let before = 0;
+    const past = this.past(chat).map((turn) => {
+      const parts = replaceImage(turn.parts, index - before, note);
+      before += countImages(turn.parts);
+      return { ...turn, parts };
+    });
+    this.#pasts.set(chatKey(chat), past);
+  }
+
+  forget(chat: ChatId): void {
+    this.#pasts.delete(chatKey(chat));
+  }
+
+  /** Chats with a past, and the bytes they take. */
+  get size(): { readonly chats: number; readonly bytes: number } {
+    return { chats: this.#pasts.size, bytes: this.#pasts.calculatedSize };
+  }
+}
+
+/** The parts of a turn in prompt order: the quote, then the speaker's name (in groups), then what was said. */
+export function promptParts(turn: Turn, phrases: Phrases): readonly TurnPart[] {
+  const parts: TurnPart[] = [];
+  if (turn.quote !== undefined) {
+    const name = cleanName(turn.quote.senderName, phrases.namelessSpeaker(""));
+    parts.push({ type: "text", text: phrases.quoteStart(name) });
+    parts.push(...turn.quote.parts);
+    parts.push({ type: "text", text: phrases.quoteEnd });
+  }
+  if (turn.chat.kind === "group") {
+    const name = cleanName(turn.sender.name, phrases.namelessSpeaker(turn.sender.id));
+    parts.push({ type: "text", text: phrases.speaker(name) });
+  }
+  parts.push(...turn.parts);
+  return parts;
+}
+
+export function countImages(parts: readonly TurnPart[]): number {
+  return parts.filter((part) => part.type === "image").length;
+}
+
+/**
+ * Puts a note in place of the picture with this index, counted from 0 among those still there.
+ * The note is given the number people would use: from 1, with pictures that are already notes.
+ */
+export function replaceImage(
+  parts: readonly TurnPart[],
+  index: number,
+  note: (number: number) => string,
+): readonly TurnPart[] {
+  let images = 0;
+  let number = 0;
+  return parts.map((part) => {
+    const isImage = part.type === "image";
+    if (isImage || (part.type === "note" && part.replaces === "image")) number++;
+    if (!isImage || images++ !== index) return part;
+    return { type: "note", text: note(number), replaces: "image" };
+  });
+}
+
+/** System prompt, past turns and the question, as a model wants them. */
+export function toMessages(
+  systemPrompt: string,
+  past: readonly PastTurn[],
+  question: readonly TurnPart[],
+): ChatMessage[] {
+  const messages: ChatMessage[] = [];
+  if (systemPrompt !== "") messages.push({ role: "system", content: systemPrompt });
+  for (const turn of past) {
+    messages.push({ role: "user", content: toContent(turn.parts) });
+    messages.push({ role: "assistant", content: turn.answer });
+  }
+  messages.push({ role: "user", content: toContent(question) });
+  return messages;
+}
+
+/** Text and notes that follow one another become one text. */
+function toContent(parts: readonly TurnPart[]): string | readonly ContentPart[] {
+  const content: ContentPart[] = [];
+  for (const part of parts) {
+    if (part.type === "image") {
+      content.push({ type: "image", data: part.data });
+      continue;
+    }
+    const last = content.at(-1);
+    if (last?.type === "text") {
+      content[content.length - 1] = { type: "text", text: last.text + part.text };
+    } else {
+      content.push({ type: "text", text: part.text });
+    }
+  }
+  const [first] = content;
+  return content.length === 1 && first?.type === "text" ? first.text : content;
+}
+
+/**
+ * Keeps the newest turns. A full history loses a quarter at once, not one turn each time:
+ * as long as its beginning stays the same, the model can reuse what it computed for it.
+ */
+function boundTurns(past: readonly PastTurn[], maxTurns: number): readonly PastTurn[] {
+  if (past.length <= maxTurns) return past;
+  const kept = maxTurns - Math.floor(maxTurns / 4);
+  return kept === 0 ? [] : past.slice(-kept);
+}
+
+/** Replaces pictures beyond the bounds, oldest first, by a note. */
+function boundImages(
+  past: readonly PastTurn[],
+  limits: HistoryLimits,
+  olderImage: string,
+): readonly PastTurn[] {
+  let images = 0;
+  let bytes = 0;
+  const bounded = past.toReversed().map((turn) => {
+    const parts = turn.parts.toReversed().map((part): TurnPart => {
+      if (part.type !== "image") return part;
+      images++;
+      bytes += part.data.byteLength;
+      const kept = images <= limits.maxImages && bytes <= limits.maxImageBytes;
+      return kept ? part : { type: "note", text: olderImage, replaces: "image" };
+    });
+    return { ...turn, parts: parts.toReversed() };
+  });
+  return bounded.toReversed();
+}
+
+/** Bytes of pictures, and of text as JavaScript keeps it; never 0, which the cache refuses. */
+function sizeOf(past: readonly PastTurn[]): number {
+  let bytes = 1;
+  for (const turn of past) {
+    bytes += 2 * turn.answer.length;
+    for (const part of turn.parts) {
+      bytes += part.type === "image" ? part.data.byteLength : 2 * part.text.length;
+    }
+  }
+  return bytes;
+}

@@ -1,0 +1,205 @@
+// The chat core: a turn goes in, an answer comes out, and the chat remembers both.
+// It knows nothing of OneBot, sockets or downloads; pictures are bytes by now.
+
+import {
+  type FinishPart,
+  type ImageDecodeError,
+  isVlmError,
+  type SamplingOptions,
+  type VisionLanguageModel,
+} from "../../vlm/index.ts";
+import { DEFAULT_SYSTEM_PROMPT, type Phrases, withPhrases } from "../reply/phrases.ts";
+import { type ChatId, chatKey } from "./chat-id.ts";
+import {
+  Conversations,
+  countImages,
+  type HistoryLimits,
+  type PastTurn,
+  promptParts,
+  replaceImage,
+  toMessages,
+} from "./conversation.ts";
+import type { PendingTurn, Turn, TurnPart } from "./turn.ts";
+import { TurnQueue } from "./turns.ts";
+
+export type { ChatId } from "./chat-id.ts";
+export type { HistoryLimits } from "./conversation.ts";
+export type { NotePart, PendingTurn, Quote, Speaker, Turn, TurnPart } from "./turn.ts";
+
+export interface ResponderOptions {
+  readonly model: VisionLanguageModel;
+  /** First message of every prompt; `""` for none. @default DEFAULT_SYSTEM_PROMPT */
+  readonly systemPrompt?: string;
+  readonly phrases?: Partial<Phrases>;
+  readonly history?: Partial<HistoryLimits>;
+  /** Most tokens of one answer, reasoning included. @default what the model decides */
+  readonly maxTokens?: number;
+  readonly sampling?: SamplingOptions;
+  /** Most turns that wait in all chats together. @default 20 */
+  readonly maxQueue?: number;
+  /** Most turns that wait in one chat, besides the one that is being answered. @default 3 */
+  readonly maxQueuePerChat?: number;
+}
+
+/** A piece of an answer that is being written. */
+export type ReplyPart =
+  | { readonly type: "text-delta"; readonly text: string }
+  | { readonly type: "reasoning-delta"; readonly text: string };
+
+/** A whole answer. `text` is empty when the model had nothing to say. */
+export interface Reply {
+  readonly text: string;
+  readonly reasoning: string;
+  readonly result: Omit<FinishPart, "type">;
+}
+
+export interface RespondOptions {
+  /** Aborting rejects with `signal.reason`, waiting or running; nothing is remembered then. */
+  readonly signal?: AbortSignal;
+  /** Called with every piece of the answer as it is written. */
+  readonly onPart?: (part: ReplyPart) => void;
+}
+
+export const DEFAULT_HISTORY: HistoryLimits = {
+  maxTurns: 12,
+  maxImages: 4,
+  maxImageBytes: 32 * 1024 * 1024,
+  maxChats: 500,
+  maxTotalBytes: 256 * 1024 * 1024,
+};
+
+/**
+ * Answers turns with a model and keeps the history of every chat.
+ *
+ * @example
+ * const responder = new Responder({ model });
+ * const reply = await responder.respond({
+ *   chat: { kind: "private", id: "10001" },
+ *   sender: { id: "10001", name: "张三" },
+ *   parts: [{ type: "image", data: bytes }, { type: "text", text: "图里有什么？" }],
+ * });
+ */
+export class Responder {
+  readonly #options: ResponderOptions;
+  readonly #phrases: Phrases;
+  readonly #queue: TurnQueue;
+  readonly #conversations: Conversations;
+  /** By chat key, what is being answered; a turn whose chat was reset meanwhile is not remembered. */
+  readonly #running = new Map<string, { forgotten: boolean }>();
+
+  constructor(options: ResponderOptions) {
+    this.#options = options;
+    this.#phrases = withPhrases(options.phrases);
+    this.#queue = new TurnQueue({
+      maxWaiting: options.maxQueue ?? 20,
+      maxWaitingPerChat: options.maxQueuePerChat ?? 3,
+    });
+    this.#conversations = new Conversations(
+      { ...DEFAULT_HISTORY, ...options.history },
+      this.#phrases.olderImage,
+    );
+  }
+
+  /**
+   * Answers one turn, after the earlier turns of the same chat.
+   *
+   * @throws {QueueFullError} if too many turns are waiting already.
+   * @throws {PromptTooLongError} if this turn alone is longer than the model's context.
+   * @throws {unknown} `signal.reason` when aborted, and whatever the model throws.
+   */
+  async respond(turn: Turn | PendingTurn, options: RespondOptions = {}): Promise<Reply> {
+    const { signal } = options;
+    signal?.throwIfAborted();
+    const place = this.#queue.join(turn.chat);
+    try {
+      const loaded = "load" in turn ? turn.load(signal) : turn;
+      const [ready] = await Promise.all([loaded, place.reached(signal)]);
+      return await this.#answer(ready, options);
+    } finally {
+      place.leave();
+    }
+  }
+
+  /** Forgets what was said in this chat, including what is being answered right now. */
+  reset(chat: ChatId): void {
+    this.#conversations.forget(chat);
+    const running = this.#running.get(chatKey(chat));
+    if (running !== undefined) running.forgotten = true;
+  }
+
+  async #answer(turn: Turn, options: RespondOptions): Promise<Reply> {
+    const running = { forgotten: false };
+    this.#running.set(chatKey(turn.chat), running);
+    try {
+      const { question, reply } = await this.#answerWithoutBadImages(turn, options);
+      if (!running.forgotten && reply.text.trim() !== "") {
+        this.#conversations.remember(turn.chat, { parts: question, answer: reply.text.trim() });
+      }
+      return reply;
+    } finally {
+      this.#running.delete(chatKey(turn.chat));
+    }
+  }
+
+  /** Asks the model, and asks again without a picture whenever one turns out not to be a picture. */
+  async #answerWithoutBadImages(turn: Turn, options: RespondOptions) {
+    let question = promptParts(turn, this.#phrases);
+    for (;;) {
+      const past = this.#conversations.past(turn.chat);
+      const pastImages = past.reduce((sum, earlier) => sum + countImages(earlier.parts), 0);
+      try {
+        return { question, reply: await this.#generate(past, question, options) };
+      } catch (error) {
+        const bad = badImage(error, pastImages + countImages(question));
+        if (bad === undefined) throw error;
+        const note = (number: number) => this.#phrases.imageMissing(number, this.#reason(bad));
+        if (bad.imageIndex < pastImages) {
+          this.#conversations.replaceImage(turn.chat, bad.imageIndex, note);
+        } else {
+          question = replaceImage(question, bad.imageIndex - pastImages, note);
+        }
+      }
+    }
+  }
+
+  async #generate(
+    past: readonly PastTurn[],
+    question: readonly TurnPart[],
+    { signal, onPart }: RespondOptions,
+  ): Promise<Reply> {
+    const { model, maxTokens, sampling } = this.#options;
+    const stream = model.stream({
+      ...sampling,
+      ...(maxTokens === undefined ? {} : { maxTokens }),
+      ...(signal === undefined ? {} : { signal }),
+      messages: toMessages(this.#options.systemPrompt ?? DEFAULT_SYSTEM_PROMPT, past, question),
+    });
+    let text = "";
+    let reasoning = "";
+    for await (const part of stream) {
+      if (part.type === "finish") {
+        const { type: _, ...result } = part;
+        return { text, reasoning, result };
+      }
+      if (part.type === "text-delta") text += part.text;
+      else reasoning += part.text;
+      onPart?.(part);
+    }
+    throw new Error("The stream of the model ended without its finish part.");
+  }
+
+  #reason({ code }: ImageDecodeError): string {
+    const { unsupported, corrupt, "too-large": tooLarge } = this.#phrases.imageReasons;
+    if (code === "image-unsupported") return unsupported;
+    return code === "image-too-large" ? tooLarge : corrupt;
+  }
+}
+
+/** The error, if it says which of the `images` pictures of the request could not be decoded. */
+function badImage(error: unknown, images: number) {
+  if (!isVlmError(error) || error.name !== "ImageDecodeError") return undefined;
+  const decodeError = error as ImageDecodeError;
+  const { imageIndex } = decodeError;
+  if (imageIndex === undefined || imageIndex >= images) return undefined;
+  return decodeError as ImageDecodeError & { readonly imageIndex: number };
+}

@@ -1,0 +1,82 @@
+// The routes of the debug adapter behind their guards. In: a responder and who may ask. Out: a fetch function.
+// It opens no socket.
+
+import { Hono } from "hono";
+import type { ModelInfo } from "../../vlm/index.ts";
+import { addChatRoutes, type ChatRoutes, type ChatRoutesOptions } from "./chat-routes.ts";
+import { refuseForeignPages, requireToken } from "./guard.ts";
+import type { PageFile } from "./page-files.ts";
+import { RequestError, toErrorBody, toRequestError } from "./request-error.ts";
+
+/** What `GET /health` answers. */
+export interface Health {
+  readonly status: "healthy" | "unhealthy";
+  readonly model_loaded: boolean;
+  readonly processor_loaded: boolean;
+  readonly device: string;
+}
+
+export interface DebugAppOptions extends ChatRoutesOptions {
+  readonly health: () => Health;
+  readonly info: (() => ModelInfo) | undefined;
+  readonly page: readonly PageFile[];
+  readonly token: string | undefined;
+  /** Refuse other names than localhost and pages of other origins. */
+  readonly loopbackOnly: boolean;
+}
+
+const METHODS: Readonly<Record<string, string>> = {
+  "/health": "GET, HEAD",
+  "/api/info": "GET, HEAD",
+  "/api/chat/group": "POST",
+  "/api/chat/private": "POST",
+  "/api/chat/reset": "POST",
+};
+
+export function createDebugApp(options: DebugAppOptions): { app: Hono; routes: ChatRoutes } {
+  const { health, info, page, token, onError } = options;
+  const app = new Hono();
+
+  app.use(async function hardenHeaders(context, next) {
+    await next();
+    context.header("X-Content-Type-Options", "nosniff");
+    context.header("Referrer-Policy", "no-referrer");
+    context.header("Cross-Origin-Resource-Policy", "same-origin");
+  });
+  if (options.loopbackOnly) app.use(refuseForeignPages());
+  if (token !== undefined) {
+    // Scripts and styles of the page are public code; a browser asks for them without the token.
+    app.use("/", requireToken(token, true));
+    app.use("/health", requireToken(token, false));
+    app.use("/api/*", requireToken(token, false));
+  }
+
+  for (const file of page) {
+    app.get(file.path, (context) => context.body(file.body, 200, { ...file.headers }));
+  }
+  app.get("/health", (context) => {
+    const state = health();
+    return context.json(state, state.status === "healthy" ? 200 : 503);
+  });
+  if (info) app.get("/api/info", (context) => context.json({ status: "success", model: info() }));
+  const routes = addChatRoutes(app, options);
+
+  const allowed = {
+    ...METHODS,
+    ...Object.fromEntries(page.map(({ path }) => [path, "GET, HEAD"])),
+  };
+  for (const [path, methods] of Object.entries(allowed)) {
+    app.all(path, () => {
+      throw new RequestError(405, "method-not-allowed", `Use ${methods} here.`, { Allow: methods });
+    });
+  }
+  app.notFound((context) =>
+    context.json(toErrorBody(new RequestError(404, "not-found", "There is nothing here.")), 404),
+  );
+  app.onError((error, context) => {
+    const refusal = toRequestError(error);
+    if (refusal.status === 500) onError(refusal.cause);
+    return context.json(toErrorBody(refusal), refusal.status, { ...refusal.headers });
+  });
+  return { app, routes };
+}

@@ -1,0 +1,154 @@
+// The debug adapter on a socket: talk to the bot over HTTP, or in a browser, without QQ.
+// In: a responder and an address. Out: a running server. Loopback unless told otherwise, and then with a token.
+
+import { once } from "node:events";
+import { createServer, type Server, STATUS_CODES } from "node:http";
+import type { Socket } from "node:net";
+import { getRequestListener, RequestError as MalformedRequest } from "@hono/node-server";
+import type { ModelInfo } from "../../vlm/index.ts";
+import { createDebugApp, type Health } from "./app.ts";
+import type { ChatResponder } from "./chat-routes.ts";
+import { isLoopback } from "./guard.ts";
+import { type DebugServerLimits, resolveLimits } from "./limits.ts";
+import { readPageFiles } from "./page-files.ts";
+import { RequestError, toErrorBody, toRequestError } from "./request-error.ts";
+
+export type { Health } from "./app.ts";
+export type { ChatResponder } from "./chat-routes.ts";
+export type { DebugServerLimits } from "./limits.ts";
+
+export interface DebugServerOptions {
+  readonly responder: ChatResponder;
+  readonly health: () => Health;
+  /** What the page shows about the model. */
+  readonly info?: () => ModelInfo;
+  /** Name or address to listen on. Anything but loopback needs a token. @default "127.0.0.1" */
+  readonly host?: string;
+  /** `0` takes a free one. */
+  readonly port: number;
+  /** At least 16 characters. Every request must carry it, see the README. */
+  readonly token?: string;
+  readonly limits?: Partial<DebugServerLimits>;
+  /** Told of every error behind a 500; clients see little of it. @default console.error */
+  readonly onError?: (error: unknown) => void;
+}
+
+export interface DebugServer {
+  /** Without the token, such as `http://127.0.0.1:9999`. */
+  readonly url: string;
+  readonly port: number;
+  /** Aborts what is being answered, then closes every connection. Calling it again is fine. */
+  close(): Promise<void>;
+}
+
+const MIN_TOKEN_LENGTH = 16;
+
+/**
+ * Opens the debug adapter.
+ *
+ * @throws {TypeError | RangeError} for a wrong option, among them a host that is not loopback without a token.
+ * @throws the error of the socket, such as EADDRINUSE.
+ * @example
+ * const server = await startDebugServer({ responder, health, port: 9999 });
+ * console.log(server.url);
+ */
+export async function startDebugServer(options: DebugServerOptions): Promise<DebugServer> {
+  const host = options.host ?? "127.0.0.1";
+  checkAddress(host, options.port, options.token);
+  const { app, routes } = createDebugApp({
+    responder: options.responder,
+    limits: resolveLimits(options.limits),
+    onError: options.onError ?? ((error) => console.error(error)),
+    health: options.health,
+    info: options.info,
+    page: await readPageFiles(),
+    token: options.token,
+    loopbackOnly: isLoopback(host),
+  });
+
+  const listener = getRequestListener(app.fetch, {
+    // Other people's code in this process keeps Node's own Request and Response.
+    overrideGlobalObjects: false,
+    errorHandler: (error) => refuse(error),
+  });
+  const server = createServer((incoming, outgoing) => void listener(incoming, outgoing));
+  server.on("clientError", refuseSocket);
+  server.listen(options.port, host.replace(/^\[(.*)\]$/, "$1"));
+  await once(server, "listening");
+
+  const { address, port } = boundAddress(server);
+  let closed: Promise<void> | undefined;
+  return {
+    url: `http://${isLoopback(host) && host !== "localhost" ? address : host}:${port}`,
+    port,
+    close: () => {
+      closed ??= close(server, routes.stop);
+      return closed;
+    },
+  };
+}
+
+async function close(server: Server, stopRoutes: () => Promise<void>): Promise<void> {
+  const closed = once(server, "close");
+  server.close();
+  await stopRoutes();
+  // Answers that were just written get this turn of the event loop to leave.
+  await new Promise((resolve) => setImmediate(resolve));
+  server.closeAllConnections();
+  await closed;
+}
+
+function checkAddress(host: string, port: number, token: string | undefined): void {
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
+    throw new RangeError(
+      `Expected \`port\` to be an integer from 0 to 65535, got \`${port}\` (${typeof port})`,
+    );
+  }
+  if (token === undefined && !isLoopback(host)) {
+    throw new TypeError(
+      `Expected \`token\` to be set, because \`${host}\` can be reached from other machines.`,
+    );
+  }
+  if (token !== undefined && token.length < MIN_TOKEN_LENGTH) {
+    throw new RangeError(
+      `Expected \`token\` to have at least ${MIN_TOKEN_LENGTH} characters, got ${token.length}`,
+    );
+  }
+}
+
+function boundAddress(server: Server): { address: string; port: number } {
+  const bound = server.address();
+  if (bound === null || typeof bound === "string") {
+    throw new Error("The debug adapter listens on no port.");
+  }
+  return {
+    address: bound.family === "IPv6" ? `[${bound.address}]` : bound.address,
+    port: bound.port,
+  };
+}
+
+/** Requests so broken that they never reach a route. */
+function refuse(error: unknown): Response {
+  const refusal =
+    error instanceof MalformedRequest
+      ? new RequestError(400, "bad-request", "The request line or the Host header is not valid.")
+      : toRequestError(error);
+  return Response.json(toErrorBody(refusal), { status: refusal.status });
+}
+
+/** What is not HTTP at all, or has headers without end, answered in JSON too. */
+function refuseSocket(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === "ECONNRESET" || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const status =
+    { HPE_HEADER_OVERFLOW: 431, ERR_HTTP_REQUEST_TIMEOUT: 408 }[error.code ?? ""] ?? 400;
+  const code = "bad-request";
+  const message = STATUS_CODES[status] ?? "";
+  const body = JSON.stringify({ status: "error", error: { code, message } });
+  socket.end(
+    `HTTP/1.1 ${status} ${message}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n` +
+      `Connection: close\r\n\r\n${body}`,
+  );
+}

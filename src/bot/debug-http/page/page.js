@@ -115,6 +115,8 @@ async function send() {
     await showAnswer(answer, sendMessage(message(content, images), controller.signal));
   } catch (error) {
     showFailure(answer, error, controller.signal.aborted);
+    // What did not arrive need not be typed again.
+    if (text.value === "") text.value = content;
   } finally {
     chat.running.delete(controller);
     keepBottom(() => {});
@@ -138,7 +140,8 @@ async function showAnswer(answer, events) {
 
 function showFailure(answer, error, stopped) {
   if (stopped) answer.setStopped();
-  else if (error instanceof ChatError) answer.setError(error.code, error.message);
+  else if (error instanceof ChatError)
+    answer.setError(error.code, words.errors[error.code] ?? error.message);
   else answer.setError("", words.offline);
   void showModel();
 }

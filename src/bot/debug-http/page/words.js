@@ -12,7 +12,7 @@ const zh = {
   send: "发送",
   stop: "停止",
   remove: "移除图片",
-  placeholder: (name) => `以 ${name} 的身份发言，可粘贴或拖入图片`,
+  placeholder: (name) => `${name} 说…（可粘贴、拖入图片）`,
   drop: "松开以添加图片",
   emptyTitle: "发一张图，问一个问题",
   emptyText:
@@ -41,6 +41,18 @@ const zh = {
     prefillMs: "读入",
     decodeMs: "生成",
   },
+  errors: {
+    "queue-full": "现在有点忙，稍后再问",
+    "too-many-requests": "现在有点忙，稍后再问",
+    "prompt-too-long": "内容太长了，模型读不下",
+    "text-too-long": "文字太长了",
+    "picture-too-large": "图片太大了",
+    "too-many-pictures": "图片太多了",
+    "body-too-large": "这条消息太大了",
+    "shutting-down": "机器人正在退出",
+    disposed: "模型已经关闭",
+    internal: "出错了，详情见机器人的日志",
+  },
   users: ["张三", "李四", "王五"],
   groupName: "测试群",
 };
@@ -57,7 +69,7 @@ const en = {
   send: "Send",
   stop: "Stop",
   remove: "Remove picture",
-  placeholder: (name) => `Write as ${name}; paste or drop pictures`,
+  placeholder: (name) => `${name} says… (paste or drop pictures)`,
   drop: "Drop to add pictures",
   emptyTitle: "Send a picture, ask a question",
   emptyText:
@@ -86,6 +98,8 @@ const en = {
     prefillMs: "prefill",
     decodeMs: "decode",
   },
+  // The server's own sentences are English already.
+  errors: {},
   users: ["Alice", "Bob", "Carol"],
   groupName: "Test group",
 };

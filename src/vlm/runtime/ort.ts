@@ -1,0 +1,317 @@
+// ONNX Runtime's C API, called through koffi in the very library that onnxruntime-node ships. The only file that
+// imports koffi and knows where that library lies. In: function names and raw arguments. Out: errors instead of
+// status objects. It knows nothing of sessions, tensors or models.
+
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import type * as Koffi from "koffi";
+import { ModelLoadError } from "../errors.ts";
+import {
+  GET_ERROR_CODE,
+  GET_ERROR_MESSAGE,
+  ORT_API_VERSION,
+  type Parameter,
+  RELEASE_FUNCTIONS,
+  RELEASE_STATUS,
+  type ReleaseFunction,
+  STATUS_FUNCTIONS,
+  type StatusFunction,
+} from "./ort-functions.ts";
+
+/** The one version of onnxruntime-node whose library is known to behave as this code expects. */
+export const ORT_VERSION = "1.30.0";
+
+/** Address of an object that ONNX Runtime owns. */
+export type Handle = bigint;
+
+/** A view of memory outside the JavaScript heap; see {@link offHeap}. */
+export type OffHeapView = ArrayBufferView<ArrayBuffer | SharedArrayBuffer>;
+
+type Argument = Handle | string | number | OffHeapView | null;
+type NativeFunction = ReturnType<Koffi.LibraryHandle["func"]>;
+
+/** ONNX Runtime's log levels; everything it has to say comes back as a status anyway. */
+export const LOG_ERROR = 3;
+export const LOG_FATAL = 4;
+
+const ERROR_CODES = [
+  "ok",
+  "fail",
+  "invalid-argument",
+  "no-such-file",
+  "no-model",
+  "engine-error",
+  "runtime-exception",
+  "invalid-protobuf",
+  "model-loaded",
+  "not-implemented",
+  "invalid-graph",
+  "ep-fail",
+  "model-load-canceled",
+  "model-requires-compilation",
+  "not-found",
+] as const;
+
+export type OrtErrorCode = (typeof ERROR_CODES)[number];
+
+/** What ONNX Runtime said when one of its functions failed. */
+export class OrtError extends Error {
+  override readonly name = "OrtError";
+  readonly code: OrtErrorCode;
+
+  constructor(code: OrtErrorCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** Gives a typed array memory that neither moves nor is copied: small ones live on the JavaScript heap by default. */
+export function offHeap<T extends OffHeapView>(array: T): T {
+  // Asking for the buffer moves the contents out of the heap for good.
+  if (array.buffer.byteLength < array.byteLength) throw new RangeError("The array is detached");
+  return array;
+}
+
+/** Room for `count` addresses, handles or sizes that a function fills in. */
+export function addresses(count: number): BigUint64Array<ArrayBuffer> {
+  return offHeap(new BigUint64Array(count));
+}
+
+/** The loaded library. One per process, never unloaded. */
+export class Ort {
+  readonly version: string;
+  /** Never released: threads of a run in progress may use it until the process ends. */
+  readonly environment: Handle;
+  readonly #koffi: typeof Koffi;
+  /** Held so that koffi does not unload the library. */
+  readonly #library: Koffi.LibraryHandle;
+  readonly #table: Handle;
+  readonly #statusFunctions = new Map<StatusFunction, NativeFunction>();
+  readonly #releaseFunctions = new Map<ReleaseFunction, NativeFunction>();
+  readonly #errorCode: NativeFunction;
+  readonly #errorMessage: NativeFunction;
+  readonly #releaseStatus: NativeFunction;
+
+  /** @internal Use {@link loadOrt}. */
+  constructor(koffi: typeof Koffi, libraryPath: string) {
+    this.#koffi = koffi;
+    this.#library = koffi.load(libraryPath);
+    const base: Handle = this.#library.func("OrtGetApiBase", "void *", [])();
+    const [getApi, getVersion] = koffi.decode(base, "void *", 2);
+    this.version = koffi.decode(getVersion, koffi.proto("str", []))();
+    expectVersion(this.version, `the library ${libraryPath}`);
+    this.#table = koffi.decode(getApi, koffi.proto("void *", ["uint32_t"]))(ORT_API_VERSION);
+    this.#errorCode = this.#function(GET_ERROR_CODE, "int", ["address"]);
+    this.#errorMessage = this.#function(GET_ERROR_MESSAGE, "str", ["address"]);
+    this.#releaseStatus = this.#function(RELEASE_STATUS, "void", ["address"]);
+    const out = addresses(1);
+    this.call("CreateEnv", LOG_ERROR, "napcat-vlm", out);
+    this.environment = out[0]!;
+    // Official Windows builds report usage to Microsoft unless told not to.
+    this.call("DisableTelemetryEvents", this.environment);
+  }
+
+  /** Calls a function on this thread. @throws OrtError */
+  call(name: StatusFunction, ...args: Argument[]): void {
+    this.#check(this.#statusFunction(name)(...args));
+  }
+
+  /** Calls a function on a thread of libuv's pool; the event loop stays free. Rejects with OrtError. */
+  callAsync(name: StatusFunction, ...args: Argument[]): Promise<void> {
+    const native = this.#statusFunction(name);
+    return new Promise((resolve, reject) => {
+      native.async(...args, (error: unknown, status: Handle | null) => {
+        args.length = 0; // until here the arrays had to stay alive
+        try {
+          if (error) throw error;
+          this.#check(status);
+          resolve();
+        } catch (reason) {
+          reject(reason);
+        }
+      });
+    });
+  }
+
+  /** Calls a function that makes one object or finds one address, and returns it. @throws OrtError */
+  create(name: StatusFunction, ...args: Argument[]): Handle {
+    const out = addresses(1);
+    this.call(name, ...args, out);
+    return out[0]!;
+  }
+
+  release(name: ReleaseFunction, handle: Handle): void {
+    this.#releaseFunction(name)(handle);
+  }
+
+  /** Releases on a thread of libuv's pool, for objects whose memory takes long to give back. */
+  releaseAsync(name: ReleaseFunction, handle: Handle): Promise<void> {
+    const native = this.#releaseFunction(name);
+    return new Promise((resolve, reject) => {
+      native.async(handle, (error: unknown) => (error ? reject(error) : resolve()));
+    });
+  }
+
+  /** Reads a NUL-terminated string. */
+  text(address: Handle): string {
+    return this.#koffi.decode.string(address);
+  }
+
+  /** The memory at an address as a buffer; whoever asks must drop it before that memory is freed. */
+  memory(address: Handle, byteLength: number): ArrayBuffer {
+    return this.#koffi.view(address, byteLength);
+  }
+
+  /** Where an array lies. It must stay referenced, and {@link offHeap}, as long as the address is used. */
+  address(array: OffHeapView): Handle {
+    return this.#koffi.address(array);
+  }
+
+  #check(status: Handle | null): void {
+    if (!status) return;
+    const code = ERROR_CODES[this.#errorCode(status)] ?? "fail";
+    const message: string = this.#errorMessage(status);
+    this.#releaseStatus(status);
+    throw new OrtError(code, message);
+  }
+
+  #statusFunction(name: StatusFunction): NativeFunction {
+    let native = this.#statusFunctions.get(name);
+    if (!native) {
+      const [position, parameters] = STATUS_FUNCTIONS[name];
+      native = this.#function(position, "void *", parameters);
+      this.#statusFunctions.set(name, native);
+    }
+    return native;
+  }
+
+  #releaseFunction(name: ReleaseFunction): NativeFunction {
+    let native = this.#releaseFunctions.get(name);
+    if (!native) {
+      native = this.#function(RELEASE_FUNCTIONS[name], "void", ["address"]);
+      this.#releaseFunctions.set(name, native);
+    }
+    return native;
+  }
+
+  #function(position: number, result: string, parameters: readonly Parameter[]): NativeFunction {
+    const address = this.#koffi.decode(this.#table, 8 * position, "void *");
+    // Nameless: koffi's type names are one list per process, and other code uses koffi too.
+    const prototype = this.#koffi.proto(
+      result,
+      parameters.map((parameter) => C_TYPES[parameter]),
+    );
+    return this.#koffi.decode(address, prototype);
+  }
+}
+
+const C_TYPES: Record<Parameter, string> = {
+  address: "void *",
+  text: "str",
+  path: process.platform === "win32" ? "str16" : "str", // ORTCHAR_T
+  int: "int",
+  size: "size_t",
+};
+
+// koffi runs each asynchronous call on a stack of its own; its default of 128 KiB is little for kernels that
+// keep scratch buffers on the stack. Pages that are never touched cost nothing.
+const ASYNC_STACK_BYTES = 8 * 2 ** 20;
+
+let loaded: Ort | undefined;
+
+/**
+ * Loads the library at the first call.
+ *
+ * @throws ModelLoadError `session-failed` when it is missing, of another version, or not made for this platform.
+ */
+export function loadOrt(): Ort {
+  loaded ??= open();
+  return loaded;
+}
+
+function open(): Ort {
+  const libraryPath = findLibrary();
+  const koffi = loadKoffi();
+  try {
+    koffi.config({ async_stack_size: ASYNC_STACK_BYTES });
+  } catch {
+    // Other code in this process has used koffi already: its stack size is in force.
+  }
+  try {
+    return new Ort(koffi, libraryPath);
+  } catch (cause) {
+    if (cause instanceof ModelLoadError) throw cause;
+    throw new ModelLoadError(
+      "session-failed",
+      `ONNX Runtime could not be loaded from ${libraryPath}. Install onnxruntime-node ${ORT_VERSION} again.`,
+      { cause },
+    );
+  }
+}
+
+function findLibrary(): string {
+  const require = createRequire(import.meta.url);
+  let packageFile: string;
+  let version: unknown;
+  try {
+    packageFile = require.resolve("onnxruntime-node/package.json");
+    version = require(packageFile).version;
+  } catch (cause) {
+    throw new ModelLoadError(
+      "session-failed",
+      `The package onnxruntime-node is not installed. Run \`npm install onnxruntime-node@${ORT_VERSION}\`.`,
+      { cause },
+    );
+  }
+  expectVersion(version, "the package onnxruntime-node");
+  return join(dirname(packageFile), ...libraryOf(process.platform, process.arch));
+}
+
+/**
+ * Where the library lies inside onnxruntime-node.
+ *
+ * @throws ModelLoadError when the package has none for this platform.
+ */
+export function libraryOf(platform: string, architecture: string): readonly string[] {
+  const file = LIBRARIES[`${platform}-${architecture}`];
+  if (file === undefined) {
+    throw new ModelLoadError(
+      "session-failed",
+      `onnxruntime-node ${ORT_VERSION} has no library for ${platform} on ${architecture}; ` +
+        `it has them for ${Object.keys(LIBRARIES).join(", ")}.`,
+    );
+  }
+  return ["bin", "napi-v6", platform, architecture, file];
+}
+
+// The same files that the binding of onnxruntime-node is linked to, so that a process which uses both
+// (@huggingface/transformers does) has one ONNX Runtime and not two.
+const LIBRARIES: Readonly<Record<string, string>> = {
+  "linux-x64": "libonnxruntime.so.1",
+  "linux-arm64": "libonnxruntime.so.1",
+  "darwin-arm64": "libonnxruntime.1.dylib",
+  "win32-x64": "onnxruntime.dll",
+  "win32-arm64": "onnxruntime.dll",
+};
+
+/** @throws ModelLoadError unless the version is the pinned one. */
+export function expectVersion(version: unknown, what: string): void {
+  if (version === ORT_VERSION) return;
+  throw new ModelLoadError(
+    "session-failed",
+    `Expected ONNX Runtime ${ORT_VERSION}, but ${what} is version ${version}. ` +
+      `Run \`npm install onnxruntime-node@${ORT_VERSION}\`.`,
+  );
+}
+
+function loadKoffi(): typeof Koffi {
+  try {
+    return createRequire(import.meta.url)("koffi");
+  } catch (cause) {
+    throw new ModelLoadError(
+      "session-failed",
+      "The package koffi, which calls ONNX Runtime, is not installed or has no build for this platform. Run `npm install` again.",
+      { cause },
+    );
+  }
+}

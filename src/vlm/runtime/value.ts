@@ -1,0 +1,248 @@
+// A tensor as ONNX Runtime sees it: element type, sizes and memory. The memory is a typed array of JavaScript, or
+// belongs to the runtime on whatever device that computes. It knows nothing of sessions or graphs.
+
+import { DisposedError } from "../errors.ts";
+import { addresses, type Handle, loadOrt, type OffHeapView, offHeap } from "./ort.ts";
+
+const ELEMENTS = {
+  f32: { code: 1, bytes: 4, array: Float32Array },
+  u8: { code: 2, bytes: 1, array: Uint8Array },
+  i8: { code: 3, bytes: 1, array: Int8Array },
+  i32: { code: 6, bytes: 4, array: Int32Array },
+  i64: { code: 7, bytes: 8, array: BigInt64Array },
+  /** Read as raw bits. */
+  f16: { code: 10, bytes: 2, array: Uint16Array },
+} as const;
+
+export type ElementType = keyof typeof ELEMENTS;
+export type TensorData =
+  | Float32Array
+  | Uint8Array
+  | Int8Array
+  | Int32Array
+  | BigInt64Array
+  | Uint16Array;
+
+/** Whose memory a value lies in, in ONNX Runtime's words, such as "Cpu" or "Cuda". */
+export interface MemoryLocation {
+  readonly name: string;
+  readonly index: number;
+}
+
+const CPU: MemoryLocation = { name: "Cpu", index: 0 };
+
+/** What keeps the memory of a value alive, and what happens when it ends. */
+interface Backing {
+  readonly location: MemoryLocation;
+  /** Kept referenced as long as the native tensor points into it. */
+  readonly owner: OffHeapView | Value | undefined;
+  readonly onFree: (() => void) | undefined;
+}
+
+/** A native tensor. `dispose` it; a run that uses it at that moment ends first. */
+export class Value {
+  readonly type: ElementType;
+  readonly dims: readonly number[];
+  readonly byteLength: number;
+  readonly location: MemoryLocation;
+  #handle: Handle;
+  #backing: Backing | undefined;
+  #users = 0;
+  #disposed = false;
+
+  private constructor(
+    type: ElementType,
+    dims: readonly number[],
+    handle: Handle,
+    backing: Backing,
+  ) {
+    this.type = type;
+    this.dims = dims;
+    this.byteLength = elementCount(dims) * ELEMENTS[type].bytes;
+    this.location = backing.location;
+    this.#handle = handle;
+    this.#backing = backing;
+  }
+
+  /**
+   * A tensor whose memory is the given array: runs read and write it in place, nothing is copied.
+   *
+   * @throws RangeError when the sizes do not fit the array.
+   */
+  static of(data: TensorData, dims: readonly number[]): Value {
+    const type = typeOf(data);
+    if (elementCount(dims) !== data.length) {
+      throw new RangeError(
+        `Expected ${elementCount(dims)} elements for shape ${shapeText(dims)}, got ${data.length}`,
+      );
+    }
+    const array = offHeap(data);
+    const handle = tensorAt(loadOrt().address(array), type, dims, CPU);
+    return new Value(type, dims, handle, { location: CPU, owner: array, onFree: undefined });
+  }
+
+  /**
+   * A tensor in memory of the runtime; its contents are whatever was there.
+   *
+   * @internal Use `Session.allocate`.
+   */
+  static allocate(
+    allocator: Handle,
+    location: MemoryLocation,
+    type: ElementType,
+    dims: readonly number[],
+    onFree: (value: Value) => void,
+  ): Value {
+    const shape = offHeap(BigInt64Array.from(dims, BigInt));
+    const { code } = ELEMENTS[type];
+    const handle = loadOrt().create("CreateTensorAsOrtValue", allocator, shape, shape.length, code);
+    const value: Value = new Value(type, dims, handle, {
+      location,
+      owner: undefined,
+      onFree: () => onFree(value),
+    });
+    return value;
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  /**
+   * A tensor over a part of this one's memory, from element `first` on. It keeps the memory alive by itself.
+   *
+   * @throws RangeError when the part does not lie inside.
+   */
+  slice(first: number, dims: readonly number[]): Value {
+    const { bytes } = ELEMENTS[this.type];
+    const end = (first + elementCount(dims)) * bytes;
+    if (!Number.isSafeInteger(first) || first < 0 || end > this.byteLength) {
+      throw new RangeError(
+        `Expected a part of the ${this.byteLength / bytes} elements of the value, ` +
+          `got ${shapeText(dims)} from element ${first}`,
+      );
+    }
+    const base = loadOrt().create("GetTensorMutableData", this.acquire());
+    try {
+      const handle = tensorAt(base + BigInt(first * bytes), this.type, dims, this.location);
+      return new Value(this.type, dims, handle, {
+        location: this.location,
+        owner: this,
+        onFree: () => this.giveBack(),
+      });
+    } catch (error) {
+      this.giveBack();
+      throw error;
+    }
+  }
+
+  /** A copy of the contents. Only for memory that the CPU can read. */
+  read(): TensorData {
+    if (this.location.name !== "Cpu") {
+      throw new TypeError(`Memory of "${this.location.name}" cannot be read without a run`);
+    }
+    const ort = loadOrt();
+    const address = ort.create("GetTensorMutableData", this.acquire());
+    try {
+      const copy = ort.memory(address, this.byteLength).slice(0);
+      return new ELEMENTS[this.type].array(copy);
+    } finally {
+      this.giveBack();
+    }
+  }
+
+  /**
+   * The native tensor, kept alive until {@link giveBack}.
+   *
+   * @internal
+   */
+  acquire(): Handle {
+    if (this.#disposed) throw new DisposedError("The value");
+    this.#users++;
+    return this.#handle;
+  }
+
+  /** @internal */
+  giveBack(): void {
+    this.#users--;
+    this.#freeIfUnused();
+  }
+
+  /** Ends the life of the value. Calling it again is fine. */
+  dispose(): void {
+    this.#disposed = true;
+    this.#freeIfUnused();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #freeIfUnused(): void {
+    if (!this.#disposed || this.#users > 0 || !this.#backing) return;
+    const { onFree } = this.#backing;
+    this.#backing = undefined;
+    loadOrt().release("ReleaseValue", this.#handle);
+    onFree?.();
+  }
+}
+
+/** Number of elements of a shape; 1 for a scalar. */
+export function elementCount(dims: readonly number[]): number {
+  return dims.reduce((product, size) => product * size, 1);
+}
+
+/** A shape for people, such as `[1, 24, 1536]`. */
+export function shapeText(dims: readonly (number | string)[]): string {
+  return `[${dims.join(", ")}]`;
+}
+
+/** The element type with this number in ONNX; undefined for those not used here. */
+export function elementTypeOf(code: number): ElementType | undefined {
+  const types = Object.keys(ELEMENTS) as ElementType[];
+  return types.find((type) => ELEMENTS[type].code === code);
+}
+
+function typeOf(data: TensorData): ElementType {
+  const types = Object.keys(ELEMENTS) as ElementType[];
+  const found = types.find((type) => data instanceof ELEMENTS[type].array);
+  if (found === undefined) throw new TypeError("Expected a typed array that ONNX has a type for");
+  return found;
+}
+
+function tensorAt(
+  address: Handle,
+  type: ElementType,
+  dims: readonly number[],
+  location: MemoryLocation,
+): Handle {
+  const shape = offHeap(BigInt64Array.from(dims, BigInt));
+  const { code, bytes } = ELEMENTS[type];
+  return loadOrt().create(
+    "CreateTensorWithDataAsOrtValue",
+    memoryInfo(location),
+    address,
+    elementCount(dims) * bytes,
+    shape,
+    shape.length,
+    code,
+  );
+}
+
+const memoryInfos = new Map<string, Handle>();
+
+/** ONNX Runtime's description of a memory; a handful per process, never released. */
+export function memoryInfo({ name, index }: MemoryLocation): Handle {
+  const key = `${name}:${index}`;
+  let info = memoryInfos.get(key);
+  if (info === undefined) {
+    const out = addresses(1);
+    loadOrt().call("CreateMemoryInfo", name, DEVICE_ALLOCATOR, index, DEFAULT_MEMORY, out);
+    info = out[0]!;
+    memoryInfos.set(key, info);
+  }
+  return info;
+}
+
+const DEVICE_ALLOCATOR = 0;
+const DEFAULT_MEMORY = 0;

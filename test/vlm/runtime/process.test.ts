@@ -1,0 +1,36 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { bundleChild, type Child } from "./child-process.ts";
+import { type GraphDirectory, writeGraphs } from "./small-graphs.ts";
+
+let graphs: GraphDirectory;
+let exiting: Child;
+let sharing: Child;
+
+beforeAll(async () => {
+  graphs = await writeGraphs();
+  exiting = await bundleChild("exit-during-run");
+  sharing = await bundleChild("share-library");
+});
+
+afterAll(async () => {
+  await Promise.all([graphs.remove(), exiting.remove(), sharing.remove()]);
+});
+
+describe("a process that ends", () => {
+  it.each(["run", "load", "nothing"])("is not disturbed by ONNX Runtime: %s", async (moment) => {
+    for (let time = 0; time < 2; time++) {
+      const result = await exiting.run(graphs.path("heavy"), moment);
+      expect(result).toEqual({ exitCode: 0, signal: null, stdout: "", stderr: "" });
+    }
+  });
+});
+
+describe("the binding of onnxruntime-node", () => {
+  it.each(["ours", "theirs"])("shares one library with this code; first: %s", async (first) => {
+    const { exitCode, stdout, stderr } = await sharing.run(graphs.path("increment"), first);
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
+    const { results, copies } = JSON.parse(stdout);
+    expect(results).toEqual(Array(4).fill([2, 3]));
+    expect(copies).toBe(process.platform === "linux" ? 1 : 0);
+  });
+});

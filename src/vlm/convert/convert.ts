@@ -1,0 +1,312 @@
+// Checkpoint in, ONNX package out: two graphs with their weights, the embedding table, settings and tokenizer
+// files, and a manifest. Streams tensor by tensor; the same checkpoint gives the same bytes; a run that ends
+// early leaves nothing that loads.
+
+import { readFile, stat, writeFile } from "node:fs/promises";
+import { join, relative, resolve } from "node:path";
+import { DTYPE_BYTES, weightDtype } from "../checkpoint/dtype.ts";
+import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.ts";
+import { EMBED_TOKENS } from "../checkpoint/tensor-names.ts";
+import { ModelLoadError } from "../errors.ts";
+import { decoderGraph, headPrecision } from "./decoder-graph.ts";
+import {
+  type FileDigest,
+  fingerprintFile,
+  HashedFile,
+  PIECE_BYTES,
+  type StreamOptions,
+  sha256File,
+} from "./hashed-file.ts";
+import type { Precision } from "./linear-layers.ts";
+import {
+  CONVERTER_VERSION,
+  FORMAT_VERSION,
+  type GraphEntry,
+  type InputDigest,
+  isMarkedAsPackage,
+  MANIFEST_FILE,
+  type PackageManifest,
+  readManifest,
+  serializeManifest,
+} from "./manifest.ts";
+import { type GraphValue, ONNX_OPSET } from "./onnx-model.ts";
+import { INT4_BLOCK } from "./quantize.ts";
+import { StagingDirectory } from "./staging.ts";
+import { type PlannedGraph, type VisionPrecision, visionGraph } from "./vision-graph.ts";
+import { WeightWriter } from "./weight-writer.ts";
+
+const PRECISIONS: readonly Precision[] = ["fp32", "w8a8", "q4"];
+const VISION_PRECISIONS: readonly VisionPrecision[] = ["fp32", "w8a8"];
+const EMBED_TOKENS_FILE = "embed_tokens.bin";
+
+export type ConvertStage =
+  | "hashing-checkpoint"
+  | "vision-encoder"
+  | "decoder"
+  | "embedding-table"
+  | "finishing";
+
+/** How far a conversion is; bytes count over all stages. */
+export interface ConvertProgress {
+  readonly stage: ConvertStage;
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+}
+
+export interface ConvertOptions {
+  /** A Qwen3-VL checkpoint as published. */
+  readonly checkpointDir: string;
+  /** Where the package goes. Must not exist, be empty, or hold an earlier package, which is replaced. */
+  readonly outputDir: string;
+  readonly precision: Precision;
+  /** @default `fp32` beside an fp32 decoder, else `w8a8` */
+  readonly visionPrecision?: VisionPrecision | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: ConvertProgress) => void) | undefined;
+}
+
+/**
+ * Converts a checkpoint.
+ *
+ * @throws ModelLoadError when the checkpoint cannot be used; TypeError for wrong options; the signal's own
+ *   reason when aborted
+ */
+export async function convertCheckpoint(options: ConvertOptions): Promise<PackageManifest> {
+  const precision = checkOptions(options);
+  options.signal?.throwIfAborted();
+  const checkpoint = await openCheckpoint(options.checkpointDir);
+  try {
+    const staging = await StagingDirectory.create(options.outputDir, { assertReplaceable });
+    try {
+      await new Conversion(checkpoint, staging.dir, precision, options).run();
+      const manifest = await readManifest(staging.dir);
+      await staging.publish();
+      return manifest;
+    } finally {
+      await staging.discard();
+    }
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+/** The vision encoder's precision when nobody names one. */
+export function defaultVisionPrecision(decoder: Precision): VisionPrecision {
+  return decoder === "fp32" ? "fp32" : "w8a8";
+}
+
+class Conversion {
+  readonly #checkpoint: Checkpoint;
+  readonly #dir: string;
+  readonly #precision: PackageManifest["precision"];
+  readonly #options: ConvertOptions;
+  readonly #stream: StreamOptions;
+  readonly #outputs: FileDigest[] = [];
+  #stage: ConvertStage = "hashing-checkpoint";
+  #doneBytes = 0;
+  #totalBytes = 0;
+
+  constructor(
+    checkpoint: Checkpoint,
+    dir: string,
+    precision: PackageManifest["precision"],
+    options: ConvertOptions,
+  ) {
+    this.#checkpoint = checkpoint;
+    this.#dir = dir;
+    this.#precision = precision;
+    this.#options = options;
+    this.#stream = { signal: options.signal, onBytes: (bytes) => this.#advance(bytes) };
+  }
+
+  async run(): Promise<void> {
+    const { config } = this.#checkpoint;
+    const vision = visionGraph(config, this.#precision.vision);
+    const decoder = decoderGraph(config, this.#precision.decoder);
+    const inputFiles = [...this.#checkpoint.settingsFiles, ...this.#checkpoint.weightFiles];
+    const before = await this.#inputStates(inputFiles);
+    this.#totalBytes =
+      before.reduce((sum, { size }) => sum + size, 0) +
+      [vision, decoder].reduce((sum, { model }) => sum + model.externalByteLength, 0) +
+      (this.#checkpoint.tensors.get(EMBED_TOKENS)?.byteLength ?? 0);
+
+    const inputs = await this.#hashInputs(inputFiles);
+    this.#enter("vision-encoder");
+    const visionEncoder = await this.#writeGraph(vision);
+    this.#enter("decoder");
+    const decoderEntry = await this.#writeGraph(decoder);
+    this.#enter("embedding-table");
+    const embedTokens = await this.#writeEmbeddingTable();
+    this.#enter("finishing");
+    for (const file of this.#checkpoint.settingsFiles) {
+      await this.#writeFile(file, await readFile(join(this.#checkpoint.dir, file)));
+    }
+    await this.#assertUnchanged(inputFiles, before);
+    await this.#writeManifest({ inputs, visionEncoder, decoder: decoderEntry, embedTokens });
+  }
+
+  async #hashInputs(files: readonly string[]): Promise<InputDigest[]> {
+    const inputs: InputDigest[] = [];
+    for (const file of files) {
+      const path = join(this.#checkpoint.dir, file);
+      const digest = await sha256File(path, this.#stream);
+      inputs.push({ ...digest, file, fingerprint: await fingerprintFile(path) });
+    }
+    return inputs;
+  }
+
+  async #writeGraph({ model, plan }: PlannedGraph): Promise<GraphEntry> {
+    const file = `${model.name}.onnx`;
+    const dataFile = `${file}.data`;
+    const data = await HashedFile.create(join(this.#dir, dataFile), this.#stream);
+    try {
+      await new WeightWriter(this.#checkpoint, data).write(plan);
+      this.#outputs.push(await data.finish());
+    } finally {
+      await data.close();
+    }
+    await this.#writeFile(file, model.serialize(dataFile, CONVERTER_VERSION));
+    return { file, dataFile, inputs: describe(model.inputs), outputs: describe(model.outputs) };
+  }
+
+  /** Rows as they are stored: looked up one by one, they need no other form. */
+  async #writeEmbeddingTable(): Promise<PackageManifest["embedTokens"]> {
+    const tensor = this.#checkpoint.tensors.get(EMBED_TOKENS);
+    const [rows, columns] = tensor?.shape ?? [];
+    if (tensor === undefined || rows === undefined || columns === undefined) {
+      throw new RangeError(`The checkpoint has no matrix ${EMBED_TOKENS}.`);
+    }
+    const dtype = weightDtype(tensor.dtype);
+    const table = await HashedFile.create(join(this.#dir, EMBED_TOKENS_FILE), this.#stream);
+    try {
+      const piece = new Uint8Array(PIECE_BYTES);
+      const byteLength = rows * columns * DTYPE_BYTES[dtype];
+      for (let start = 0; start < byteLength; start += piece.byteLength) {
+        const part = piece.subarray(0, Math.min(piece.byteLength, byteLength - start));
+        await this.#checkpoint.weights.read(tensor, start, part);
+        await table.append(part);
+      }
+      this.#outputs.push(await table.finish());
+    } finally {
+      await table.close();
+    }
+    return { file: EMBED_TOKENS_FILE, dtype, rows, columns };
+  }
+
+  async #writeFile(file: string, bytes: Uint8Array): Promise<void> {
+    const output = await HashedFile.create(join(this.#dir, file), { signal: this.#stream.signal });
+    try {
+      await output.append(bytes);
+      this.#outputs.push(await output.finish());
+    } finally {
+      await output.close();
+    }
+  }
+
+  async #writeManifest(
+    parts: Pick<PackageManifest, "inputs" | "visionEncoder" | "decoder" | "embedTokens">,
+  ): Promise<void> {
+    const manifest = serializeManifest({
+      formatVersion: FORMAT_VERSION,
+      converterVersion: CONVERTER_VERSION,
+      opset: ONNX_OPSET,
+      source: this.#checkpoint.source,
+      precision: this.#precision,
+      tensorGroups: tensorGroups(this.#precision, parts.embedTokens.dtype),
+      ...parts,
+      outputs: this.#outputs.toSorted((a, b) => (a.file < b.file ? -1 : 1)),
+    });
+    await writeFile(join(this.#dir, MANIFEST_FILE), manifest, { flush: true });
+  }
+
+  async #inputStates(files: readonly string[]): Promise<{ size: number; mtimeMs: number }[]> {
+    return await Promise.all(files.map((file) => stat(join(this.#checkpoint.dir, file))));
+  }
+
+  /** The hashes are of what was read first; make sure that the weights read later are the same. */
+  async #assertUnchanged(
+    files: readonly string[],
+    before: readonly { size: number; mtimeMs: number }[],
+  ): Promise<void> {
+    const after = await this.#inputStates(files);
+    const changed = files.filter(
+      (_, i) => after[i]?.size !== before[i]?.size || after[i]?.mtimeMs !== before[i]?.mtimeMs,
+    );
+    if (changed.length > 0) {
+      throw new ModelLoadError(
+        "model-corrupt",
+        `The checkpoint changed while it was being converted: ${changed.join(", ")}.`,
+        { modelDir: this.#checkpoint.dir },
+      );
+    }
+  }
+
+  #enter(stage: ConvertStage): void {
+    this.#stage = stage;
+    this.#advance(0);
+  }
+
+  #advance(bytes: number): void {
+    this.#doneBytes += bytes;
+    this.#options.onProgress?.({
+      stage: this.#stage,
+      doneBytes: this.#doneBytes,
+      totalBytes: this.#totalBytes,
+    });
+  }
+}
+
+function checkOptions(options: ConvertOptions): PackageManifest["precision"] {
+  const decoder = options.precision;
+  if (!PRECISIONS.includes(decoder)) {
+    throw new TypeError(
+      `Expected \`precision\` to be one of ${PRECISIONS.join(", ")}, got \`${decoder}\`.`,
+    );
+  }
+  const vision = options.visionPrecision ?? defaultVisionPrecision(decoder);
+  if (!VISION_PRECISIONS.includes(vision)) {
+    throw new TypeError(
+      `Expected \`visionPrecision\` to be one of ${VISION_PRECISIONS.join(", ")}, got \`${vision}\`.`,
+    );
+  }
+  const fromOutput = relative(resolve(options.outputDir), resolve(options.checkpointDir));
+  if (fromOutput === "" || !(fromOutput.startsWith("..") || resolve(fromOutput) === fromOutput)) {
+    throw new TypeError(
+      "Expected `outputDir` to be outside the checkpoint's path, got the checkpoint itself or a directory around it.",
+    );
+  }
+  return { decoder, vision };
+}
+
+/** Nothing but an earlier package, however damaged, is ever replaced. */
+async function assertReplaceable(dir: string): Promise<void> {
+  if (await isMarkedAsPackage(dir)) return;
+  throw new TypeError(
+    `Expected \`outputDir\` to be new, empty or an earlier ONNX package, got ${dir} with other files in it.`,
+  );
+}
+
+function describe(values: readonly GraphValue[]): Record<string, string> {
+  return Object.fromEntries(
+    values.map(({ name, type, shape }) => [name, `${type}[${shape.join(", ")}]`]),
+  );
+}
+
+function tensorGroups(
+  { decoder, vision }: PackageManifest["precision"],
+  embedTokens: string,
+): Record<string, string> {
+  const formats: Record<Precision, string> = {
+    fp32: "f32",
+    w8a8: "int8 per output channel, activations uint8 per token",
+    q4: `int4 per block of ${INT4_BLOCK}, activations int8`,
+  };
+  return {
+    "vision linear layers": formats[vision],
+    "vision patch embedding, position table, norms, biases": "f32",
+    "decoder linear layers": formats[decoder],
+    "decoder head": formats[headPrecision(decoder)],
+    "decoder norms": "f32",
+    "embedding table": embedTokens,
+  };
+}

@@ -1,0 +1,214 @@
+// decoder.onnx: token embeddings in, logits out, keys and values appended to a cache of fixed capacity. Written
+// from the configuration alone; weights go into the plan. B = batch, S = tokens of this run, C = cache capacity,
+// K = DeepStack taps, H = hidden size, hd = head size, R = rows whose logits are wanted.
+//
+// in   inputs_embeds                f32   [B, S, H]       image rows already replaced by image features
+// in   deepstack_embeds             f32   [K, DB, DS, H]  added after layers 0 .. K-1, broadcast: [K, B, S, H] with
+//                                                         zeros on text rows, or zeros [K, 1, 1, H]
+// in   rotary_cos, rotary_sin       f32   [B, S, hd / 2]  from the M-RoPE positions
+// in   seqlens_k                    int32 [B]             valid length after this run, minus 1
+// in   total_sequence_length        int32 []              largest valid length after this run
+// in   logit_rows                   int64 [R]             rows of the flattened [B * S] tokens; R >= 1
+// in   past_key_values.L.key/.value f32   [B, kv_heads, C, hd]
+// out  logits                       f32   [R, vocabulary]
+// out  present.L.key/.value         f32   [B, kv_heads, C, hd]   bind to the same memory as past: in place
+//
+// With S > 1 and a past, B must be 1: GroupQueryAttention on CPU takes no ragged appends.
+
+import type { Qwen3VlConfig, TextConfig } from "../checkpoint/config.ts";
+import { EMBED_TOKENS, LM_HEAD } from "../checkpoint/tensor-names.ts";
+import { LinearLayers, type Precision } from "./linear-layers.ts";
+import { OnnxModel } from "./onnx-model.ts";
+import type { PlannedGraph } from "./vision-graph.ts";
+
+const PREFIX = "model.language_model.";
+
+/** 4-bit decoders keep an int8 head: it decides every token and costs 3 % of a decode step. */
+export function headPrecision(precision: Precision): Precision {
+  return precision === "q4" ? "w8a8" : precision;
+}
+
+export function decoderGraph(config: Qwen3VlConfig, precision: Precision): PlannedGraph {
+  const graph = new DecoderGraph(config, precision);
+  graph.write();
+  return { model: graph.model, plan: graph.layers.plan };
+}
+
+class DecoderGraph {
+  readonly model = new OnnxModel("decoder");
+  readonly layers: LinearLayers;
+  readonly #config: Qwen3VlConfig;
+  readonly #text: TextConfig;
+  readonly #precision: Precision;
+
+  constructor(config: Qwen3VlConfig, precision: Precision) {
+    this.layers = new LinearLayers(this.model);
+    this.#config = config;
+    this.#text = config.text;
+    this.#precision = precision;
+  }
+
+  write(): void {
+    const { model } = this;
+    const { hiddenSize, headSize, vocabSize, layers } = this.#text;
+    const taps = this.#config.vision.deepstackLayers.length;
+    let h = model.input("inputs_embeds", "f32", ["batch", "sequence", hiddenSize]);
+    const deepstack = model.input("deepstack_embeds", "f32", [
+      taps,
+      "deepstack_batch",
+      "deepstack_sequence",
+      hiddenSize,
+    ]);
+    model.input("rotary_cos", "f32", ["batch", "sequence", headSize / 2]);
+    model.input("rotary_sin", "f32", ["batch", "sequence", headSize / 2]);
+    model.input("seqlens_k", "i32", ["batch"]);
+    model.input("total_sequence_length", "i32", []);
+    const rows = model.input("logit_rows", "i64", ["rows"]);
+
+    for (let layer = 0; layer < layers; layer++) {
+      h = this.#layer(layer, h); // (B, S, H)
+      if (layer < taps) h = this.#addDeepstack(layer, h, deepstack);
+    }
+    model.outputs.unshift({ name: "logits", type: "f32", shape: ["rows", vocabSize] });
+    this.#head(h, rows);
+  }
+
+  /** h (B, S, H) -> (B, S, H) */
+  #layer(index: number, h: string): string {
+    const { model } = this;
+    const { hiddenSize } = this.#text;
+    const name = `layers.${index}`;
+    const normed = this.#norm(`${name}.input_layernorm`, h, hiddenSize);
+    const attention = this.#attention(index, normed);
+    const middle = model.node("Add", `${name}.middle`, [h, attention]);
+    const postNormed = this.#norm(`${name}.post_attention_layernorm`, middle, hiddenSize);
+    const mlp = this.#mlp(name, postNormed);
+    return model.node("Add", `${name}.output`, [middle, mlp]);
+  }
+
+  /** x (B, S, H) -> (B, S, H) */
+  #attention(index: number, x: string): string {
+    const { model } = this;
+    const { heads, kvHeads, headSize } = this.#text;
+    const name = `layers.${index}.self_attn`;
+    const sizes = [heads * headSize, kvHeads * headSize, kvHeads * headSize];
+    const sources = ["q_proj", "k_proj", "v_proj"].map((part) => `${PREFIX}${name}.${part}.weight`);
+    const packed = this.#product(`${name}.packed`, x, sources, sum(sizes), this.#text.hiddenSize);
+    model.nodeWithOutputs({
+      name: `${name}.split`,
+      domain: "",
+      op: "Split",
+      inputs: [packed, model.constant("qkv_sizes", "i64", [3], sizes)],
+      outputs: [`${name}.q`, `${name}.k`, `${name}.v`],
+      attributes: { axis: { int: -1 } },
+    });
+    const cache = { past: `past_key_values.${index}`, present: `present.${index}` };
+    for (const part of ["key", "value"]) {
+      const shape = ["batch", kvHeads, "capacity", headSize];
+      model.input(`${cache.past}.${part}`, "f32", shape);
+      model.output(`${cache.present}.${part}`, "f32", shape);
+    }
+    model.nodeWithOutputs({
+      name: `${name}.mixed`,
+      domain: "com.microsoft",
+      op: "GroupQueryAttention",
+      inputs: [
+        this.#normAndRotate(`${name}.q`, heads),
+        this.#normAndRotate(`${name}.k`, kvHeads),
+        `${name}.v`,
+        `${cache.past}.key`,
+        `${cache.past}.value`,
+        "seqlens_k",
+        "total_sequence_length",
+      ],
+      // Both present outputs must be there: without them the operator is silently wrong.
+      outputs: [`${name}.mixed`, `${cache.present}.key`, `${cache.present}.value`],
+      attributes: {
+        num_heads: { int: heads },
+        kv_num_heads: { int: kvHeads },
+        do_rotary: { int: 0 },
+      },
+    });
+    const width = heads * headSize;
+    return this.#product(
+      `${name}.out`,
+      `${name}.mixed`,
+      [`${PREFIX}${name}.o_proj.weight`],
+      this.#text.hiddenSize,
+      width,
+    );
+  }
+
+  /** RMSNorm over each head, then rotation. x (B, S, heads * hd) -> the same shape */
+  #normAndRotate(x: string, heads: number): string {
+    const { model } = this;
+    const { headSize } = this.#text;
+    const split = model.constant(`heads_${heads}`, "i64", [4], [0, 0, heads, headSize]);
+    const perHead = model.node("Reshape", `${x}.heads`, [x, split]); // (B, S, heads, hd)
+    const normed = this.#norm(`${x}_norm`, perHead, headSize);
+    const join = model.constant(`width_${heads}`, "i64", [3], [0, 0, heads * headSize]);
+    const joined = model.node("Reshape", `${x}.joined`, [normed, join]);
+    return model.node("RotaryEmbedding", `${x}.rotated`, [joined, "rotary_cos", "rotary_sin"], {
+      num_heads: { int: heads },
+      interleaved: { int: 0 },
+    });
+  }
+
+  /** down(silu(gate(x)) * up(x)); x (B, S, H) -> (B, S, H) */
+  #mlp(layer: string, x: string): string {
+    const { model } = this;
+    const { hiddenSize: h, intermediateSize: f } = this.#text;
+    const name = `${layer}.mlp`;
+    const source = (part: string) => [`${PREFIX}${name}.${part}.weight`];
+    const gate = this.#product(`${name}.gate`, x, source("gate_proj"), f, h);
+    const up = this.#product(`${name}.up`, x, source("up_proj"), f, h);
+    const sigmoid = model.node("Sigmoid", `${name}.sigmoid`, [gate]);
+    const silu = model.node("Mul", `${name}.silu`, [gate, sigmoid]);
+    const inner = model.node("Mul", `${name}.inner`, [silu, up]);
+    return this.#product(`${name}.down`, inner, source("down_proj"), h, f);
+  }
+
+  #addDeepstack(layer: number, h: string, deepstack: string): string {
+    const { model } = this;
+    const select = model.constant(`tap_${layer}`, "i64", [], [layer]);
+    const tap = model.node("Gather", `layers.${layer}.tap`, [deepstack, select], {
+      axis: { int: 0 },
+    }); // (DB, DS, H)
+    return model.node("Add", `layers.${layer}.deepstacked`, [h, tap]);
+  }
+
+  /** Only the wanted rows reach the head, by far the largest weight. h (B, S, H) -> logits (R, vocabulary) */
+  #head(h: string, rows: string): void {
+    const { model } = this;
+    const { hiddenSize, vocabSize } = this.#text;
+    const flatShape = model.constant("flat_shape", "i64", [2], [-1, hiddenSize]);
+    const flat = model.node("Reshape", "flat", [h, flatShape]); // (B * S, H)
+    const wanted = model.node("Gather", "wanted", [flat, rows], { axis: { int: 0 } }); // (R, H)
+    const normed = this.#norm("norm", wanted, hiddenSize);
+    const source = this.#config.tiedEmbeddings ? EMBED_TOKENS : LM_HEAD;
+    const weight = { sources: [source], rows: vocabSize, columns: hiddenSize };
+    this.layers.product("logits", normed, weight, headPrecision(this.#precision));
+  }
+
+  #product(
+    name: string,
+    x: string,
+    sources: readonly string[],
+    rows: number,
+    columns: number,
+  ): string {
+    return this.layers.product(name, x, { sources, rows, columns }, this.#precision);
+  }
+
+  #norm(name: string, x: string, size: number): string {
+    const weight = this.layers.values(`${PREFIX}${name}.weight`, [size]);
+    return this.model.node("RMSNormalization", name, [x, weight], {
+      axis: { int: -1 },
+      epsilon: { float: this.#text.rmsNormEps },
+    });
+  }
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}

@@ -1,0 +1,150 @@
+// Matrix products of a graph in one of three precisions. In: an activation and where its weight comes from.
+// Out: nodes, and for each weight a line in the plan that the weight writer follows. Reads no weights itself.
+//
+// fp32   MatMul                                           weight (K, N) f32
+// w8a8   row scale -> QuantizeLinear -> MatMulIntegerToFloat -> row scale back
+//                                                         weight (K, N) int8, one scale per column
+// q4     MatMulNBits, block 128, accuracy level 4         weight (N, blocks, 64) u8, one scale per block
+//
+// Each activation row is scaled to its own largest magnitude before it becomes u8 (zero point 128), so a row with
+// outliers does not take the resolution of the others. An all-zero row keeps a tiny positive scale.
+
+import type { ExternalTensor, OnnxModel } from "./onnx-model.ts";
+import { INT4_BLOCK, int4Blocks } from "./quantize.ts";
+
+/** How the weights of a graph are stored and multiplied. */
+export type Precision = "fp32" | "w8a8" | "q4";
+
+/** What goes into the external data file, in file order. `sources` are stacked along their rows. */
+export type WeightPlan =
+  | { readonly kind: "values"; readonly source: string; readonly target: ExternalTensor }
+  | {
+      readonly kind: "transposed";
+      readonly sources: readonly string[];
+      readonly target: ExternalTensor;
+    }
+  | {
+      readonly kind: "int8" | "int4";
+      readonly sources: readonly string[];
+      readonly target: ExternalTensor;
+      readonly scales: ExternalTensor;
+    };
+
+export interface LinearWeight {
+  /** Canonical tensor names, (N_i, K) each; stacked they are (N, K). */
+  readonly sources: readonly string[];
+  /** N */
+  readonly rows: number;
+  /** K */
+  readonly columns: number;
+  readonly bias?: string;
+}
+
+/** Smallest row maximum: keeps a row of zeros from being divided by zero. */
+const SMALLEST_ROW_MAXIMUM = 1e-30;
+const MICROSOFT = "com.microsoft";
+
+/** Adds weights and products to one model and collects the plan of its data file. */
+export class LinearLayers {
+  readonly plan: WeightPlan[] = [];
+  readonly #model: OnnxModel;
+  /** Quantised forms of activations, so that products of the same activation share them. */
+  readonly #quantized = new Map<string, { values: string; scale: string }>();
+
+  constructor(model: OnnxModel) {
+    this.#model = model;
+  }
+
+  /** A stored tensor in f32, in its own layout; returns its name in the graph. */
+  values(source: string, shape: readonly number[]): string {
+    const target = this.#model.external(source, "f32", shape);
+    this.plan.push({ kind: "values", source, target });
+    return target.name;
+  }
+
+  /** activation (..., K) x weight -> (..., N), plus bias. */
+  product(name: string, activation: string, weight: LinearWeight, precision: Precision): string {
+    const output = weight.bias === undefined ? name : `${name}.product`;
+    switch (precision) {
+      case "fp32":
+        this.#fp32(output, activation, weight);
+        break;
+      case "w8a8":
+        this.#int8(output, activation, weight);
+        break;
+      case "q4":
+        this.#int4(output, activation, weight);
+        break;
+      default:
+        throw new TypeError(`Unknown precision ${precision satisfies never}.`);
+    }
+    if (weight.bias === undefined) return output;
+    return this.#model.node("Add", name, [output, this.values(weight.bias, [weight.rows])]);
+  }
+
+  #fp32(output: string, activation: string, weight: LinearWeight): void {
+    const target = this.#model.external(`${output}.weight`, "f32", [weight.columns, weight.rows]);
+    this.plan.push({ kind: "transposed", sources: weight.sources, target });
+    this.#model.node("MatMul", output, [activation, target.name]);
+  }
+
+  #int8(output: string, activation: string, weight: LinearWeight): void {
+    const model = this.#model;
+    const target = model.external(`${output}.weight`, "i8", [weight.columns, weight.rows]);
+    const scales = model.external(`${output}.scales`, "f32", [weight.rows]);
+    this.plan.push({ kind: "int8", sources: weight.sources, target, scales });
+    const { values, scale } = this.#quantize(activation);
+    const [one, zeroPoint] = [this.#one(), this.#zeroPoint()];
+    const inputs = [values, target.name, one, scales.name, zeroPoint];
+    model.node("MatMulIntegerToFloat", `${output}.scaled`, inputs, {}, MICROSOFT);
+    model.node("Mul", output, [`${output}.scaled`, scale]);
+  }
+
+  #int4(output: string, activation: string, { sources, rows, columns }: LinearWeight): void {
+    const blocks = int4Blocks(columns);
+    const shape = [rows, blocks, INT4_BLOCK / 2];
+    const target = this.#model.external(`${output}.weight`, "u8", shape);
+    const scales = this.#model.external(`${output}.scales`, "f32", [rows, blocks]);
+    this.plan.push({ kind: "int4", sources, target, scales });
+    const attributes = {
+      K: { int: columns },
+      N: { int: rows },
+      bits: { int: 4 },
+      block_size: { int: INT4_BLOCK },
+      accuracy_level: { int: 4 },
+    };
+    const inputs = [activation, target.name, scales.name];
+    this.#model.node("MatMulNBits", output, inputs, attributes, MICROSOFT);
+  }
+
+  /** activation (..., K) -> u8 values (..., K) and the row scale (..., 1). */
+  #quantize(activation: string): { values: string; scale: string } {
+    const known = this.#quantized.get(activation);
+    if (known !== undefined) return known;
+    const model = this.#model;
+    const name = (step: string) => `${activation}.row.${step}`;
+    const magnitude = model.node("Abs", name("magnitude"), [activation]);
+    const axes = model.constant("last_axis", "i64", [1], [-1]);
+    const largest = model.node("ReduceMax", name("largest"), [magnitude, axes], {
+      keepdims: { int: 1 },
+    });
+    const smallest = model.constant("smallest_row_maximum", "f32", [], [SMALLEST_ROW_MAXIMUM]);
+    const guarded = model.node("Max", name("guarded"), [largest, smallest]);
+    const inverse = model.constant("inverse_127", "f32", [], [1 / 127]);
+    const scale = model.node("Mul", name("scale"), [guarded, inverse]);
+    const unit = model.node("Div", name("unit"), [activation, scale]);
+    const inputs = [unit, this.#one(), this.#zeroPoint()];
+    const values = model.node("QuantizeLinear", name("values"), inputs);
+    const quantized = { values, scale };
+    this.#quantized.set(activation, quantized);
+    return quantized;
+  }
+
+  #one(): string {
+    return this.#model.constant("one", "f32", [], [1]);
+  }
+
+  #zeroPoint(): string {
+    return this.#model.constant("zero_point", "u8", [], [128]);
+  }
+}

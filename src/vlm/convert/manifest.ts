@@ -1,0 +1,260 @@
+// manifest.json of an ONNX package: where it came from, what is in it, how to tell that it is whole. Written last,
+// so a directory without one is no package. Knows nothing of tensors.
+
+import { readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { JsonFields } from "../checkpoint/json-fields.ts";
+import type { CheckpointSource } from "../checkpoint/open-checkpoint.ts";
+import { ModelLoadError } from "../errors.ts";
+import { type FileDigest, fingerprintFile, type StreamOptions, sha256File } from "./hashed-file.ts";
+import type { Precision } from "./linear-layers.ts";
+import type { VisionPrecision } from "./vision-graph.ts";
+
+export const MANIFEST_FILE = "manifest.json";
+/** Changes when a loader of the old packages could not read the new ones. */
+export const FORMAT_VERSION = 1;
+/** Changes whenever the same checkpoint would give other bytes. */
+export const CONVERTER_VERSION = "1";
+
+const KIND = "napcat-vlm onnx package";
+
+/** A file the package was made from. */
+export interface InputDigest extends FileDigest {
+  /** SHA-256 of size and samples; see `fingerprintFile`. */
+  readonly fingerprint: string;
+}
+
+/** One graph: its files, and its inputs and outputs as `name: type[shape]`. */
+export interface GraphEntry {
+  readonly file: string;
+  readonly dataFile: string;
+  readonly inputs: Readonly<Record<string, string>>;
+  readonly outputs: Readonly<Record<string, string>>;
+}
+
+/** manifest.json of an ONNX package. Holds no times, so equal inputs give equal bytes. */
+export interface PackageManifest {
+  readonly kind: typeof KIND;
+  readonly formatVersion: number;
+  readonly converterVersion: string;
+  readonly opset: number;
+  readonly source: CheckpointSource;
+  readonly precision: { readonly decoder: Precision; readonly vision: VisionPrecision };
+  /** Number format of each group of tensors. */
+  readonly tensorGroups: Readonly<Record<string, string>>;
+  readonly visionEncoder: GraphEntry;
+  readonly decoder: GraphEntry;
+  /** Raw little-endian rows, one per token. */
+  readonly embedTokens: {
+    readonly file: string;
+    readonly dtype: "bf16" | "f16" | "f32";
+    readonly rows: number;
+    readonly columns: number;
+  };
+  readonly inputs: readonly InputDigest[];
+  /** Every file of the package but the manifest. */
+  readonly outputs: readonly FileDigest[];
+}
+
+export function serializeManifest(manifest: Omit<PackageManifest, "kind">): string {
+  return `${JSON.stringify({ kind: KIND, ...manifest }, undefined, 2)}\n`;
+}
+
+/**
+ * Reads and checks manifest.json.
+ *
+ * @throws ModelLoadError `model-files-missing` when there is none, `model-unsupported` when it was made by
+ *   another version, `model-corrupt` when it makes no sense
+ */
+export async function readManifest(dir: string): Promise<PackageManifest> {
+  let text: string;
+  try {
+    text = await readFile(join(dir, MANIFEST_FILE), "utf8");
+  } catch (cause) {
+    throw new ModelLoadError(
+      "model-files-missing",
+      `${dir} is not an ONNX package, or only a part of one: it has no ${MANIFEST_FILE}. Convert the checkpoint.`,
+      { cause, modelDir: dir, missing: [MANIFEST_FILE] },
+    );
+  }
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (cause) {
+    throw new ModelLoadError("model-corrupt", `${MANIFEST_FILE} is not valid JSON.`, {
+      cause,
+      modelDir: dir,
+    });
+  }
+  return parseManifest(json, dir);
+}
+
+function parseManifest(json: unknown, dir: string): PackageManifest {
+  const fields = new JsonFields(json, MANIFEST_FILE);
+  if (fields.stringOrUndefined("kind") !== KIND) throw fields.wrong("kind", `"${KIND}"`);
+  const formatVersion = fields.integer("formatVersion", 1);
+  if (formatVersion !== FORMAT_VERSION) {
+    throw new ModelLoadError(
+      "model-unsupported",
+      `The ONNX package has format ${formatVersion} and this version reads format ${FORMAT_VERSION}. Convert the checkpoint again.`,
+      { modelDir: dir },
+    );
+  }
+  const precision = fields.object("precision");
+  const embedTokens = fields.object("embedTokens");
+  const source = fields.object("source");
+  const revision = source.stringOrUndefined("revision");
+  return {
+    kind: KIND,
+    formatVersion,
+    converterVersion: fields.string("converterVersion"),
+    opset: fields.integer("opset", 1),
+    source: { name: source.string("name"), ...(revision === undefined ? {} : { revision }) },
+    precision: {
+      decoder: oneOf(precision, "decoder", ["fp32", "w8a8", "q4"]),
+      vision: oneOf(precision, "vision", ["fp32", "w8a8"]),
+    },
+    tensorGroups: stringMap(fields.object("tensorGroups")),
+    visionEncoder: parseGraph(fields.object("visionEncoder")),
+    decoder: parseGraph(fields.object("decoder")),
+    embedTokens: {
+      file: fileName(embedTokens),
+      dtype: oneOf(embedTokens, "dtype", ["bf16", "f16", "f32"]),
+      rows: embedTokens.integer("rows", 1),
+      columns: embedTokens.integer("columns", 1),
+    },
+    inputs: fields.objects("inputs").map((input) => ({
+      ...parseDigest(input),
+      fingerprint: input.string("fingerprint"),
+    })),
+    outputs: fields.objects("outputs").map(parseDigest),
+  };
+}
+
+/**
+ * Checks that a package is whole: every file there, of the right size, and with `hashes` of the right content.
+ *
+ * @throws ModelLoadError `model-files-missing` naming all missing files, `model-corrupt` naming the first bad one
+ */
+export async function verifyPackage(
+  dir: string,
+  options: { readonly hashes: boolean } & StreamOptions,
+): Promise<PackageManifest> {
+  const manifest = await readManifest(dir);
+  const sizes = new Map<string, number | undefined>();
+  for (const { file } of manifest.outputs) sizes.set(file, await fileSize(join(dir, file)));
+  const needed = neededFiles(manifest).filter((file) => !sizes.has(file));
+  const missing = [
+    ...needed,
+    ...[...sizes].flatMap(([file, size]) => (size === undefined ? [file] : [])),
+  ];
+  if (missing.length > 0) {
+    throw new ModelLoadError(
+      "model-files-missing",
+      `The ONNX package ${dir} lacks ${missing.join(", ")}. Convert the checkpoint again.`,
+      { modelDir: dir, missing },
+    );
+  }
+  for (const output of manifest.outputs) {
+    const size = sizes.get(output.file);
+    if (size !== output.bytes) {
+      throw damaged(dir, `${output.file} has ${size} bytes and should have ${output.bytes}`);
+    }
+    if (options.hashes) {
+      const { sha256 } = await sha256File(join(dir, output.file), options);
+      if (sha256 !== output.sha256) throw damaged(dir, `${output.file} has changed`);
+    }
+  }
+  return manifest;
+}
+
+/**
+ * Was the package made by this converter, in this precision, from the checkpoint as it lies in `checkpointDir`
+ * now? Reads samples of large files, not all of them.
+ */
+export async function isPackageOf(
+  manifest: PackageManifest,
+  checkpointDir: string,
+  precision: { readonly decoder: Precision; readonly vision: VisionPrecision },
+): Promise<boolean> {
+  if (
+    manifest.converterVersion !== CONVERTER_VERSION ||
+    manifest.precision.decoder !== precision.decoder ||
+    manifest.precision.vision !== precision.vision
+  ) {
+    return false;
+  }
+  for (const { file, bytes, fingerprint } of manifest.inputs) {
+    const path = join(checkpointDir, file);
+    if ((await fileSize(path)) !== bytes || (await fingerprintFile(path)) !== fingerprint) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/** Is there a manifest of ours, whole or not? Tells a package from somebody's own directory. */
+export async function isMarkedAsPackage(dir: string): Promise<boolean> {
+  try {
+    return (await readFile(join(dir, MANIFEST_FILE), "utf8")).includes(JSON.stringify(KIND));
+  } catch {
+    return false; // No manifest, no package.
+  }
+}
+
+function neededFiles({ visionEncoder, decoder, embedTokens }: PackageManifest): string[] {
+  const graphs = [visionEncoder, decoder].flatMap(({ file, dataFile }) => [file, dataFile]);
+  return [...graphs, embedTokens.file, "config.json"];
+}
+
+async function fileSize(path: string): Promise<number | undefined> {
+  try {
+    const found = await stat(path);
+    return found.isFile() ? found.size : undefined;
+  } catch {
+    return undefined; // Not there, which is the answer.
+  }
+}
+
+function parseGraph(fields: JsonFields): GraphEntry {
+  return {
+    file: fileName(fields),
+    dataFile: fileName(fields, "dataFile"),
+    inputs: stringMap(fields.object("inputs")),
+    outputs: stringMap(fields.object("outputs")),
+  };
+}
+
+function parseDigest(fields: JsonFields): FileDigest {
+  return {
+    file: fileName(fields),
+    bytes: fields.integer("bytes", 0),
+    sha256: fields.string("sha256"),
+  };
+}
+
+/** A package never reaches outside its directory. */
+function fileName(fields: JsonFields, field = "file"): string {
+  const name = fields.string(field);
+  if (!/^[\w-][\w.-]*$/.test(name)) throw fields.wrong(field, "a plain file name");
+  return name;
+}
+
+function stringMap(fields: JsonFields): Record<string, string> {
+  return Object.fromEntries(fields.keys().map((name) => [name, fields.string(name)]));
+}
+
+function oneOf<T extends string>(fields: JsonFields, name: string, values: readonly T[]): T {
+  const value = fields.string(name);
+  const known = values.find((candidate) => candidate === value);
+  if (known === undefined) throw fields.wrong(name, `one of ${values.join(", ")}`);
+  return known;
+}
+
+function damaged(dir: string, what: string): ModelLoadError {
+  return new ModelLoadError(
+    "model-corrupt",
+    `The ONNX package ${dir} is damaged: ${what}. Convert the checkpoint again.`,
+    { modelDir: dir },
+  );
+}

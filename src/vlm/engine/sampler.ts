@@ -1,0 +1,125 @@
+// Chooses the next token, in the order and with the definitions of the reference (spec 7):
+// repetition penalty, presence penalty, temperature, top-k, top-p, min-p, then one draw.
+// In: the logits of one position. Out: one id. It knows no tokens, no text and no stop conditions.
+
+import { InferenceError } from "../errors.ts";
+import type { SamplingOptions } from "../vision-language-model.ts";
+import { Candidates } from "./candidates.ts";
+import { Random } from "./random.ts";
+
+/** {@link SamplingOptions} with every choice made. */
+export type ResolvedSampling = Required<SamplingOptions>;
+
+/** Below this, dividing by the temperature leaves the range of float32; the likeliest token wins anyway. */
+const GREEDY_BELOW_TEMPERATURE = 1e-6;
+
+/** Samples the tokens of one answer. Its buffers are used again for every step. */
+export class Sampler {
+  readonly #sampling: ResolvedSampling;
+  readonly #vocabSize: number;
+  readonly #random: Random;
+  readonly #greedy: boolean;
+  /** Ids of prompt and answer; left empty without a repetition penalty. */
+  readonly #seen = new Set<number>();
+  /** Ids of the answer; left empty without a presence penalty. */
+  readonly #generated = new Set<number>();
+  /** (vocab) logits after penalties; empty without any. */
+  readonly #penalised: Float32Array;
+  readonly #candidates = new Candidates();
+
+  /**
+   * @param vocabSize Ids from here on are never chosen, even if the logits have rows for them.
+   * @param promptIds The whole prompt, image tokens included.
+   */
+  constructor(sampling: ResolvedSampling, vocabSize: number, promptIds: Iterable<number>) {
+    this.#sampling = sampling;
+    this.#vocabSize = vocabSize;
+    this.#random = new Random(sampling.seed);
+    this.#greedy = sampling.temperature < GREEDY_BELOW_TEMPERATURE;
+    const penalises = sampling.repetitionPenalty !== 1 || sampling.presencePenalty !== 0;
+    this.#penalised = new Float32Array(penalises ? vocabSize : 0);
+    if (sampling.repetitionPenalty !== 1) for (const id of promptIds) this.#seen.add(id);
+  }
+
+  /**
+   * Chooses the next token. The logits are left as they are.
+   * @param logits (vocab) of the last position.
+   * @throws {@link InferenceError} if they hold NaN or +Infinity, or nothing but -Infinity.
+   */
+  sample(logits: Float32Array): number {
+    const best = this.#narrow(logits);
+    return this.#greedy ? best : this.#candidates.draw(this.#random.next());
+  }
+
+  /** Tells the sampler which token the answer went on with. */
+  accept(id: number): void {
+    if (this.#sampling.repetitionPenalty !== 1) this.#seen.add(id);
+    if (this.#sampling.presencePenalty !== 0) this.#generated.add(id);
+  }
+
+  /** Probability of each token that `sample` would choose among. Draws nothing. */
+  distribution(logits: Float32Array): ReadonlyMap<number, number> {
+    const best = this.#narrow(logits);
+    return this.#greedy ? new Map([[best, 1]]) : this.#candidates.probabilities();
+  }
+
+  /** Leaves the tokens to draw from in the candidates, and returns the likeliest. */
+  #narrow(logits: Float32Array): number {
+    const size = Math.min(logits.length, this.#vocabSize);
+    const scores = this.#penalise(logits, size);
+    const best = likeliest(scores, size);
+    if (this.#greedy) return best;
+
+    const { temperature, topK, topP, minP } = this.#sampling;
+    const candidates = this.#candidates;
+    candidates.begin(scores, size, best, temperature);
+    if (topK > 0) {
+      candidates.takeTopK(topK);
+      if (topP < 1) candidates.keepTopP(topP);
+    } else if (topP < 1) {
+      candidates.takeTopP(topP);
+    } else {
+      // One nat more than min-p leaves: the cut itself is not made here.
+      candidates.takeDownTo(1 - Math.log(minP));
+    }
+    if (minP > 0) candidates.keepMinP(minP);
+    return best;
+  }
+
+  #penalise(logits: Float32Array, size: number): Float32Array {
+    const scores = this.#penalised;
+    if (scores.length === 0) return logits;
+    scores.set(logits.subarray(0, size));
+    const repetition = Math.fround(this.#sampling.repetitionPenalty);
+    for (const id of this.#seen) {
+      const score = scores[id]!;
+      scores[id] = score < 0 ? score * repetition : score / repetition;
+    }
+    const presence = Math.fround(this.#sampling.presencePenalty);
+    for (const id of this.#generated) scores[id] = scores[id]! - presence;
+    return scores;
+  }
+}
+
+/** Id of the highest score; of equals, the first. */
+function likeliest(scores: Float32Array, size: number): number {
+  let best = -1;
+  let bestScore = Number.NEGATIVE_INFINITY;
+  for (let id = 0; id < size; id++) {
+    const score = scores[id]!;
+    // One comparison for nearly all of them; NaN is never `<=`.
+    if (score <= bestScore) continue;
+    if (Number.isNaN(score)) {
+      throw new InferenceError("sampling", `The logits hold NaN, first at id ${id}.`);
+    }
+    best = id;
+    bestScore = score;
+  }
+  if (best === -1 || bestScore === Number.POSITIVE_INFINITY) {
+    throw new InferenceError(
+      "sampling",
+      `The logits are no distribution: the highest is ${bestScore}.`,
+    );
+  }
+  return best;
+}

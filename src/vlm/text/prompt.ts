@@ -1,0 +1,157 @@
+// A conversation becomes token ids.
+// In: chat messages, and how many tokens each of their pictures takes. Out: ids and where the pictures lie among them.
+// It knows no pixels, and it never looks for placeholders in finished text.
+
+import { PromptTooLongError } from "../errors.ts";
+import type { ChatMessage } from "../vision-language-model.ts";
+import {
+  type ChatFormatOptions,
+  type Chunk,
+  countImages,
+  type FormattedChat,
+  formatChat,
+} from "./chat-format.ts";
+import type { Tokenizer } from "./tokenizer.ts";
+
+export interface PromptOptions
+  extends Pick<ChatFormatOptions, "thinking" | "tools" | "addVisionIds"> {
+  readonly tokenizer: Pick<Tokenizer, "encodeText" | "findSpecial" | "specialId">;
+  /** Tokens of each picture, in order of appearance over all messages. */
+  readonly imageTokens: readonly number[];
+  /** Leave out the oldest turns until the prompt has at most this many tokens. @default Infinity */
+  readonly maxPromptTokens?: number | undefined;
+}
+
+/** The image tokens of one picture inside a prompt. */
+export interface PromptImage {
+  /** Which picture of the request, counted from 0 over all messages, those of dropped turns included. */
+  readonly imageIndex: number;
+  /** Index of its first image token; `<|vision_start|>` stands in front of it. */
+  readonly start: number;
+  /** Image tokens. */
+  readonly length: number;
+}
+
+export interface Prompt {
+  /** (tokens) */
+  readonly ids: Int32Array;
+  /** In order of appearance. A picture that is not here was dropped and need not be encoded. */
+  readonly images: readonly PromptImage[];
+  /** Oldest turns left out. A turn is a user message and everything up to the next one. */
+  readonly droppedTurns: number;
+}
+
+/**
+ * Writes a conversation as the token ids the model was trained on.
+ *
+ * Marks of the chat format become their ids; the text between two marks is encoded in one run with special tokens switched off.
+ * The system prompt, the tools and the newest turn always stay.
+ * @throws {@link PromptTooLongError} if they alone are longer than `maxPromptTokens`.
+ * @throws RangeError if `imageTokens` does not fit the messages.
+ */
+export function buildPrompt(messages: readonly ChatMessage[], options: PromptOptions): Prompt {
+  checkImageTokens(options.imageTokens, countImages(messages));
+
+  const turns = turnStarts(messages);
+  const droppedTurns = oldestTurnThatFits(formatChat(messages, options), turns, options);
+  const chat = formatChat(messages, { ...options, firstMessage: turns[droppedTurns] });
+
+  const writer = new TokenWriter(options);
+  writer.write(chat.preamble);
+  for (const message of chat.messages) writer.write(message);
+  writer.write(chat.generationPrompt);
+  return { ids: Int32Array.from(writer.ids), images: writer.images, droppedTurns };
+}
+
+/** Index of the first message of each turn. What comes before the first question, but for the system prompt, is a turn. */
+function turnStarts(messages: readonly ChatMessage[]): number[] {
+  const first = messages[0]?.role === "system" ? 1 : 0;
+  return messages.flatMap(({ role }, index) =>
+    index === first || (index > first && role === "user") ? [index] : [],
+  );
+}
+
+/**
+ * The oldest turn that can stay, found from the newest backwards, so that no more is encoded than can stay.
+ * Picture numbers are counted as if nothing were dropped: once something is, they can only get shorter.
+ */
+function oldestTurnThatFits(
+  chat: FormattedChat,
+  turns: readonly number[],
+  options: PromptOptions,
+): number {
+  const { maxPromptTokens = Number.POSITIVE_INFINITY } = options;
+  const count = (chunks: readonly Chunk[]): number => {
+    const writer = new TokenWriter(options);
+    writer.write(chunks);
+    return writer.ids.length;
+  };
+  let total = count(chat.preamble) + count(chat.generationPrompt);
+  const newest = turns.length - 1;
+  for (let turn = newest; turn >= 0; turn--) {
+    total += count(chat.messages.slice(turns[turn], turns[turn + 1]).flat());
+    if (total > maxPromptTokens && turn < newest) return turn + 1;
+    if (total > maxPromptTokens) break;
+  }
+  if (total > maxPromptTokens) throw new PromptTooLongError(total, maxPromptTokens);
+  return 0;
+}
+
+/** Chunks to ids: gathers words until a mark comes, then encodes them together. */
+class TokenWriter {
+  readonly ids: number[] = [];
+  readonly images: PromptImage[] = [];
+  readonly #options: Pick<PromptOptions, "tokenizer" | "imageTokens">;
+
+  constructor(options: Pick<PromptOptions, "tokenizer" | "imageTokens">) {
+    this.#options = options;
+  }
+
+  write(chunks: readonly Chunk[]): void {
+    const { tokenizer, imageTokens } = this.#options;
+    let words = "";
+    const endWords = (): void => {
+      for (const id of tokenizer.encodeText(words)) this.ids.push(id);
+      words = "";
+    };
+    for (const chunk of chunks) {
+      if (typeof chunk === "string") {
+        words += chunk;
+      } else if ("mark" in chunk) {
+        const id = tokenizer.findSpecial(chunk.mark);
+        if (id === undefined) {
+          // An older vocabulary spells `<think>` or `<tool_response>` with ordinary tokens.
+          words += chunk.mark;
+        } else {
+          endWords();
+          this.ids.push(id);
+        }
+      } else {
+        endWords();
+        this.#writeImage(chunk.imageIndex, imageTokens[chunk.imageIndex]!);
+      }
+    }
+    endWords();
+  }
+
+  #writeImage(imageIndex: number, length: number): void {
+    const { tokenizer } = this.#options;
+    const pad = tokenizer.specialId("<|image_pad|>");
+    this.ids.push(tokenizer.specialId("<|vision_start|>"));
+    this.images.push({ imageIndex, start: this.ids.length, length });
+    for (let i = 0; i < length; i++) this.ids.push(pad);
+    this.ids.push(tokenizer.specialId("<|vision_end|>"));
+  }
+}
+
+function checkImageTokens(imageTokens: readonly number[], images: number): void {
+  if (imageTokens.length !== images) {
+    throw new RangeError(
+      `Expected \`imageTokens\` to have one entry for each of ${images} pictures, got ${imageTokens.length}.`,
+    );
+  }
+  const wrong = imageTokens.find((tokens) => !Number.isSafeInteger(tokens) || tokens < 1);
+  if (wrong !== undefined) {
+    throw new RangeError(`Expected \`imageTokens\` to hold integers >= 1, got \`${wrong}\`.`);
+  }
+}

@@ -1,9 +1,13 @@
-// The last step of `npm run build`: what tsc leaves behind goes into dist, and the command becomes executable.
+// The last step of `npm run build`: what tsc leaves behind goes into dist (or the directory named as argument), and
+// the command becomes executable.
 
 import { chmod, cp } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 
-const root = new URL("../", import.meta.url);
-const page = "bot/debug-http/page/";
+const root = fileURLToPath(new URL("../", import.meta.url));
+const output = process.argv[2] ?? join(root, "dist");
+const page = join("bot", "debug-http", "page");
 
-await cp(new URL(`src/${page}`, root), new URL(`dist/${page}`, root), { recursive: true });
-await chmod(new URL("dist/cli.js", root), 0o755);
+await cp(join(root, "src", page), join(output, page), { recursive: true });
+await chmod(join(output, "cli.js"), 0o755);

@@ -29,7 +29,7 @@ const DEFAULTS: DebugServerLimits = {
  */
 export function resolveLimits(given: Partial<DebugServerLimits> = {}): DebugServerLimits {
   for (const [key, value] of Object.entries(given)) {
-    if (!(key in DEFAULTS)) {
+    if (!Object.hasOwn(DEFAULTS, key)) {
       throw new TypeError(
         `Unknown limit \`${key}\`. Known are ${Object.keys(DEFAULTS).join(", ")}.`,
       );

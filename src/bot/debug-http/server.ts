@@ -15,6 +15,7 @@ import { RequestError, toErrorBody, toRequestError } from "./request-error.ts";
 
 export type { Health } from "./app.ts";
 export type { ChatResponder } from "./chat-routes.ts";
+export { isLoopback } from "./guard.ts";
 export type { DebugServerLimits } from "./limits.ts";
 
 export interface DebugServerOptions {

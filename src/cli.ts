@@ -1,0 +1,70 @@
+#!/usr/bin/env node
+// The command `napcat-vlm`. In: arguments and the environment. Out: an exit code: 0 done or stopped, 1 failed,
+// 2 used wrongly. Ctrl-C is listened to before anything that takes time is even loaded.
+
+import { listenForShutdown } from "./cli/shutdown.ts";
+import { complain, flush, print, surviveBrokenPipes } from "./cli/terminal.ts";
+
+surviveBrokenPipes();
+const signal = listenForShutdown(() =>
+  complain("\n正在退出… · stopping… (再按一次强制退出 · again: at once)"),
+);
+
+async function run(): Promise<number> {
+  const { parseCommand } = await import("./cli/arguments.ts");
+  const command = parseCommand(process.argv.slice(2));
+  switch (command.name) {
+    case "help": {
+      const { HELP } = await import("./cli/help.ts");
+      print(HELP.trimEnd());
+      return 0;
+    }
+    case "version": {
+      const { packageVersion } = await import("./cli/package-root.ts");
+      print(packageVersion());
+      return 0;
+    }
+    case "setup-cuda": {
+      const { setupCuda } = await import("./cli/setup-cuda.ts");
+      return setupCuda({ force: command.force, signal });
+    }
+    case "start":
+    case "convert":
+    case "doctor":
+  }
+  const { resolveSettings } = await import("./cli/settings.ts");
+  const settings = resolveSettings(command.flags);
+  switch (command.name) {
+    case "start": {
+      const { start } = await import("./cli/start.ts");
+      await start(settings, signal);
+      return 0;
+    }
+    case "convert": {
+      const { convert } = await import("./cli/convert.ts");
+      await convert({ ...command, precision: settings.precision }, signal);
+      return 0;
+    }
+    case "doctor": {
+      const { doctor } = await import("./cli/doctor.ts");
+      return doctor(settings, signal);
+    }
+  }
+}
+
+/** The code of whatever ended the command. What an abort broke is no failure. */
+async function exitCodeOf(error: unknown): Promise<number> {
+  if (signal.aborted) return 0;
+  const { UsageError } = await import("./cli/usage-error.ts");
+  if (error instanceof UsageError) {
+    complain(`napcat-vlm: ${error.message} → napcat-vlm --help`);
+    return 2;
+  }
+  const { describeFailure } = await import("./cli/errors.ts");
+  complain(`napcat-vlm: ${describeFailure(error)}`);
+  return 1;
+}
+
+const exitCode = await run().catch(exitCodeOf);
+await flush();
+process.exit(exitCode);

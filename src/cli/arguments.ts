@@ -1,0 +1,91 @@
+// The words after `napcat-vlm`. In: arguments. Out: one command with its options, still as text, or a UsageError.
+// What the options mean, settings.ts finds out.
+
+import { parseArgs } from "node:util";
+import { UsageError } from "./usage-error.ts";
+
+/** Options that are settings too; they can also come from the environment or a file. */
+export type SettingFlags = Partial<
+  Record<"model" | "device" | "precision" | "host" | "port" | "napcat" | "config", string>
+>;
+
+export type Command =
+  | { readonly name: "start"; readonly flags: SettingFlags }
+  | {
+      readonly name: "convert";
+      readonly directory: string;
+      readonly out: string | undefined;
+      readonly flags: SettingFlags;
+    }
+  | { readonly name: "doctor"; readonly flags: SettingFlags }
+  | { readonly name: "setup-cuda"; readonly force: boolean }
+  | { readonly name: "help" }
+  | { readonly name: "version" };
+
+const OPTIONS = {
+  model: { type: "string" },
+  device: { type: "string" },
+  precision: { type: "string" },
+  host: { type: "string" },
+  port: { type: "string" },
+  napcat: { type: "string" },
+  config: { type: "string" },
+  out: { type: "string" },
+  force: { type: "boolean" },
+  help: { type: "boolean", short: "h" },
+  version: { type: "boolean", short: "v" },
+} as const;
+
+/** Which options each command takes. */
+const COMMANDS: Readonly<Record<string, readonly string[]>> = {
+  start: ["model", "device", "precision", "host", "port", "napcat", "config"],
+  convert: ["precision", "out", "config"],
+  doctor: ["model", "device", "host", "port", "napcat", "config"],
+  "setup-cuda": ["force"],
+};
+
+/** @throws {UsageError} for anything that cannot be meant. */
+export function parseCommand(argv: readonly string[]): Command {
+  const { values, positionals } = parse(argv);
+  if (values.help) return { name: "help" };
+  if (values.version) return { name: "version" };
+
+  const [name, ...rest] = positionals;
+  const names = Object.keys(COMMANDS).join(", ");
+  if (name === undefined) throw new UsageError(`Name a command: ${names}.`);
+  const allowed = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (allowed === undefined)
+    throw new UsageError(`Unknown command \`${name}\`. Known are ${names}.`);
+  for (const option of Object.keys(values)) {
+    if (!allowed.includes(option)) {
+      throw new UsageError(`\`--${option}\` is not an option of \`${name}\`.`);
+    }
+  }
+
+  const { out, force = false, help: _help, version: _version, ...flags } = values;
+  if (name === "convert") {
+    const [directory, ...more] = rest;
+    if (directory === undefined) throw new UsageError("`convert` needs the directory of a model.");
+    refuseMore(name, more);
+    return { name, directory, out, flags };
+  }
+  refuseMore(name, rest);
+  if (name === "setup-cuda") return { name, force };
+  return name === "start" ? { name, flags } : { name: "doctor", flags };
+}
+
+function parse(argv: readonly string[]) {
+  try {
+    return parseArgs({ args: [...argv], options: OPTIONS, allowPositionals: true });
+  } catch (error) {
+    // Node explains at length; the first sentence says it all.
+    const message = error instanceof Error ? error.message : String(error);
+    throw new UsageError(`${message.split(/[.\n](?:\s|$)/)[0]}.`);
+  }
+}
+
+function refuseMore(name: string, rest: readonly string[]): void {
+  if (rest.length > 0) {
+    throw new UsageError(`\`${name}\` does not know what to do with \`${rest[0]}\`.`);
+  }
+}

@@ -1,0 +1,30 @@
+// What `napcat-vlm --help` prints.
+
+export const HELP = `napcat-vlm: 会看图的 QQ 机器人 · QQ bots that see
+
+用法 Usage
+  napcat-vlm start               启动机器人和调试页 · run the bot and its debug page
+  napcat-vlm convert DIR         把模型目录转换为 ONNX · convert a checkpoint to ONNX
+  napcat-vlm doctor              检查这台机器和配置 · check this machine and the settings
+  napcat-vlm setup-cuda          安装 CUDA 组件 (Linux x64) · install ONNX Runtime's CUDA provider
+  napcat-vlm --help, --version
+
+选项 Options                     环境变量 Environment
+  --model DIR                    VLM_MODEL      模型目录 · checkpoint or converted package
+                                                (默认 default: examples/tiny-chat)
+  --device cpu|cuda:N|webgpu     VLM_DEVICE     (cpu)
+  --precision w8a8|q4|fp32       VLM_PRECISION  转换精度 · of a conversion (w8a8)
+  --host HOST                    HOST           调试页地址 · of the debug page (127.0.0.1)
+  --port PORT                    PORT           0 = 任一空闲端口 · any free one (9999)
+  --napcat ws://HOST:PORT        NAPCAT_URL     NapCat 的 WebSocket 服务器 · its WebSocket server
+                                 NAPCAT_TOKEN   NapCat 的 token · its token
+                                 DEBUG_TOKEN    调试页的 token，非本机访问必需 · token of the debug page,
+                                                made up when it is needed and not set
+  --config FILE                                 JSON: model, device, precision, host, port, napcat,
+                                                napcatToken, debugToken
+  --out DIR                                     convert: 输出目录 · where the package goes
+  --force                                       setup-cuda: 重新安装 · install again
+
+命令行优先于环境变量，环境变量优先于文件。
+A flag wins over the environment, the environment over the file.
+`;

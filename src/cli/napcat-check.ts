@@ -1,0 +1,107 @@
+// Can NapCat be reached, and does it accept the token? In: an address. Out: who is logged in, or why not.
+// One connection, two questions, no library: the exact reason of a refusal matters here. It never shows the token.
+
+import { WebSocket } from "undici";
+import { z } from "zod";
+
+const answer = z.object({
+  status: z.string(),
+  retcode: z.number(),
+  echo: z.unknown(),
+  data: z.unknown(),
+});
+const login = z.object({ user_id: z.number(), nickname: z.string() });
+const version = z.object({ app_name: z.string(), app_version: z.string() });
+
+/** NapCat answers this when the token is wrong, after it has accepted the connection. */
+const WRONG_TOKEN = 1403;
+
+export interface NapCatIdentity {
+  readonly selfId: string;
+  readonly app: string;
+}
+
+/** Why NapCat did not answer. */
+export type NapCatProblem = "unreachable" | "wrong-token" | "no-answer" | "not-napcat";
+
+export class NapCatCheckError extends Error {
+  override readonly name = "NapCatCheckError";
+  readonly problem: NapCatProblem;
+
+  constructor(problem: NapCatProblem) {
+    super(problem);
+    this.problem = problem;
+  }
+}
+
+/**
+ * Asks NapCat who it is.
+ *
+ * @throws {NapCatCheckError} with the reason; `signal.reason` when aborted.
+ */
+export async function askNapCat(
+  url: string,
+  token: string | undefined,
+  options: { readonly timeoutMs: number; readonly signal: AbortSignal },
+): Promise<NapCatIdentity> {
+  const socket = new WebSocket(url, {
+    headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
+  });
+  let giveUp: (reason: unknown) => void = () => {};
+  const failed = new Promise<never>((_resolve, reject) => {
+    giveUp = reject;
+  });
+  const timer = setTimeout(() => giveUp(new NapCatCheckError("no-answer")), options.timeoutMs);
+  const onAbort = () => giveUp(options.signal.reason);
+  options.signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([converse(socket), failed]);
+  } finally {
+    clearTimeout(timer);
+    options.signal.removeEventListener("abort", onAbort);
+    // A socket that is still connecting complains when it is closed; nobody listens any more.
+    socket.close();
+  }
+}
+
+function converse(socket: WebSocket): Promise<NapCatIdentity> {
+  return new Promise((resolve, reject) => {
+    let opened = false;
+    let selfId: string | undefined;
+    const fail = (problem: NapCatProblem) => reject(new NapCatCheckError(problem));
+    const ask = (action: string) =>
+      socket.send(JSON.stringify({ action, params: {}, echo: action }));
+
+    socket.addEventListener("open", () => {
+      opened = true;
+      ask("get_login_info");
+    });
+    socket.addEventListener("error", () => fail(opened ? "no-answer" : "unreachable"));
+    socket.addEventListener("close", () => fail(opened ? "no-answer" : "unreachable"));
+    socket.addEventListener("message", ({ data }) => {
+      const frame = parseFrame(data);
+      if (frame === undefined) return;
+      if (frame.retcode === WRONG_TOKEN) return fail("wrong-token");
+      if (frame.echo === "get_login_info") {
+        const found = login.safeParse(frame.data);
+        if (!found.success) return fail("not-napcat");
+        selfId = String(found.data.user_id);
+        ask("get_version_info");
+      } else if (frame.echo === "get_version_info" && selfId !== undefined) {
+        const found = version.safeParse(frame.data);
+        const app = found.success ? `${found.data.app_name} ${found.data.app_version}` : "OneBot";
+        resolve({ selfId, app });
+      }
+    });
+  });
+}
+
+/** An answer; `undefined` for events, which arrive on the same connection. */
+function parseFrame(data: unknown): z.infer<typeof answer> | undefined {
+  if (typeof data !== "string") return undefined;
+  try {
+    return answer.safeParse(JSON.parse(data)).data;
+  } catch {
+    return undefined;
+  }
+}

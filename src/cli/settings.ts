@@ -1,0 +1,139 @@
+// What the bot should do, from three places. In: flags, environment, a JSON file. Out: settings, checked, or a
+// UsageError naming the place. Flags win over the environment, the environment over the file. Tokens are never shown.
+
+import { readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { z } from "zod";
+import type { SettingFlags } from "./arguments.ts";
+import { packagePath } from "./package-root.ts";
+import { UsageError } from "./usage-error.ts";
+
+const PORT = "expected a port from 0 to 65535";
+
+const schemas = {
+  model: z.string(),
+  device: z.string().regex(/^(cpu|webgpu|cuda(:\d+)?)$/, "expected cpu, cuda:N or webgpu"),
+  precision: z.enum(["fp32", "w8a8", "q4"], { error: "expected fp32, w8a8 or q4" }),
+  host: z.string().regex(/^[\w.:[\]-]+$/, "expected a host name or an IP address"),
+  port: z.preprocess(
+    (value) => (typeof value === "string" && /^\d+$/.test(value) ? Number(value) : value),
+    z.int(PORT).min(0, PORT).max(65_535, PORT),
+  ),
+  napcat: z
+    .string()
+    .refine(isWebSocketUrl, "expected a WebSocket address such as ws://127.0.0.1:3001"),
+  napcatToken: z.string(),
+  debugToken: z.string().min(16, "expected at least 16 characters"),
+};
+
+type Key = keyof typeof schemas;
+type Values = { readonly [K in Key]?: z.infer<(typeof schemas)[K]> };
+
+/** Environment variable of each setting. */
+const VARIABLES: Readonly<Record<Key, string>> = {
+  model: "VLM_MODEL",
+  device: "VLM_DEVICE",
+  precision: "VLM_PRECISION",
+  host: "HOST",
+  port: "PORT",
+  napcat: "NAPCAT_URL",
+  napcatToken: "NAPCAT_TOKEN",
+  debugToken: "DEBUG_TOKEN",
+};
+
+export interface Settings {
+  /** Directory of a checkpoint or of a converted package. */
+  readonly model: string;
+  readonly device: "cpu" | "webgpu" | `cuda:${number}`;
+  /** Only a conversion needs it; left out, the converter decides. */
+  readonly precision: "fp32" | "w8a8" | "q4" | undefined;
+  readonly host: string;
+  readonly port: number;
+  readonly napcat: { readonly url: string; readonly token: string | undefined } | undefined;
+  readonly debugToken: string | undefined;
+}
+
+/** @throws {UsageError} naming the flag, the variable or the key of the file that is wrong. */
+export function resolveSettings(
+  flags: SettingFlags,
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): Settings {
+  const { config, ...given } = flags;
+  const file = config === undefined ? {} : readConfig(config);
+  const chosen: Values = { ...file, ...fromEnvironment(env), ...fromFlags(given) };
+  return {
+    model: chosen.model ?? packagePath("examples/tiny-chat"),
+    device: (chosen.device === "cuda" ? "cuda:0" : (chosen.device ?? "cpu")) as Settings["device"],
+    precision: chosen.precision,
+    host: chosen.host ?? "127.0.0.1",
+    port: chosen.port ?? 9999,
+    napcat:
+      chosen.napcat === undefined ? undefined : { url: chosen.napcat, token: chosen.napcatToken },
+    debugToken: chosen.debugToken,
+  };
+}
+
+function fromFlags(flags: Omit<SettingFlags, "config">): Values {
+  return check(Object.entries(flags), (key) => `--${key}`);
+}
+
+/** An empty variable is one that is not set: `PORT= npm start`. */
+function fromEnvironment(env: Readonly<Record<string, string | undefined>>): Values {
+  const set = Object.entries(VARIABLES).flatMap(([key, variable]) => {
+    const value = env[variable];
+    return value === undefined || value === "" ? [] : [[key, value] as const];
+  });
+  return check(set, (key) => VARIABLES[key as Key]);
+}
+
+function readConfig(path: string): Values {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? "unreadable";
+    throw new UsageError(`The file of \`--config\` cannot be read: ${path} (${code}).`);
+  }
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    throw new UsageError(`${path} is not valid JSON.`);
+  }
+  if (typeof json !== "object" || json === null || Array.isArray(json)) {
+    throw new UsageError(`${path} does not hold a JSON object.`);
+  }
+  const unknown = Object.keys(json).filter((key) => !Object.hasOwn(schemas, key));
+  if (unknown.length > 0) {
+    throw new UsageError(
+      `${path} has unknown keys: ${unknown.join(", ")}. Known are ${Object.keys(schemas).join(", ")}.`,
+    );
+  }
+  const values = check(Object.entries(json), (key) => `\`${key}\` in ${path}`);
+  // A path in a file means what it means beside that file.
+  return values.model === undefined
+    ? values
+    : { ...values, model: resolve(dirname(path), values.model) };
+}
+
+function check(
+  entries: readonly (readonly [string, unknown])[],
+  place: (key: string) => string,
+): Values {
+  const values: Record<string, unknown> = {};
+  for (const [key, value] of entries) {
+    const name = place(key);
+    if (value === "") throw new UsageError(`${name} is empty.`);
+    const result = schemas[key as Key].safeParse(value);
+    if (!result.success) {
+      const shown = key.endsWith("Token") ? "" : `, got \`${String(value).slice(0, 80)}\``;
+      throw new UsageError(`${name}: ${result.error.issues[0]?.message}${shown}.`);
+    }
+    values[key] = result.data;
+  }
+  return values;
+}
+
+function isWebSocketUrl(text: string): boolean {
+  return URL.canParse(text) && /^wss?:$/.test(new URL(text).protocol);
+}

@@ -1,0 +1,93 @@
+// `napcat-vlm start`: a model, the debug page, and NapCat if there is one. In: settings. Out: a bot, until Ctrl-C.
+
+import { randomBytes } from "node:crypto";
+import { networkInterfaces } from "node:os";
+import { Responder } from "../bot/chat/responder.ts";
+import { type DebugServer, isLoopback, startDebugServer } from "../bot/debug-http/server.ts";
+import { loadQwen3Vl, type VisionLanguageModel } from "../vlm/index.ts";
+import { describeForLog } from "./errors.ts";
+import { packageVersion } from "./package-root.ts";
+import { refuseTakenPort } from "./port.ts";
+import { showProgress } from "./progress.ts";
+import type { Settings } from "./settings.ts";
+import { untilShutdown } from "./shutdown.ts";
+import { complain, print } from "./terminal.ts";
+
+/** Resolves when the signal aborts and everything has ended; rejects when something cannot start. */
+export async function start(settings: Settings, signal: AbortSignal): Promise<void> {
+  const endings: (() => Promise<void>)[] = [];
+  try {
+    print(`napcat-vlm ${packageVersion()}`);
+    await refuseTakenPort(settings.host, settings.port);
+
+    const model = await loadModel(settings, signal);
+    endings.push(() => model.dispose());
+    const responder = new Responder({ model });
+
+    const server = await openDebugPage(settings, responder, model);
+    endings.push(() => server.close());
+
+    await untilShutdown(signal);
+  } finally {
+    for (const end of endings.reverse()) {
+      await end().catch((error) => complain(describeForLog(error)));
+    }
+  }
+}
+
+async function loadModel(settings: Settings, signal: AbortSignal): Promise<VisionLanguageModel> {
+  const startedAt = performance.now();
+  const progress = showProgress();
+  try {
+    const model = await loadQwen3Vl({
+      model: settings.model,
+      device: settings.device,
+      ...(settings.precision === undefined ? {} : { precision: settings.precision }),
+      signal,
+      onProgress: (event) => progress.show(event),
+      onWarning: (message) => complain(message),
+    });
+    progress.end();
+    const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
+    print(`模型   model   ${model.info.name} · ${model.info.device} · ${seconds} s`);
+    return model;
+  } finally {
+    progress.end();
+  }
+}
+
+async function openDebugPage(
+  { host, port, debugToken }: Settings,
+  responder: Responder,
+  model: VisionLanguageModel,
+): Promise<DebugServer> {
+  const madeUp = debugToken === undefined && !isLoopback(host);
+  const token = madeUp ? randomBytes(18).toString("base64url") : debugToken;
+  const server = await startDebugServer({
+    responder,
+    host,
+    port,
+    ...(token === undefined ? {} : { token }),
+    health: () => ({
+      status: model.disposed ? "unhealthy" : "healthy",
+      model_loaded: !model.disposed,
+      processor_loaded: !model.disposed,
+      device: model.info.device,
+    }),
+    info: () => model.info,
+    onError: (error) => complain(describeForLog(error)),
+  });
+  // A token that somebody set is a secret; one that was made up is known nowhere else.
+  const query = token === undefined ? "" : `/?token=${madeUp ? token : "<DEBUG_TOKEN>"}`;
+  print(`调试页 page    ${reachable(server.url)}${query}`);
+  return server;
+}
+
+/** An address that works in a browser elsewhere, for a server that listens on all of them. */
+function reachable(url: string): string {
+  const { hostname } = new URL(url);
+  if (hostname !== "0.0.0.0" && hostname !== "[::]") return url;
+  const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+  const outside = addresses.find(({ internal, family }) => !internal && family === "IPv4");
+  return url.replace(hostname, outside?.address ?? "localhost");
+}

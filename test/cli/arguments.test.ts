@@ -1,0 +1,61 @@
+import { describe, expect, it } from "vitest";
+import { parseCommand } from "../../src/cli/arguments.ts";
+import { UsageError } from "../../src/cli/usage-error.ts";
+
+function words(line: string): string[] {
+  return line.split(" ").filter((word) => word !== "");
+}
+
+describe("parseCommand", () => {
+  it.each([
+    ["--help", { name: "help" }],
+    ["start -h", { name: "help" }],
+    ["--version", { name: "version" }],
+    ["start", { name: "start", flags: {} }],
+    [
+      "start --model a --device cuda:1 --precision q4 --host ::1 --port 0 --napcat ws://b --config c",
+      {
+        name: "start",
+        flags: {
+          model: "a",
+          device: "cuda:1",
+          precision: "q4",
+          host: "::1",
+          port: "0",
+          napcat: "ws://b",
+          config: "c",
+        },
+      },
+    ],
+    ["--port=1 start --port=2", { name: "start", flags: { port: "2" } }],
+    ["convert dir", { name: "convert", directory: "dir", out: undefined, flags: {} }],
+    [
+      "convert dir --out there --precision fp32",
+      { name: "convert", directory: "dir", out: "there", flags: { precision: "fp32" } },
+    ],
+    ["doctor --napcat ws://b", { name: "doctor", flags: { napcat: "ws://b" } }],
+    ["setup-cuda", { name: "setup-cuda", force: false }],
+    ["setup-cuda --force", { name: "setup-cuda", force: true }],
+  ])("understands `%s`", (line, command) => {
+    expect(parseCommand(words(line))).toEqual(command);
+  });
+
+  it.each([
+    ["", "Name a command: start, convert, doctor, setup-cuda."],
+    ["run", "Unknown command `run`. Known are start, convert, doctor, setup-cuda."],
+    ["constructor", "Unknown command `constructor`."],
+    ["start --frobnicate", "Unknown option '--frobnicate'."],
+    ["start --port", "Option '--port <value>' argument missing."],
+    ["start --port --host a", "Option '--port' argument is ambiguous."],
+    ["start --out there", "`--out` is not an option of `start`."],
+    ["convert dir --port 1", "`--port` is not an option of `convert`."],
+    ["setup-cuda --force=yes", "Option '--force' does not take an argument."],
+    ["start extra", "`start` does not know what to do with `extra`."],
+    ["convert", "`convert` needs the directory of a model."],
+    ["convert a b", "`convert` does not know what to do with `b`."],
+  ])("refuses `%s` in one line", (line, message) => {
+    expect(() => parseCommand(words(line))).toThrow(UsageError);
+    expect(() => parseCommand(words(line))).toThrow(message);
+    expect(() => parseCommand(words(line))).not.toThrow(/\n/);
+  });
+});

@@ -1,0 +1,110 @@
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { build, ROOT, Running, removeBuild } from "./command.ts";
+
+let directory: string;
+let work: string;
+const started: Running[] = [];
+
+beforeAll(() => {
+  directory = build();
+  work = mkdtempSync(join(tmpdir(), "napcat-vlm-cli-"));
+  // A checkpoint of our own: a first start converts it beside its weights.
+  cpSync(join(ROOT, "examples", "tiny-chat"), join(work, "tiny-chat"), {
+    recursive: true,
+    filter: (path) => !path.includes(`${join("tiny-chat", "onnx")}`),
+  });
+});
+afterEach(async () => {
+  for (const running of started.splice(0)) {
+    running.process.kill("SIGKILL");
+    await running.ended();
+  }
+});
+afterAll(() => {
+  removeBuild(directory);
+  if (work !== undefined) rmSync(work, { recursive: true, force: true });
+});
+
+function run(args: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
+  const running = new Running(directory, args, env);
+  started.push(running);
+  return running;
+}
+
+describe("napcat-vlm", () => {
+  it("prints its help and its version", async () => {
+    expect(await run(["--version"]).ended()).toMatchObject({
+      code: 0,
+      output: expect.stringMatching(/^\d+\.\d+\.\d+\n$/),
+    });
+    const help = await run(["start", "--help"]).ended();
+    expect(help.code).toBe(0);
+    expect(help.output).toMatch(/napcat-vlm start .*\n.*convert DIR/);
+  });
+
+  it.each([
+    [[], {}, "Name a command"],
+    [["start", "--prot", "1"], {}, "Unknown option '--prot'."],
+    [["start"], { PORT: "99999" }, "PORT: expected a port from 0 to 65535, got `99999`."],
+  ])("answers wrong usage %j %o with one line and code 2", async (args, env, message) => {
+    const { code, output } = await run(args, env).ended();
+    expect(code).toBe(2);
+    expect(output).toContain(message);
+    expect(output.trimEnd().split("\n")).toHaveLength(1);
+  });
+
+  it("answers a model that is not there with one line and code 1", async () => {
+    const { code, output } = await run(["convert", join(work, "nothing")]).ended();
+    expect(code).toBe(1);
+    expect(output).toMatch(/^napcat-vlm: .*nothing.*\n$/);
+  });
+
+  it("survives a reader that goes away", async () => {
+    const doctor = run(["doctor"]);
+    doctor.process.stdout?.destroy();
+    doctor.process.stderr?.destroy();
+    expect((await doctor.ended()).signal).toBeNull();
+  });
+
+  it("converts, and says how far it is in plain lines", async () => {
+    const out = join(work, "converted");
+    const { code, output } = await run(["convert", join(work, "tiny-chat"), "--out", out]).ended();
+    expect(code).toBe(0);
+    expect(output).toMatch(/converting 100% ·[\s\S]*完成 done: /);
+    expect(output).not.toContain("\u001b");
+    expect(existsSync(join(out, "manifest.json"))).toBe(true);
+  });
+
+  it("diagnoses this machine, a model and a missing NapCat", async () => {
+    const model = join(work, "tiny-chat");
+    const good = await run(["doctor", "--model", model, "--port", "0"]).ended();
+    expect(good.output).toMatch(/ok {4}Node\.js: [\s\S]*ok {4}模型 Model: tiny-chat[\s\S]*ready/);
+    expect(good.code).toBe(0);
+
+    const args = ["doctor", "--model", join(work, "nothing"), "--napcat", "ws://127.0.0.1:1"];
+    const bad = await run(args, { NAPCAT_TOKEN: "hush-hush" }).ended();
+    expect(bad.output).toMatch(
+      /fail {2}模型 Model: [\s\S]*fail {2}NapCat: 127\.0\.0\.1:1 \(unreachable\)/,
+    );
+    expect(bad.output).not.toContain("hush-hush");
+    expect(bad.code).toBe(1);
+  });
+});
+
+describe("Ctrl-C", () => {
+  it("ends a conversion with code 0 and leaves nothing behind", async () => {
+    const out = join(work, "interrupted", "package");
+    const converting = run(["convert", join(work, "tiny-chat"), "--out", out]);
+    await converting.printed(/converting 0%/);
+    // npm passes on what the terminal has sent already; the two count as one.
+    converting.process.kill("SIGINT");
+    converting.process.kill("SIGINT");
+    expect((await converting.ended()).code).toBe(0);
+    // On a machine so slow that the signals came after the end, the package is whole.
+    expect(["", "package"]).toContain(readdirSync(join(work, "interrupted")).join());
+    if (existsSync(out)) readFileSync(join(out, "manifest.json"));
+  });
+});

@@ -1,0 +1,109 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { resolveSettings } from "../../src/cli/settings.ts";
+import { UsageError } from "../../src/cli/usage-error.ts";
+
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "napcat-vlm-settings-"));
+});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+function config(content: unknown): string {
+  const path = join(directory, "config.json");
+  writeFileSync(path, typeof content === "string" ? content : JSON.stringify(content));
+  return path;
+}
+
+describe("resolveSettings", () => {
+  it("defaults to the tiny chat model on the CPU and to loopback", () => {
+    const settings = resolveSettings({}, {});
+    expect(settings).toEqual({
+      model: expect.stringMatching(/examples[\\/]tiny-chat$/),
+      device: "cpu",
+      precision: undefined,
+      host: "127.0.0.1",
+      port: 9999,
+      napcat: undefined,
+      debugToken: undefined,
+    });
+  });
+
+  it("lets flags win over the environment, and the environment over the file", () => {
+    const file = config({ model: "m", port: 1, host: "file", device: "webgpu" });
+    const env = { PORT: "2", HOST: "env", NAPCAT_URL: "ws://a", NAPCAT_TOKEN: "secret" };
+    expect(resolveSettings({ config: file, port: "3" }, env)).toMatchObject({
+      model: join(directory, "m"),
+      port: 3,
+      host: "env",
+      device: "webgpu",
+      napcat: { url: "ws://a", token: "secret" },
+    });
+  });
+
+  it("takes an empty variable for one that is not set", () => {
+    expect(resolveSettings({}, { PORT: "", VLM_MODEL: "" }).port).toBe(9999);
+  });
+
+  it("reads everything from a file alone", () => {
+    const file = config({
+      precision: "q4",
+      napcat: "wss://b/c",
+      napcatToken: "n",
+      debugToken: "0123456789abcdef",
+      port: "0",
+    });
+    expect(resolveSettings({ config: file }, {})).toMatchObject({
+      precision: "q4",
+      napcat: { url: "wss://b/c", token: "n" },
+      debugToken: "0123456789abcdef",
+      port: 0,
+    });
+  });
+
+  it("reads `cuda` as the first device", () => {
+    expect(resolveSettings({ device: "cuda" }, {}).device).toBe("cuda:0");
+  });
+
+  it.each([
+    [{ port: "65536" }, {}, "--port: expected a port from 0 to 65535, got `65536`."],
+    [{ port: "1.5" }, {}, "--port: expected a port from 0 to 65535, got `1.5`."],
+    [{ port: "-1" }, {}, "--port: expected a port"],
+    [{ port: "" }, {}, "--port is empty."],
+    [{}, { PORT: "http" }, "PORT: expected a port from 0 to 65535, got `http`."],
+    [{}, { VLM_DEVICE: "gpu" }, "VLM_DEVICE: expected cpu, cuda:N or webgpu, got `gpu`."],
+    [{ precision: "int8" }, {}, "--precision: expected fp32, w8a8 or q4, got `int8`."],
+    [{ host: "http://a" }, {}, "--host: expected a host name or an IP address"],
+    [{ napcat: "127.0.0.1:3001" }, {}, "--napcat: expected a WebSocket address such as"],
+    [{ napcat: "http://a" }, {}, "--napcat: expected a WebSocket address such as"],
+    [{ model: "" }, {}, "--model is empty."],
+  ])("refuses %o with %o", (flags, env, message) => {
+    expect(() => resolveSettings(flags, env)).toThrow(UsageError);
+    expect(() => resolveSettings(flags, env)).toThrow(message);
+  });
+
+  it.each([
+    ["{", "is not valid JSON."],
+    ["[]", "does not hold a JSON object."],
+    [{ prot: 1 }, "has unknown keys: prot. Known are model, device,"],
+    [{ toString: 1 }, "has unknown keys: toString."],
+    [{ port: true }, "`port` in "],
+    [{ model: 7 }, "`model` in "],
+  ])("refuses a bad file (%#)", (content, message) => {
+    const file = config(content);
+    expect(() => resolveSettings({ config: file }, {})).toThrow(UsageError);
+    expect(() => resolveSettings({ config: file }, {})).toThrow(message);
+  });
+
+  it("refuses a file that is not there", () => {
+    expect(() => resolveSettings({ config: join(directory, "none") }, {})).toThrow(/ENOENT/);
+  });
+
+  it("never shows a token", () => {
+    expect(() => resolveSettings({}, { DEBUG_TOKEN: "short-secret" })).toThrow(
+      /^DEBUG_TOKEN: expected at least 16 characters\.$/,
+    );
+  });
+});

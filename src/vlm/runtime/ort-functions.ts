@@ -12,6 +12,7 @@ export const STATUS_FUNCTIONS = {
   CreateEnv: [3, ["int", "text", "address"]],
   DisableTelemetryEvents: [6, ["address"]],
   CreateSession: [7, ["address", "path", "address", "address"]],
+  CreateSessionFromArray: [8, ["address", "address", "size", "address", "address"]],
   Run: [9, ["address", "address", "address", "address", "size", "address", "size", "address"]],
   CreateSessionOptions: [10, ["address"]],
   EnableCpuMemArena: [18, ["address"]],

@@ -1,11 +1,11 @@
 // A graph ready to run. In: a model file, then named values. Out: the outputs, written in place into the values they
 // are bound to. Runs leave the event loop free and can be cancelled. It knows nothing of what the graph computes.
 
-import { basename } from "node:path";
+import { basename, dirname } from "node:path";
 import { DisposedError, ModelLoadError } from "../errors.ts";
 import { defaultThreads } from "./cpu-threads.ts";
 import { appendProvider, type Device, memoryOf } from "./device.ts";
-import { addresses, type Handle, LOG_FATAL, loadOrt, type Ort, OrtError } from "./ort.ts";
+import { addresses, type Handle, LOG_FATAL, loadOrt, type Ort, OrtError, offHeap } from "./ort.ts";
 import { readSignature, type Signature, type TensorSpec } from "./signature.ts";
 import { stopAtExit } from "./stop-at-exit.ts";
 import { type ElementType, memoryInfo, shapeText, Value } from "./value.ts";
@@ -61,12 +61,13 @@ export class Session {
   }
 
   /**
-   * Loads a graph without blocking the event loop.
+   * Loads a graph, from a file or from the bytes of one, without blocking the event loop.
    *
    * @throws ModelLoadError when the file is missing or broken, or the device cannot be used.
    */
-  static async load(path: string, options: SessionOptions = {}): Promise<Session> {
+  static async load(model: string | Uint8Array, options: SessionOptions = {}): Promise<Session> {
     const { device = "cpu", signal } = options;
+    const name = typeof model === "string" ? basename(model) : "the graph";
     signal?.throwIfAborted();
     const ort = loadOrt();
     const sessionOptions = ort.create("CreateSessionOptions");
@@ -77,17 +78,28 @@ export class Session {
       configure(ort, sessionOptions, options);
       appendProvider(ort, sessionOptions, device);
       const out = addresses(1);
-      await ort.callAsync("CreateSession", ort.environment, path, sessionOptions, out);
+      if (typeof model === "string") {
+        await ort.callAsync("CreateSession", ort.environment, model, sessionOptions, out);
+      } else {
+        const bytes = [offHeap(model), model.byteLength] as const;
+        await ort.callAsync(
+          "CreateSessionFromArray",
+          ort.environment,
+          ...bytes,
+          sessionOptions,
+          out,
+        );
+      }
       try {
         signal?.throwIfAborted();
-        return new Session(basename(path), device, out[0]!);
+        return new Session(name, device, out[0]!);
       } catch (error) {
         await ort.releaseAsync("ReleaseSession", out[0]!);
         throw error;
       }
     } catch (error) {
       signal?.throwIfAborted();
-      throw error instanceof OrtError ? loadError(path, error) : error;
+      throw error instanceof OrtError ? loadError(model, error) : error;
     } finally {
       forget();
       signal?.removeEventListener("abort", cancel);
@@ -239,19 +251,18 @@ function configure(ort: Ort, sessionOptions: Handle, options: SessionOptions): v
   }
 }
 
-function loadError(path: string, cause: OrtError): ModelLoadError {
-  if (cause.code === "no-such-file") {
-    return new ModelLoadError("model-files-missing", `The file ${path} does not exist.`, {
-      cause,
-      missing: [basename(path)],
-    });
+function loadError(model: string | Uint8Array, cause: OrtError): ModelLoadError {
+  const what = typeof model === "string" ? `the file ${model}` : "a graph";
+  if (cause.code === "no-such-file" && typeof model === "string") {
+    const options = { cause, missing: [basename(model)], modelDir: dirname(model) };
+    return new ModelLoadError("model-files-missing", `There is no file ${model}.`, options);
   }
   if (cause.code === "invalid-protobuf") {
-    return new ModelLoadError("model-corrupt", `The file ${path} is not an ONNX model.`, { cause });
+    return new ModelLoadError("model-corrupt", `Expected ${what} to be an ONNX model.`, { cause });
   }
   return new ModelLoadError(
     "session-failed",
-    `ONNX Runtime could not load ${path}: ${cause.message}`,
+    `ONNX Runtime could not load ${what}: ${cause.message}`,
     { cause },
   );
 }

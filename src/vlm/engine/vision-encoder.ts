@@ -1,0 +1,95 @@
+// The eyes: patches of one picture in, one row of features per image token out, DeepStack included.
+// It knows nothing of files, prompts or caches.
+
+import { join } from "node:path";
+import type { Qwen3VlConfig } from "../checkpoint/config.ts";
+import { Session, type SessionOptions } from "../runtime/session.ts";
+import { Value } from "../runtime/value.ts";
+import { withCpuSettings } from "./cpu-settings.ts";
+import { atStage } from "./inference-error.ts";
+import type { OnnxPackage } from "./onnx-package.ts";
+import { visionInputs } from "./vision-inputs.ts";
+
+/** The pixels of one picture; `ImageTensor` has them. */
+export interface PatchGrid {
+  /** (N, patch), merge block by merge block, N = gridHeight * gridWidth. Read only. */
+  readonly pixelValues: Float32Array;
+  /** In patches. */
+  readonly gridHeight: number;
+  readonly gridWidth: number;
+}
+
+/** What the decoder gets to see of one picture. T tokens, H = the decoder's hidden size, K DeepStack taps. */
+export interface VisionFeatures {
+  readonly tokens: number;
+  /** (T, H): take the place of the embeddings of the picture's tokens. */
+  readonly imageFeatures: Float32Array;
+  /** (K, T, H): row k is added to the picture's tokens after decoder layer k. */
+  readonly deepstack: Float32Array;
+  readonly byteLength: number;
+}
+
+/** A loaded vision encoder. */
+export class VisionEncoder {
+  readonly #session: Session;
+  readonly #config: Qwen3VlConfig["vision"];
+
+  private constructor(session: Session, config: Qwen3VlConfig["vision"]) {
+    this.#session = session;
+    this.#config = config;
+  }
+
+  /** @throws ModelLoadError */
+  static async load(model: OnnxPackage, options: SessionOptions = {}): Promise<VisionEncoder> {
+    const file = join(model.directory, model.manifest.visionEncoder.file);
+    const session = await Session.load(file, await withCpuSettings(options));
+    return new VisionEncoder(session, model.config.vision);
+  }
+
+  /**
+   * Encodes one picture.
+   *
+   * @throws InferenceError `vision`; the signal's reason when aborted
+   */
+  encode(
+    picture: PatchGrid,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<VisionFeatures> {
+    return atStage("vision", options.signal, () => this.#encode(picture, options.signal));
+  }
+
+  /** Waits for pictures in progress. Calling it again is fine. */
+  dispose(): Promise<void> {
+    return this.#session.dispose();
+  }
+
+  async #encode(picture: PatchGrid, signal?: AbortSignal): Promise<VisionFeatures> {
+    const { gridHeight, gridWidth, pixelValues } = picture;
+    const { mergeSize, outHiddenSize, deepstackLayers, headSize } = this.#config;
+    const aux = visionInputs(gridHeight, gridWidth, this.#config);
+    const patches = aux.patches;
+    const tokens = patches / (mergeSize * mergeSize);
+    const taps = deepstackLayers.length;
+    const imageFeatures = new Float32Array(tokens * outHiddenSize); // (T, H)
+    const deepstack = new Float32Array(taps * tokens * outHiddenSize); // (K, T, H)
+    const angles = [1, patches, headSize / 2];
+    const inputs = {
+      pixel_values: Value.of(pixelValues, [patches, pixelValues.length / patches]),
+      pos_embed_indices: Value.of(aux.positionIndices, [4, patches]),
+      pos_embed_weights: Value.of(aux.positionWeights, [4, patches]),
+      rotary_cos: Value.of(aux.rotaryCos, angles),
+      rotary_sin: Value.of(aux.rotarySin, angles),
+    };
+    const outputs = {
+      image_features: Value.of(imageFeatures, [tokens, outHiddenSize]),
+      deepstack_features: Value.of(deepstack, [taps, tokens, outHiddenSize]),
+    };
+    try {
+      await this.#session.run(inputs, outputs, { signal });
+    } finally {
+      for (const value of [...Object.values(inputs), ...Object.values(outputs)]) value.dispose();
+    }
+    const byteLength = imageFeatures.byteLength + deepstack.byteLength;
+    return { tokens, imageFeatures, deepstack, byteLength };
+  }
+}

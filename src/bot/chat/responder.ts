@@ -1,45 +1,28 @@
 // The chat core: a turn goes in, an answer comes out, and the chat remembers both.
 // It knows nothing of OneBot, sockets or downloads; pictures are bytes by now.
 
-import {
-  type FinishPart,
-  type ImageDecodeError,
-  isVlmError,
-  type SamplingOptions,
-  type VisionLanguageModel,
-} from "../../vlm/index.ts";
-import { DEFAULT_SYSTEM_PROMPT, type Phrases, withPhrases } from "../reply/phrases.ts";
+import { type FinishPart, type ImageDecodeError, isVlmError } from "../../vlm/index.ts";
 import { type ChatId, chatKey } from "./chat-id.ts";
 import {
   Conversations,
   countImages,
-  type HistoryLimits,
   type PastTurn,
   promptParts,
   replaceImage,
   toMessages,
 } from "./conversation.ts";
+import {
+  parseResponderOptions,
+  type ResolvedResponderOptions,
+  type ResponderOptions,
+} from "./responder-options.ts";
 import type { PendingTurn, Turn, TurnPart } from "./turn.ts";
 import { TurnQueue } from "./turns.ts";
 
 export type { ChatId } from "./chat-id.ts";
 export type { HistoryLimits } from "./conversation.ts";
+export type { ResponderOptions } from "./responder-options.ts";
 export type { NotePart, PendingTurn, Quote, Speaker, Turn, TurnPart } from "./turn.ts";
-
-export interface ResponderOptions {
-  readonly model: VisionLanguageModel;
-  /** First message of every prompt; `""` for none. @default DEFAULT_SYSTEM_PROMPT */
-  readonly systemPrompt?: string;
-  readonly phrases?: Partial<Phrases>;
-  readonly history?: Partial<HistoryLimits>;
-  /** Most tokens of one answer, reasoning included. @default what the model decides */
-  readonly maxTokens?: number;
-  readonly sampling?: SamplingOptions;
-  /** Most turns that wait in all chats together. @default 20 */
-  readonly maxQueue?: number;
-  /** Most turns that wait in one chat, besides the one that is being answered. @default 3 */
-  readonly maxQueuePerChat?: number;
-}
 
 /** A piece of an answer that is being written. */
 export type ReplyPart =
@@ -58,15 +41,9 @@ export interface RespondOptions {
   readonly signal?: AbortSignal;
   /** Called with every piece of the answer as it is written. */
   readonly onPart?: (part: ReplyPart) => void;
+  /** Sends the answer while the turn still has its place: the chat's next turn starts after it. */
+  readonly deliver?: (reply: Reply) => Promise<void>;
 }
-
-export const DEFAULT_HISTORY: HistoryLimits = {
-  maxTurns: 12,
-  maxImages: 4,
-  maxImageBytes: 32 * 1024 * 1024,
-  maxChats: 500,
-  maxTotalBytes: 256 * 1024 * 1024,
-};
 
 /**
  * Answers turns with a model and keeps the history of every chat.
@@ -80,24 +57,18 @@ export const DEFAULT_HISTORY: HistoryLimits = {
  * });
  */
 export class Responder {
-  readonly #options: ResponderOptions;
-  readonly #phrases: Phrases;
+  readonly #options: ResolvedResponderOptions;
   readonly #queue: TurnQueue;
   readonly #conversations: Conversations;
   /** By chat key, what is being answered; a turn whose chat was reset meanwhile is not remembered. */
   readonly #running = new Map<string, { forgotten: boolean }>();
 
+  /** @throws {TypeError | RangeError} naming every option that is wrong. */
   constructor(options: ResponderOptions) {
-    this.#options = options;
-    this.#phrases = withPhrases(options.phrases);
-    this.#queue = new TurnQueue({
-      maxWaiting: options.maxQueue ?? 20,
-      maxWaitingPerChat: options.maxQueuePerChat ?? 3,
-    });
-    this.#conversations = new Conversations(
-      { ...DEFAULT_HISTORY, ...options.history },
-      this.#phrases.olderImage,
-    );
+    this.#options = parseResponderOptions(options);
+    const { history, phrases, maxQueue, maxQueuePerChat } = this.#options;
+    this.#queue = new TurnQueue({ maxWaiting: maxQueue, maxWaitingPerChat: maxQueuePerChat });
+    this.#conversations = new Conversations(history, phrases.olderImage);
   }
 
   /**
@@ -105,7 +76,7 @@ export class Responder {
    *
    * @throws {QueueFullError} if too many turns are waiting already.
    * @throws {PromptTooLongError} if this turn alone is longer than the model's context.
-   * @throws {unknown} `signal.reason` when aborted, and whatever the model throws.
+   * @throws {unknown} `signal.reason` when aborted, and whatever the model or `deliver` throws.
    */
   async respond(turn: Turn | PendingTurn, options: RespondOptions = {}): Promise<Reply> {
     const { signal } = options;
@@ -114,7 +85,9 @@ export class Responder {
     try {
       const loaded = "load" in turn ? turn.load(signal) : turn;
       const [ready] = await Promise.all([loaded, place.reached(signal)]);
-      return await this.#answer(ready, options);
+      const reply = await this.#answer(ready, options);
+      await options.deliver?.(reply);
+      return reply;
     } finally {
       place.leave();
     }
@@ -143,7 +116,7 @@ export class Responder {
 
   /** Asks the model, and asks again without a picture whenever one turns out not to be a picture. */
   async #answerWithoutBadImages(turn: Turn, options: RespondOptions) {
-    let question = promptParts(turn, this.#phrases);
+    let question = promptParts(turn, this.#options.phrases);
     for (;;) {
       const past = this.#conversations.past(turn.chat);
       const pastImages = past.reduce((sum, earlier) => sum + countImages(earlier.parts), 0);
@@ -152,7 +125,8 @@ export class Responder {
       } catch (error) {
         const bad = badImage(error, pastImages + countImages(question));
         if (bad === undefined) throw error;
-        const note = (number: number) => this.#phrases.imageMissing(number, this.#reason(bad));
+        const note = (number: number) =>
+          this.#options.phrases.imageMissing(number, this.#reason(bad));
         if (bad.imageIndex < pastImages) {
           this.#conversations.replaceImage(turn.chat, bad.imageIndex, note);
         } else {
@@ -167,12 +141,12 @@ export class Responder {
     question: readonly TurnPart[],
     { signal, onPart }: RespondOptions,
   ): Promise<Reply> {
-    const { model, maxTokens, sampling } = this.#options;
+    const { model, systemPrompt, maxTokens, sampling } = this.#options;
     const stream = model.stream({
       ...sampling,
       ...(maxTokens === undefined ? {} : { maxTokens }),
       ...(signal === undefined ? {} : { signal }),
-      messages: toMessages(this.#options.systemPrompt ?? DEFAULT_SYSTEM_PROMPT, past, question),
+      messages: toMessages(systemPrompt, past, question),
     });
     let text = "";
     let reasoning = "";
@@ -189,7 +163,7 @@ export class Responder {
   }
 
   #reason({ code }: ImageDecodeError): string {
-    const { unsupported, corrupt, "too-large": tooLarge } = this.#phrases.imageReasons;
+    const { unsupported, corrupt, "too-large": tooLarge } = this.#options.phrases.imageReasons;
     if (code === "image-unsupported") return unsupported;
     return code === "image-too-large" ? tooLarge : corrupt;
   }

@@ -1,6 +1,8 @@
 // Every sentence a person or the model can see, in one place: Chinese by default, each one replaceable.
 // It knows nothing of when they are used.
 
+import { withDefaults } from "../parse-options.ts";
+
 /** Why a picture is missing, as far as a sentence can tell. */
 export type ImageFailureReason =
   | "expired"
@@ -43,7 +45,11 @@ export interface ModelPhrases {
   readonly olderImage: string;
   /** In place of a quoted message that could not be looked up. */
   readonly quoteUnavailable: string;
-  /** In place of what a message also held, such as a voice message; keys are OneBot segment types. */
+  /** A mention of somebody else; `id` is a QQ number, or `all`. */
+  readonly mention: (id: string) => string;
+  /** An emoji of QQ by its name, which may be empty. */
+  readonly face: (name: string) => string;
+  /** In place of what a message also held, such as a voice message; keys are OneBot segment types, `other` for the rest. */
   readonly unseen: Readonly<Record<string, string>>;
 }
 
@@ -83,6 +89,8 @@ export const DEFAULT_PHRASES: Phrases = {
   },
   olderImage: "[较早的图片]",
   quoteUnavailable: "[引用的消息已无法查看]",
+  mention: (id) => (id === "all" ? "@全体成员 " : `@${id} `),
+  face: (name) => `[${name || "表情"}]`,
   unseen: {
     record: "[语音]",
     video: "[视频]",
@@ -92,15 +100,15 @@ export const DEFAULT_PHRASES: Phrases = {
     poke: "[戳一戳]",
     dice: "[骰子]",
     rps: "[猜拳]",
+    other: "[无法显示的内容]",
   },
 };
 
 /** The default phrases with some of them replaced. */
 export function withPhrases(replaced: Partial<Phrases> = {}): Phrases {
   return {
-    ...DEFAULT_PHRASES,
-    ...replaced,
-    imageReasons: { ...DEFAULT_PHRASES.imageReasons, ...replaced.imageReasons },
+    ...withDefaults(DEFAULT_PHRASES, replaced),
+    imageReasons: withDefaults(DEFAULT_PHRASES.imageReasons, replaced.imageReasons),
     unseen: { ...DEFAULT_PHRASES.unseen, ...replaced.unseen },
   };
 }

@@ -1,0 +1,171 @@
+// A message and what it quotes in, a turn with the bytes of its pictures out.
+// A picture that cannot be had becomes a note. It knows nothing of the model or of how pictures are fetched.
+
+import { isVlmBotError } from "../errors.ts";
+import type { ImageReference, IncomingMessage } from "../napcat/events.ts";
+import type { ImageFailureReason, Phrases } from "../reply/phrases.ts";
+import type { QuotedMessage } from "./quoted-message.ts";
+import { cleanName } from "./speaker-name.ts";
+import type { Turn, TurnPart } from "./turn.ts";
+
+export interface TurnSources {
+  readonly fetchImage: (image: ImageReference, signal?: AbortSignal) => Promise<Uint8Array>;
+  readonly phrases: Phrases;
+  /** Most pictures of one turn; those of the message itself come before those it quotes. */
+  readonly maxImages: number;
+  /** Told about every picture that became a note. */
+  readonly onImageError?: (error: unknown) => void;
+}
+
+/** A picture that is not there yet. */
+interface WantedImage {
+  readonly type: "wanted";
+  readonly image: ImageReference;
+}
+
+type Draft = readonly (TurnPart | WantedImage)[];
+
+/**
+ * Loads a turn.
+ *
+ * @throws {unknown} `signal.reason` when aborted, and nothing else.
+ */
+export async function loadTurn(
+  message: IncomingMessage,
+  quoted: QuotedMessage,
+  sources: TurnSources,
+  signal?: AbortSignal,
+): Promise<Turn> {
+  const { phrases, maxImages } = sources;
+  const quotedSenderId = quoted.kind === "found" ? quoted.message.sender.id : undefined;
+  const own = draftMessage(message, phrases, quotedSenderId);
+  const quote = draftQuote(quoted, phrases);
+
+  // Numbers follow the prompt, where the quote comes first; the limit favours the message itself.
+  const ownImages = countWanted(own);
+  const quoteImages = countWanted(quote);
+  const spare = Math.max(0, maxImages - ownImages);
+  const [parts, quoteParts] = await Promise.all([
+    fill(own, { firstNumber: quoteImages + 1, limit: maxImages }, sources, signal),
+    fill(quote, { firstNumber: 1, limit: spare }, sources, signal),
+  ]);
+
+  const turn = { chat: message.chat, sender: message.sender, parts };
+  if (quoted.kind !== "found") return { ...turn, parts: [...quoteParts, ...parts] };
+  return { ...turn, quote: { senderName: quoted.message.sender.name, parts: quoteParts } };
+}
+
+/** Has somebody said anything at all? A bare mention has no parts. */
+export function isEmptyMessage(message: IncomingMessage, phrases: Phrases): boolean {
+  return draftMessage(message, phrases, undefined).length === 0;
+}
+
+function draftQuote(quoted: QuotedMessage, phrases: Phrases): Draft {
+  if (quoted.kind === "none") return [];
+  if (quoted.kind === "lost") return [{ type: "note", text: phrases.quoteUnavailable }];
+  const { message } = quoted;
+  const inner = draftQuote(quoted.quoted, phrases);
+  const said = draftMessage(message, phrases, undefined);
+  if (quoted.quoted.kind !== "found") return [...inner, ...said];
+  const name = cleanName(quoted.quoted.message.sender.name, phrases.namelessSpeaker(""));
+  return [
+    { type: "text", text: phrases.quoteStart(name) },
+    ...inner,
+    { type: "text", text: phrases.quoteEnd },
+    ...said,
+  ];
+}
+
+/** What a message says, without the @ that called the bot and the @ that QQ adds to every quote. */
+function draftMessage(
+  message: IncomingMessage,
+  phrases: Phrases,
+  quotedSenderId: string | undefined,
+): Draft {
+  const parts = message.segments.map((segment): TurnPart | WantedImage => {
+    switch (segment.type) {
+      case "text":
+        return { type: "text", text: segment.text };
+      case "image":
+        return { type: "wanted", image: segment.image };
+      case "at":
+        if (segment.target === message.selfId || segment.target === quotedSenderId) {
+          return { type: "text", text: "" };
+        }
+        return { type: "text", text: phrases.mention(segment.target) };
+      case "face":
+        return { type: "note", text: phrases.face(cleanName(segment.name, "")) };
+      case "reply":
+        return { type: "text", text: "" };
+      case "other":
+        return { type: "note", text: phrases.unseen[segment.name] ?? phrases.unseen.other ?? "" };
+      default:
+        return segment satisfies never;
+    }
+  });
+  return trimEnds(parts.filter((part) => part.type === "wanted" || textOf(part) !== ""));
+}
+
+/** Drops white space at both ends, such as the space QQ puts behind a mention. */
+function trimEnds(parts: Draft): Draft {
+  const blank = (part: TurnPart | WantedImage) => part.type === "text" && part.text.trim() === "";
+  const start = parts.findIndex((part) => !blank(part));
+  if (start < 0) return [];
+  const kept = parts.slice(start, parts.findLastIndex((part) => !blank(part)) + 1);
+  return kept.map((part, index) => {
+    if (part.type !== "text") return part;
+    let { text } = part;
+    if (index === 0) text = text.trimStart();
+    if (index === kept.length - 1) text = text.trimEnd();
+    return { type: "text", text };
+  });
+}
+
+function textOf(part: TurnPart): string {
+  return part.type === "image" ? "" : part.text;
+}
+
+function countWanted(draft: Draft): number {
+  return draft.filter((part) => part.type === "wanted").length;
+}
+
+/** Fetches all pictures of a draft side by side. */
+function fill(
+  draft: Draft,
+  { firstNumber, limit }: { readonly firstNumber: number; readonly limit: number },
+  sources: TurnSources,
+  signal: AbortSignal | undefined,
+): Promise<readonly TurnPart[]> {
+  let index = 0;
+  const filled = draft.map(async (part): Promise<TurnPart> => {
+    if (part.type !== "wanted") return part;
+    const position = index++;
+    const number = firstNumber + position;
+    if (position >= limit) return imageNote(number, "too-many", sources.phrases);
+    try {
+      return { type: "image", data: await sources.fetchImage(part.image, signal) };
+    } catch (error) {
+      signal?.throwIfAborted();
+      sources.onImageError?.(error);
+      return imageNote(number, reasonOf(error), sources.phrases);
+    }
+  });
+  return Promise.all(filled);
+}
+
+function imageNote(number: number, reason: ImageFailureReason, phrases: Phrases): TurnPart {
+  const text = phrases.imageMissing(number, phrases.imageReasons[reason]);
+  return { type: "note", text, replaces: "image" };
+}
+
+const REASONS: Readonly<Record<string, ImageFailureReason>> = {
+  "url-refused": "refused",
+  expired: "expired",
+  "not-an-image": "not-an-image",
+  "too-large": "too-large",
+  "timed-out": "timed-out",
+};
+
+function reasonOf(error: unknown): ImageFailureReason {
+  return (isVlmBotError(error) ? REASONS[error.code] : undefined) ?? "unavailable";
+}

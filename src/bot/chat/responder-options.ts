@@ -1,0 +1,120 @@
+// What a Responder can be told, the defaults, and the check at the door. installVlm passes these options through.
+
+import type { SamplingOptions, VisionLanguageModel } from "../../vlm/index.ts";
+import {
+  integer,
+  matching,
+  number,
+  object,
+  optionalRecord,
+  parseOptions,
+  text,
+  withDefaults,
+} from "../parse-options.ts";
+import {
+  DEFAULT_PHRASES,
+  DEFAULT_SYSTEM_PROMPT,
+  type Phrases,
+  withPhrases,
+} from "../reply/phrases.ts";
+import type { HistoryLimits } from "./conversation.ts";
+
+export interface ResponderOptions {
+  /** What sees and answers: `await loadQwen3Vl(...)`, or anything with the same interface. */
+  readonly model: VisionLanguageModel;
+  /** First message of every prompt; `""` for none. @default DEFAULT_SYSTEM_PROMPT */
+  readonly systemPrompt?: string;
+  /** Other words for some of the sentences people or the model see. @default DEFAULT_PHRASES */
+  readonly phrases?: Partial<Phrases>;
+  /** How much of a chat is remembered. @default DEFAULT_HISTORY */
+  readonly history?: Partial<HistoryLimits>;
+  /** Most tokens of one answer, reasoning included. @default what the model decides */
+  readonly maxTokens?: number | undefined;
+  /** How tokens are chosen. @default what the checkpoint says */
+  readonly sampling?: SamplingOptions;
+  /** Most turns that wait in all chats together. @default 20 */
+  readonly maxQueue?: number;
+  /** Most turns that wait in one chat, besides the one that is being answered. @default 3 */
+  readonly maxQueuePerChat?: number;
+}
+
+export const DEFAULT_HISTORY: HistoryLimits = {
+  maxTurns: 12,
+  maxImages: 4,
+  maxImageBytes: 32 * 1024 * 1024,
+  maxChats: 500,
+  maxTotalBytes: 256 * 1024 * 1024,
+};
+
+const isFunction = (value: unknown) => typeof value === "function";
+
+function isModel(value: unknown): boolean {
+  return typeof value === "object" && value !== null && isFunction(Reflect.get(value, "stream"));
+}
+
+function phraseSchema(phrase: Phrases[keyof Phrases]) {
+  if (typeof phrase === "string") return text().optional();
+  if (typeof phrase === "object") return optionalRecord(text());
+  return matching<never>("a function that returns a string", isFunction).optional();
+}
+
+/** The checks of {@link ResponderOptions}, for whoever takes these options among others. */
+export const RESPONDER_SHAPE = {
+  model: matching<VisionLanguageModel>("a VisionLanguageModel", isModel),
+  systemPrompt: text().optional(),
+  phrases: object(
+    Object.fromEntries(
+      Object.entries(DEFAULT_PHRASES).map(([key, phrase]) => [key, phraseSchema(phrase)]),
+    ),
+  ).optional(),
+  history: object({
+    maxTurns: integer(0).optional(),
+    maxImages: integer(0).optional(),
+    maxImageBytes: integer(0).optional(),
+    maxChats: integer(1).optional(),
+    maxTotalBytes: integer(1).optional(),
+  }).optional(),
+  maxTokens: integer(1).optional(),
+  sampling: object({
+    temperature: number(0).optional(),
+    topP: number(0, 1).optional(),
+    topK: integer(0).optional(),
+    minP: number(0, 1).optional(),
+    repetitionPenalty: number(0).optional(),
+    presencePenalty: number(-Infinity).optional(),
+    seed: integer(0).optional(),
+  }).optional(),
+  maxQueue: integer(0).optional(),
+  maxQueuePerChat: integer(0).optional(),
+};
+
+export interface ResolvedResponderOptions {
+  readonly model: VisionLanguageModel;
+  readonly systemPrompt: string;
+  readonly phrases: Phrases;
+  readonly history: HistoryLimits;
+  readonly maxTokens: number | undefined;
+  readonly sampling: SamplingOptions;
+  readonly maxQueue: number;
+  readonly maxQueuePerChat: number;
+}
+
+/** @throws {TypeError | RangeError} naming every option that is wrong. */
+export function parseResponderOptions(options: ResponderOptions): ResolvedResponderOptions {
+  parseOptions(object(RESPONDER_SHAPE), options, "Responder");
+  return resolveResponderOptions(options);
+}
+
+/** Completes options that were checked already. */
+export function resolveResponderOptions(options: ResponderOptions): ResolvedResponderOptions {
+  return {
+    model: options.model,
+    systemPrompt: options.systemPrompt ?? DEFAULT_SYSTEM_PROMPT,
+    phrases: withPhrases(options.phrases),
+    history: withDefaults(DEFAULT_HISTORY, options.history),
+    maxTokens: options.maxTokens,
+    sampling: options.sampling ?? {},
+    maxQueue: options.maxQueue ?? 20,
+    maxQueuePerChat: options.maxQueuePerChat ?? 3,
+  };
+}

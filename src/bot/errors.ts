@@ -1,0 +1,140 @@
+// Every error the bot half throws on purpose. Facts are fields; no message holds chat text, whole URLs or secrets.
+
+import { isVlmError } from "../vlm/index.ts";
+import { redact } from "./redact.ts";
+
+const VLM_BOT_ERROR = Symbol.for("napcat-vlm.VlmBotError");
+
+export interface VlmBotErrorOptions {
+  readonly cause?: unknown;
+  readonly messageId?: string | undefined;
+}
+
+/** Base of all errors of the bot; `code` tells them apart. */
+export abstract class VlmBotError extends Error {
+  override readonly name: string = "VlmBotError";
+  abstract readonly code: string;
+  /** The OneBot message this was about, if it was about one. */
+  readonly messageId: string | undefined;
+  /** @internal Survives two installed copies of this package, where `instanceof` does not. */
+  readonly [VLM_BOT_ERROR] = true;
+
+  constructor(message: string, options: VlmBotErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.messageId = options.messageId;
+  }
+}
+
+/** Is this one of the bot's errors, whichever copy of the package threw it? */
+export function isVlmBotError(error: unknown): error is VlmBotError {
+  return typeof error === "object" && error !== null && VLM_BOT_ERROR in error;
+}
+
+/**
+ * - `url-refused`: not http(s), not a known host, or an address on a private network
+ * - `http-status`: the server said something else than 200
+ * - `expired`: QQ's link is too old
+ * - `not-an-image`: bytes came, but not those of a picture
+ * - `too-large`: more than `maxBytes`
+ * - `timed-out`: the time for this picture was used up
+ * - `network`: no connection, or it broke
+ * - `unavailable`: nobody offered any bytes
+ */
+export type ImageFetchErrorCode =
+  | "url-refused"
+  | "http-status"
+  | "expired"
+  | "not-an-image"
+  | "too-large"
+  | "timed-out"
+  | "network"
+  | "unavailable";
+
+/** A picture could not be downloaded. */
+export class ImageFetchError extends VlmBotError {
+  override readonly name = "ImageFetchError";
+  readonly code: ImageFetchErrorCode;
+  /** Host name alone: the rest of a QQ link holds keys. */
+  readonly host: string | undefined;
+  readonly status: number | undefined;
+  readonly maxBytes: number | undefined;
+
+  constructor(
+    code: ImageFetchErrorCode,
+    message: string,
+    options: VlmBotErrorOptions & {
+      readonly host?: string | undefined;
+      readonly status?: number | undefined;
+      readonly maxBytes?: number | undefined;
+    } = {},
+  ) {
+    super(message, options);
+    this.code = code;
+    this.host = options.host;
+    this.status = options.status;
+    this.maxBytes = options.maxBytes;
+  }
+}
+
+/**
+ * What is known about a call that failed.
+ * - `refused`: NapCat answered that it did not do it
+ * - `not-sent`: it never left this process
+ * - `unknown`: it was sent, and perhaps done; never repeat a message after this
+ */
+export type CallOutcome = "refused" | "not-sent" | "unknown";
+
+/** NapCat refused an action, or did not answer. */
+export class OneBotCallError extends VlmBotError {
+  override readonly name = "OneBotCallError";
+  readonly code = "onebot-call-failed";
+  readonly action: string;
+  readonly outcome: CallOutcome;
+  /** OneBot's code; `undefined` when no answer came. */
+  readonly retcode: number | undefined;
+
+  constructor(
+    action: string,
+    outcome: CallOutcome,
+    detail: string,
+    options: VlmBotErrorOptions & { readonly retcode?: number | undefined } = {},
+  ) {
+    const code = options.retcode === undefined ? "" : ` (retcode ${options.retcode})`;
+    const what = {
+      refused: `NapCat refused ${action}${code}`,
+      "not-sent": `${action} was not sent`,
+      unknown: `NapCat did not confirm ${action}${code}; it may have been done`,
+    }[outcome];
+    super(detail === "" ? `${what}.` : `${what}: ${redact(detail)}`, options);
+    this.action = action;
+    this.outcome = outcome;
+    this.retcode = options.retcode;
+  }
+}
+
+export type NapCatConnectionErrorCode = "napcat-auth-failed" | "napcat-closed";
+
+/** A connection to NapCat will not become ready: the token is wrong, or it was closed. */
+export class NapCatConnectionError extends VlmBotError {
+  override readonly name = "NapCatConnectionError";
+  readonly code: NapCatConnectionErrorCode;
+
+  constructor(code: NapCatConnectionErrorCode) {
+    super(
+      code === "napcat-auth-failed"
+        ? "NapCat refused the token. Use the one that is set in its WebSocket server."
+        : "The connection to NapCat was closed.",
+    );
+    this.code = code;
+  }
+}
+
+/** An error for a log. What a stranger's error says may hold anything: only its name and code are shown. */
+export function describeError(error: unknown): string {
+  if (isVlmBotError(error) || isVlmError(error)) {
+    return `${error.name} (${error.code}): ${redact(error.message)}`;
+  }
+  if (!(error instanceof Error)) return typeof error;
+  const code = "code" in error && typeof error.code === "string" ? ` (${redact(error.code)})` : "";
+  return `${error.name}${code}`;
+}

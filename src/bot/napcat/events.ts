@@ -1,0 +1,177 @@
+// OneBot message events off the wire in, IncomingMessage out. Tolerant of missing fields and of other spellings.
+// Only segments count: `raw_message` can be forged by typing. It knows nothing of triggers or downloads.
+
+import type { ChatId } from "../chat/chat-id.ts";
+import type { Speaker } from "../chat/turn.ts";
+import { idOf, isRecord, numberOf, textOf, type WireRecord } from "./wire.ts";
+
+/** A picture somebody sent: where it may be found, not its bytes. */
+export interface ImageReference {
+  /** NapCat's name for the file; its ending says nothing about the format. */
+  readonly file: string;
+  /** May be empty, expired or forged. */
+  readonly url: string;
+  /** Size NapCat reports before any download. */
+  readonly bytes: number | undefined;
+  /** The message it came in, and which of that message's pictures it is, from 0. */
+  readonly messageId: string;
+  readonly index: number;
+  /** A sticker of QQ's shop: NapCat's `get_image` does not know these. */
+  readonly marketFace: boolean;
+}
+
+/** A part of a message. `other` is whatever the model cannot be shown, by its OneBot name. */
+export type Segment =
+  | { readonly type: "text"; readonly text: string }
+  | { readonly type: "at"; readonly target: string }
+  | { readonly type: "reply"; readonly messageId: string }
+  | { readonly type: "image"; readonly image: ImageReference }
+  | { readonly type: "face"; readonly name: string }
+  | { readonly type: "other"; readonly name: string };
+
+/** Where an answer goes. A temporary session needs the group it came from. */
+export type ReplyTarget =
+  | { readonly kind: "group"; readonly groupId: string }
+  | { readonly kind: "private"; readonly userId: string; readonly groupId?: string };
+
+/** One message, from whichever OneBot implementation. */
+export interface IncomingMessage {
+  readonly selfId: string;
+  readonly messageId: string;
+  readonly chat: ChatId;
+  readonly target: ReplyTarget;
+  readonly sender: Speaker;
+  /** The bot's own message, reported back. */
+  readonly fromSelf: boolean;
+  /** When QQ says it was sent, in milliseconds since 1970; `undefined` if it does not say. */
+  readonly timeMs: number | undefined;
+  readonly segments: readonly Segment[];
+}
+
+/** `string-format`: the message is CQ codes, which cannot be told from typed text and lose URLs. */
+export type ParsedEvent =
+  | { readonly kind: "message"; readonly message: IncomingMessage }
+  | { readonly kind: "string-format" }
+  | { readonly kind: "not-a-message" };
+
+const NOT_A_MESSAGE: ParsedEvent = { kind: "not-a-message" };
+
+/** Parses an event, or what `get_msg` answers. Never throws. */
+export function parseMessageEvent(wire: unknown): ParsedEvent {
+  if (!isRecord(wire)) return NOT_A_MESSAGE;
+  const { post_type: postType = "message", message_type: messageType } = wire;
+  if (postType !== "message" && postType !== "message_sent") return NOT_A_MESSAGE;
+  if (messageType !== "group" && messageType !== "private") return NOT_A_MESSAGE;
+
+  const messageId = idOf(wire.message_id);
+  const selfId = idOf(wire.self_id);
+  const userId = idOf(wire.user_id);
+  if (messageId === undefined || selfId === undefined || userId === undefined) return NOT_A_MESSAGE;
+  if (typeof wire.message === "string" || wire.message_format === "string") {
+    return { kind: "string-format" };
+  }
+  if (!Array.isArray(wire.message)) return NOT_A_MESSAGE;
+  const segments = parseSegments(wire.message, messageId);
+  if (segments.some(lostItsUrl)) return { kind: "string-format" };
+
+  const fromSelf = postType === "message_sent" || userId === selfId;
+  const target =
+    messageType === "group"
+      ? groupTarget(wire)
+      : privateTarget(wire, fromSelf ? undefined : userId);
+  if (target === undefined) return NOT_A_MESSAGE;
+  return {
+    kind: "message",
+    message: {
+      selfId,
+      messageId,
+      chat:
+        target.kind === "group"
+          ? { kind: "group", id: target.groupId }
+          : { kind: "private", id: target.userId },
+      target,
+      sender: { id: userId, name: senderName(wire.sender) },
+      fromSelf,
+      timeMs: timeMsOf(wire.time),
+      segments,
+    },
+  };
+}
+
+function groupTarget(wire: WireRecord): ReplyTarget | undefined {
+  const groupId = idOf(wire.group_id);
+  return groupId === undefined ? undefined : { kind: "group", groupId };
+}
+
+/** The other person: the sender, or for the bot's own messages the target. */
+function privateTarget(wire: WireRecord, senderId: string | undefined): ReplyTarget | undefined {
+  const userId = senderId ?? idOf(wire.target_id);
+  if (userId === undefined) return undefined;
+  const groupId = wire.sub_type === "group" ? idOf(wire.group_id) : undefined;
+  return { kind: "private", userId, ...(groupId === undefined ? {} : { groupId }) };
+}
+
+function senderName(sender: unknown): string {
+  if (!isRecord(sender)) return "";
+  return textOf(sender.card) || textOf(sender.nickname);
+}
+
+/** NapCat sends seconds, or milliseconds when QQ gave it no time. */
+function timeMsOf(time: unknown): number | undefined {
+  const number = numberOf(time);
+  if (number === undefined || number <= 0) return undefined;
+  return number > 1e11 ? number : number * 1000;
+}
+
+function parseSegments(wire: readonly unknown[], messageId: string): readonly Segment[] {
+  let images = 0;
+  return wire.flatMap((segment): Segment[] => {
+    if (!isRecord(segment) || typeof segment.type !== "string") return [];
+    const data = isRecord(segment.data) ? segment.data : {};
+    switch (segment.type) {
+      case "text":
+        return [{ type: "text", text: textOf(data.text) }];
+      case "at":
+        return idOf(data.qq) === undefined ? [] : [{ type: "at", target: idOf(data.qq) as string }];
+      case "reply":
+        return idOf(data.id) === undefined
+          ? []
+          : [{ type: "reply", messageId: idOf(data.id) as string }];
+      case "image":
+      case "mface":
+        return [{ type: "image", image: parseImage(data, messageId, images++) }];
+      case "face":
+        return [{ type: "face", name: faceName(data) }];
+      case "markdown":
+        return [{ type: "text", text: textOf(data.content) }];
+      default:
+        return [{ type: "other", name: segment.type }];
+    }
+  });
+}
+
+function parseImage(data: WireRecord, messageId: string, index: number): ImageReference {
+  const url = textOf(data.url);
+  return {
+    file: textOf(data.file) || textOf(data.file_id),
+    url,
+    bytes: numberOf(data.file_size),
+    messageId,
+    index,
+    marketFace: data.emoji_id !== undefined,
+  };
+}
+
+/** QQ's own name of an emoji, such as "/斜眼笑"; without one there is nothing to say. */
+function faceName(data: WireRecord): string {
+  return isRecord(data.raw) ? textOf(data.raw.faceText).replace(/^\//u, "") : "";
+}
+
+/**
+ * node-napcat-ts turns CQ strings into segments but cuts every value at its second "=":
+ * a download link without a file id means that NapCat sends strings.
+ */
+function lostItsUrl(segment: Segment): boolean {
+  if (segment.type !== "image") return false;
+  return /^https?:\/\/[^/]+\/download\?appid(=\d*)?$/u.test(segment.image.url);
+}

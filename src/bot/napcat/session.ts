@@ -1,0 +1,181 @@
+// One attempt to be connected: a fresh client in, how it ended out. Open, prove the token, then watch for silence.
+// It never tries again: that is the connection's part.
+
+import { setImmediate, setTimeout as sleep } from "node:timers/promises";
+import { startDeadline, untilAborted } from "../abort.ts";
+import { describeError } from "../errors.ts";
+import { NapCatCalls } from "./calls.ts";
+import type { NapCatClient } from "./napcat-client.ts";
+import { idOf, isRecord, numberOf, textOf } from "./wire.ts";
+
+/** A fresh NCWebsocket with its own reconnecting switched off, or a stand-in. */
+export interface SocketClient extends NapCatClient {
+  on(event: string, handler: (context: unknown) => void): unknown;
+  off(event: string, handler: (context: unknown) => void): unknown;
+  connect(): Promise<unknown>;
+  disconnect(): Promise<unknown>;
+}
+
+/** Who the bot is on QQ. */
+export interface LoginInfo {
+  readonly selfId: string;
+  readonly nickname: string;
+}
+
+/** How a session ended; `reason` is for people. */
+export interface SessionEnd {
+  readonly kind: "auth-failed" | "lost" | "closed";
+  readonly reason: string;
+}
+
+export interface SessionOptions {
+  readonly connectTimeoutMs: number;
+  /** Expected time between heartbeats, until NapCat says how long it is. */
+  readonly heartbeatMs: number;
+  readonly signal: AbortSignal;
+  readonly onOpen: () => void;
+  readonly onReady: (login: LoginInfo) => void;
+  /** QQ went offline or came back, while the connection to NapCat stays. */
+  readonly onOnline: (online: boolean) => void;
+}
+
+/** NapCat's code for a wrong token; it comes after the socket has opened. */
+const AUTH_FAILED = 1403;
+/** A client that waits for a silent peer to say goodbye is left behind after this long. */
+const DISCONNECT_TIMEOUT_MS = 1_000;
+/** Silence of this many heartbeats is suspicious; then NapCat has another half to answer a question. */
+const SUSPICIOUS_HEARTBEATS = 2;
+
+/** One attempt to be connected. */
+export class Session {
+  readonly calls: NapCatCalls;
+  readonly #client: SocketClient;
+  readonly #options: SessionOptions;
+  readonly #listeners: [event: string, handler: (context: unknown) => void][] = [];
+  readonly #ending = new AbortController();
+  #end: SessionEnd | undefined;
+  #heartbeatMs: number;
+  #lastSignMs = performance.now();
+
+  constructor(client: SocketClient, options: SessionOptions) {
+    this.#client = client;
+    this.#options = options;
+    this.#heartbeatMs = options.heartbeatMs;
+    this.calls = new NapCatCalls(client);
+  }
+
+  /** Runs until the connection is over, one way or another. Never rejects. */
+  async run(): Promise<SessionEnd> {
+    const { signal, connectTimeoutMs, onOpen, onReady } = this.#options;
+    const onAbort = () => this.#over("closed", "closed");
+    signal.addEventListener("abort", onAbort, { once: true });
+    if (signal.aborted) onAbort();
+    const deadline = startDeadline(connectTimeoutMs, this.#ending.signal);
+    try {
+      const opened = this.#listen();
+      this.#client.connect().catch((error) => this.#over("lost", describeError(error)));
+      await untilAborted(opened, deadline.signal);
+      onOpen();
+      const login = await this.#logIn(deadline.signal);
+      deadline.end();
+      onReady(login);
+      await this.#watch();
+    } catch (error) {
+      this.#over("lost", deadline.signal.aborted ? "no answer in time" : describeError(error));
+    } finally {
+      deadline.end();
+      signal.removeEventListener("abort", onAbort);
+      await this.#leave();
+    }
+    return this.#end ?? { kind: "lost", reason: "unknown" };
+  }
+
+  /** The first reason counts: whatever comes after it is its consequence. */
+  #over(kind: SessionEnd["kind"], reason: string): void {
+    this.#end ??= { kind, reason };
+    this.#ending.abort(this.#end);
+  }
+
+  #on(event: string, handler: (context: unknown) => void): void {
+    this.#listeners.push([event, handler]);
+    this.#client.on(event, handler);
+  }
+
+  /** Listens to everything that matters; resolves when the socket is open. */
+  #listen(): Promise<void> {
+    const alive = () => {
+      this.#lastSignMs = performance.now();
+    };
+    for (const event of ["message", "message_sent", "notice", "request", "meta_event"]) {
+      this.#on(event, alive);
+    }
+    this.#on("api.response", alive);
+    this.#on("meta_event.heartbeat", (event) => this.#onHeartbeat(event));
+    this.#on("notice.bot_offline", () => this.#options.onOnline(false));
+    this.#on("socket.close", (event) => this.#over("lost", closeReason(event)));
+    this.#on("socket.error", (event) => {
+      if (!isRecord(event) || !isRecord(event.info)) return;
+      if (event.info.errno === AUTH_FAILED) this.#over("auth-failed", "the token is wrong");
+    });
+    return new Promise((resolve) => this.#on("socket.open", () => resolve()));
+  }
+
+  #onHeartbeat(event: unknown): void {
+    if (!isRecord(event)) return;
+    // 0 means that NapCat was told to send none.
+    const interval = numberOf(event.interval) ?? 0;
+    if (interval > 0) this.#heartbeatMs = interval;
+    if (isRecord(event.status) && typeof event.status.online === "boolean") {
+      this.#options.onOnline(event.status.online);
+    }
+  }
+
+  /** An open socket proves nothing: NapCat looks at the token afterwards. */
+  async #logIn(signal: AbortSignal): Promise<LoginInfo> {
+    const answer = await this.calls.call("get_login_info", {}, { signal });
+    const selfId = isRecord(answer) ? idOf(answer.user_id) : undefined;
+    if (!isRecord(answer) || selfId === undefined) throw new Error("get_login_info gave no number");
+    return { selfId, nickname: textOf(answer.nickname) };
+  }
+
+  /** Returns when the session is over; a peer that is silent and answers nothing ends it. */
+  async #watch(): Promise<void> {
+    const { signal } = this.#ending;
+    while (!signal.aborted) {
+      const suspicious = this.#lastSignMs + SUSPICIOUS_HEARTBEATS * this.#heartbeatMs;
+      const waitMs = suspicious - performance.now();
+      if (waitMs > 0) await sleep(waitMs, undefined, { signal }).catch(() => {});
+      else if (!(await this.#answers())) this.#over("lost", "NapCat fell silent");
+    }
+  }
+
+  async #answers(): Promise<boolean> {
+    const asked = performance.now();
+    const timeoutMs = Math.max(1, this.#heartbeatMs / 2);
+    await this.calls
+      .call("get_status", {}, { timeoutMs, signal: this.#ending.signal })
+      .catch(() => {});
+    // This process may have been too busy to read the answer: let it read before judging.
+    await setImmediate();
+    await setImmediate();
+    return this.#lastSignMs >= asked || this.#ending.signal.aborted;
+  }
+
+  async #leave(): Promise<void> {
+    this.calls.close();
+    const goodbye = this.#client.disconnect().catch(() => {});
+    for (const [event, handler] of this.#listeners.splice(0)) this.#client.off(event, handler);
+    const patience = new AbortController();
+    const { signal } = patience;
+    await Promise.race([
+      goodbye,
+      sleep(DISCONNECT_TIMEOUT_MS, undefined, { signal }).catch(() => {}),
+    ]);
+    patience.abort();
+  }
+}
+
+function closeReason(event: unknown): string {
+  const code = isRecord(event) ? numberOf(event.code) : undefined;
+  return code === undefined ? "the socket was closed" : `the socket was closed with code ${code}`;
+}

@@ -1,0 +1,33 @@
+// What a person is told when something went wrong: an error in, one of the phrases out, or nothing.
+// It never shows the error itself: its text is for logs.
+
+import { isVlmError } from "../../vlm/index.ts";
+import { isTimeoutError } from "../abort.ts";
+import { isVlmBotError } from "../errors.ts";
+import type { PeoplePhrases } from "./phrases.ts";
+
+/** The sentence for an error, or `undefined` when silence is the right answer. */
+export function phraseForError(error: unknown, phrases: PeoplePhrases): string | undefined {
+  if (isTimeoutError(error)) return phrases.timedOut;
+  if (isVlmError(error)) {
+    switch (error.code) {
+      case "queue-full":
+        return phrases.busy;
+      case "prompt-too-long":
+        return phrases.tooLong;
+      case "image-unsupported":
+      case "image-corrupt":
+      case "image-too-large":
+        return phrases.imageUnreadable;
+      case "disposed":
+        return undefined;
+      default:
+        return phrases.failed;
+    }
+  }
+  if (isVlmBotError(error)) {
+    // Where a call to NapCat failed, one more message would fail as well.
+    return error.name === "ImageFetchError" ? phrases.imageFetchFailed : undefined;
+  }
+  return phrases.failed;
+}

@@ -1,0 +1,330 @@
+// Windows bitmaps, which sharp does not read: 1 to 32 bits, bit fields, both run-length codings, OS/2 headers.
+// In: the bytes of a file. Out: RGB. It is written for files that lie: every offset is checked, nothing is trusted.
+
+import { ImageDecodeError } from "../errors.ts";
+import type { AlphaMode, RgbImage } from "./rgb-image.ts";
+import type { TimeSlice } from "./time-slice.ts";
+
+/** What the header of a bitmap says. */
+export interface BmpHeader {
+  readonly width: number;
+  readonly height: number;
+  /** Most bitmaps are stored from the last row to the first. */
+  readonly bottomUp: boolean;
+  readonly bitsPerPixel: number;
+  readonly compression: number;
+  /** Bytes from the start of the file to the pixels. */
+  readonly pixelsAt: number;
+  readonly paletteAt: number;
+  readonly paletteEntryBytes: 3 | 4;
+  readonly paletteLength: number;
+  /** Which bits of a 16- or 32-bit pixel are red, green, blue and alpha. */
+  readonly masks: readonly [number, number, number, number];
+}
+
+const FILE_HEADER_BYTES = 14;
+const RGB = 0;
+const RLE8 = 1;
+const RLE4 = 2;
+const BIT_FIELDS = 3;
+const ALPHA_BIT_FIELDS = 6;
+
+/** @throws {ImageDecodeError} `image-corrupt` or, for a kind of bitmap nobody writes, `image-unsupported`. */
+export function readBmpHeader(data: Uint8Array): BmpHeader {
+  const view = viewOf(data);
+  const headerBytes = data.length < 26 ? 0 : view.getUint32(14, true);
+  const os2 = headerBytes === 12;
+  if (data.length < FILE_HEADER_BYTES + Math.max(26 - FILE_HEADER_BYTES, headerBytes)) {
+    throw corrupt("its header is cut off");
+  }
+  if (!os2 && headerBytes < 40) throw unsupported(`a header of ${headerBytes} bytes`);
+  const signedHeight = os2 ? view.getUint16(20, true) : view.getInt32(22, true);
+  const bitsPerPixel = view.getUint16(os2 ? 24 : 28, true);
+  const compression = os2 ? RGB : view.getUint32(30, true);
+  const header = {
+    width: os2 ? view.getUint16(18, true) : view.getInt32(18, true),
+    height: Math.abs(signedHeight),
+    bottomUp: signedHeight > 0,
+    bitsPerPixel,
+    compression,
+  };
+  if (header.width <= 0 || header.height === 0) throw corrupt("it has no pixels");
+  if (!isKnown(compression, bitsPerPixel)) {
+    throw unsupported(`${bitsPerPixel} bits per pixel and compression ${compression}`);
+  }
+  const masks = readMasks(view, headerBytes, compression, bitsPerPixel);
+  // With the old header the masks stand behind it, in newer ones inside.
+  const masksBehind = headerBytes === 40 ? ({ 3: 12, 6: 16 }[compression] ?? 0) : 0;
+  const paletteAt = FILE_HEADER_BYTES + headerBytes + masksBehind;
+  const colors = os2 ? 0 : view.getUint32(46, true);
+  const pixelsAt = view.getUint32(10, true);
+  return {
+    ...header,
+    masks,
+    paletteAt,
+    paletteEntryBytes: os2 ? 3 : 4,
+    paletteLength: bitsPerPixel > 8 ? 0 : Math.min(colors || 256, 1 << bitsPerPixel),
+    pixelsAt: Math.max(pixelsAt, paletteAt),
+  };
+}
+
+/**
+ * Decodes a bitmap; pixels with alpha are laid over white or, with `drop`, lose it.
+ *
+ * @throws {ImageDecodeError} `image-corrupt`, `image-unsupported`, or the reason of the slice's signal.
+ */
+export async function decodeBmp(
+  data: Uint8Array,
+  alpha: AlphaMode,
+  slice: TimeSlice,
+): Promise<RgbImage> {
+  const header = readBmpHeader(data);
+  const pixels = new Uint8Array(header.width * header.height * 3); // (height, width, 3)
+  if (header.compression === RLE8 || header.compression === RLE4) {
+    await decodeRunLengths(data, header, pixels, slice);
+  } else {
+    await decodeRows(data, header, alpha, pixels, slice);
+  }
+  return { width: header.width, height: header.height, pixels };
+}
+
+function isKnown(compression: number, bits: number): boolean {
+  switch (compression) {
+    case RGB:
+      return [1, 4, 8, 16, 24, 32].includes(bits);
+    case RLE8:
+      return bits === 8;
+    case RLE4:
+      return bits === 4;
+    case BIT_FIELDS:
+    case ALPHA_BIT_FIELDS:
+      return bits === 16 || bits === 32;
+    default:
+      return false;
+  }
+}
+
+function readMasks(
+  view: DataView,
+  headerBytes: number,
+  compression: number,
+  bits: number,
+): BmpHeader["masks"] {
+  if (compression !== BIT_FIELDS && compression !== ALPHA_BIT_FIELDS) {
+    return bits === 16 ? [0x7c00, 0x3e0, 0x1f, 0] : [0xff0000, 0xff00, 0xff, 0];
+  }
+  const withAlpha = headerBytes >= 56 || compression === ALPHA_BIT_FIELDS;
+  if (view.byteLength < (withAlpha ? 70 : 66)) throw corrupt("its header is cut off");
+  const mask = (at: number) => view.getUint32(at, true);
+  return [mask(54), mask(58), mask(62), withAlpha ? mask(66) : 0];
+}
+
+/** Uncompressed rows, each padded to four bytes. */
+async function decodeRows(
+  data: Uint8Array,
+  header: BmpHeader,
+  alpha: AlphaMode,
+  pixels: Uint8Array,
+  slice: TimeSlice,
+): Promise<void> {
+  const { width, height, bitsPerPixel, pixelsAt } = header;
+  const rowBytes = Math.ceil((width * bitsPerPixel) / 8);
+  const stride = Math.ceil(rowBytes / 4) * 4;
+  if (data.length < pixelsAt + stride * (height - 1) + rowBytes) throw corrupt("it is cut off");
+  const blend = alpha === "white" && (await hasOpacity(data, header, stride, slice));
+  const writeRow = rowWriter(data, header, blend, pixels);
+  for (let row = 0; row < height; row++) {
+    if (slice.over) await slice.rest();
+    const target = (header.bottomUp ? height - 1 - row : row) * width * 3;
+    writeRow(pixelsAt + row * stride, target);
+  }
+}
+
+type RowWriter = (from: number, to: number) => void;
+
+function rowWriter(
+  data: Uint8Array,
+  header: BmpHeader,
+  blend: boolean,
+  pixels: Uint8Array,
+): RowWriter {
+  const { width, bitsPerPixel } = header;
+  if (bitsPerPixel <= 8) {
+    const palette = readPalette(data, header);
+    const perByte = 8 / bitsPerPixel;
+    const mask = (1 << bitsPerPixel) - 1;
+    return (from, to) => {
+      for (let x = 0; x < width; x++, to += 3) {
+        const byte = data[from + Math.floor(x / perByte)]!;
+        const color = (byte >> (8 - bitsPerPixel * ((x % perByte) + 1))) & mask;
+        pixels[to] = palette[color * 3]!;
+        pixels[to + 1] = palette[color * 3 + 1]!;
+        pixels[to + 2] = palette[color * 3 + 2]!;
+      }
+    };
+  }
+  if (bitsPerPixel === 24) {
+    return (from, to) => {
+      for (let x = 0; x < width; x++, from += 3, to += 3) {
+        pixels[to] = data[from + 2]!;
+        pixels[to + 1] = data[from + 1]!;
+        pixels[to + 2] = data[from]!;
+      }
+    };
+  }
+  return maskedRowWriter(data, header, blend, pixels);
+}
+
+/** 16 or 32 bits, taken apart by masks. */
+function maskedRowWriter(
+  data: Uint8Array,
+  header: BmpHeader,
+  blend: boolean,
+  pixels: Uint8Array,
+): RowWriter {
+  const { width, bitsPerPixel, masks } = header;
+  const [red, green, blue, opacity] = masks.map(channelReader) as [
+    Channel,
+    Channel,
+    Channel,
+    Channel,
+  ];
+  const read = pixelReader(data, bitsPerPixel);
+  return (from, to) => {
+    for (let x = 0; x < width; x++, from += bitsPerPixel / 8, to += 3) {
+      const value = read(from);
+      const a = blend ? opacity(value) : 255;
+      pixels[to] = overWhite(red(value), a);
+      pixels[to + 1] = overWhite(green(value), a);
+      pixels[to + 2] = overWhite(blue(value), a);
+    }
+  };
+}
+
+/** Is any pixel visible? Many programs write an alpha channel of zeros and mean an opaque picture. */
+async function hasOpacity(
+  data: Uint8Array,
+  { width, height, bitsPerPixel, pixelsAt, masks }: BmpHeader,
+  stride: number,
+  slice: TimeSlice,
+): Promise<boolean> {
+  if (masks[3] === 0) return false;
+  const opacity = channelReader(masks[3]);
+  const read = pixelReader(data, bitsPerPixel);
+  const bytes = bitsPerPixel / 8;
+  for (let row = 0; row < height; row++) {
+    if (slice.over) await slice.rest();
+    const start = pixelsAt + row * stride;
+    for (let at = start; at < start + width * bytes; at += bytes) {
+      if (opacity(read(at)) !== 0) return true;
+    }
+  }
+  return false;
+}
+
+function pixelReader(data: Uint8Array, bitsPerPixel: number): (at: number) => number {
+  const view = viewOf(data);
+  if (bitsPerPixel === 16) return (at) => view.getUint16(at, true);
+  return (at) => view.getUint32(at, true);
+}
+
+function overWhite(value: number, alpha: number): number {
+  return Math.round((value * alpha + 255 * (255 - alpha)) / 255);
+}
+
+type Channel = (value: number) => number;
+
+/** A function that takes the masked bits out of a pixel and stretches them to 0..255. */
+function channelReader(mask: number): Channel {
+  if (mask === 0) return () => 0;
+  const shift = 31 - Math.clz32(mask & -mask);
+  const max = mask >>> shift;
+  return (value) => Math.floor((((value & mask) >>> shift) * 255) / max);
+}
+
+/** (colors, 3), black where the file has less than it says. */
+function readPalette(data: Uint8Array, header: BmpHeader): Uint8Array {
+  const { bitsPerPixel, paletteAt, paletteEntryBytes, paletteLength } = header;
+  const palette = new Uint8Array((1 << bitsPerPixel) * 3);
+  for (let color = 0; color < paletteLength; color++) {
+    const at = paletteAt + color * paletteEntryBytes;
+    palette[color * 3] = data[at + 2] ?? 0;
+    palette[color * 3 + 1] = data[at + 1] ?? 0;
+    palette[color * 3 + 2] = data[at] ?? 0;
+  }
+  return palette;
+}
+
+/** Runs of one colour, stretches of single ones, and jumps; what is jumped over keeps the first colour. */
+async function decodeRunLengths(
+  data: Uint8Array,
+  header: BmpHeader,
+  pixels: Uint8Array,
+  slice: TimeSlice,
+): Promise<void> {
+  const { width, height, bitsPerPixel } = header;
+  const palette = readPalette(data, header);
+  const colors = new Uint8Array(width * height); // (height, width), rows as stored
+  let at = header.pixelsAt;
+  let x = 0;
+  let y = 0;
+  const put = (color: number) => {
+    if (x < width && y < height) colors[y * width + x] = color;
+    x++;
+  };
+  const colorOf = (byte: number, index: number) => {
+    if (bitsPerPixel === 8) return byte;
+    return index % 2 === 0 ? byte >> 4 : byte & 15;
+  };
+  while (y < height) {
+    if (slice.over) await slice.rest();
+    const count = data[at];
+    const value = data[at + 1];
+    if (count === undefined || value === undefined) throw corrupt("it is cut off");
+    at += 2;
+    if (count > 0) {
+      for (let i = 0; i < count; i++) put(colorOf(value, i));
+    } else if (value === 0) {
+      x = 0;
+      y++;
+    } else if (value === 1) {
+      break;
+    } else if (value === 2) {
+      x += data[at] ?? 0;
+      y += data[at + 1] ?? 0;
+      at += 2;
+    } else {
+      const bytes = Math.ceil((value * bitsPerPixel) / 8);
+      if (at + bytes > data.length) throw corrupt("it is cut off");
+      for (let i = 0; i < value; i++) put(colorOf(data[at + ((i * bitsPerPixel) >> 3)]!, i));
+      at += bytes + (bytes % 2);
+    }
+  }
+  for (let row = 0; row < height; row++) {
+    if (slice.over) await slice.rest();
+    let to = (header.bottomUp ? height - 1 - row : row) * width * 3;
+    for (let i = row * width; i < (row + 1) * width; i++, to += 3) {
+      pixels[to] = palette[colors[i]! * 3]!;
+      pixels[to + 1] = palette[colors[i]! * 3 + 1]!;
+      pixels[to + 2] = palette[colors[i]! * 3 + 2]!;
+    }
+  }
+}
+
+function viewOf(data: Uint8Array): DataView {
+  return new DataView(data.buffer, data.byteOffset, data.byteLength);
+}
+
+function corrupt(how: string): ImageDecodeError {
+  return new ImageDecodeError("image-corrupt", `The picture (image/bmp) is damaged: ${how}.`, {
+    mediaType: "image/bmp",
+  });
+}
+
+function unsupported(what: string): ImageDecodeError {
+  return new ImageDecodeError(
+    "image-unsupported",
+    `The picture (image/bmp) has ${what}, which is not supported.`,
+    { mediaType: "image/bmp" },
+  );
+}

@@ -1,0 +1,194 @@
+// Picture files to the tensors of the vision encoder, remembered by content.
+// In: the bytes of a file. Out: patches, their grid and a key that names both content and settings.
+// It knows nothing of prompts or of the engine.
+
+import { createHash } from "node:crypto";
+import { LRUCache } from "lru-cache";
+import PQueue from "p-queue";
+import type { ImageProcessorConfig } from "../checkpoint/processor-config.ts";
+import { expectNumber, expectOneOf } from "../expect.ts";
+import { resizeBicubic } from "./bicubic.ts";
+import { checkFileBytes, checkImageLimits, decodeImage, type ImageLimits } from "./decode-image.ts";
+import { patchify } from "./patches.ts";
+import type { AlphaMode } from "./rgb-image.ts";
+import { SharedWork } from "./shared-work.ts";
+import { fitToBudget, type PixelBudget } from "./smart-resize.ts";
+import { TimeSlice } from "./time-slice.ts";
+
+/** One picture, ready for the vision encoder. Shared between requests: read only. */
+export interface ImageTensor {
+  /** (gridHeight * gridWidth, 3 * temporalPatchSize * patchSize * patchSize), merge block by merge block. */
+  readonly pixelValues: Float32Array;
+  /** In patches. */
+  readonly gridHeight: number;
+  readonly gridWidth: number;
+  /** How many tokens stand for the picture in the prompt. */
+  readonly imageTokens: number;
+  readonly resizedWidth: number;
+  readonly resizedHeight: number;
+  /** Upright, in pixels. */
+  readonly sourceWidth: number;
+  readonly sourceHeight: number;
+  /** SHA-256 of the file and everything else that decides the tensor; equal keys, equal tensors. */
+  readonly key: string;
+  /** What it counts for in the cache. */
+  readonly byteLength: number;
+}
+
+export interface ImageTensorCacheOptions {
+  /** Most bytes of finished tensors that are kept; `0` keeps none. A token is 24 KiB with Qwen3-VL's patches. */
+  readonly maxBytes: number;
+  readonly processor: ImageProcessorConfig;
+  /**
+   * Most tokens a picture becomes: it is made smaller until it fits. The checkpoint's own limits hold too.
+   *
+   * The checkpoint allows 16384, minutes of work on a CPU. 512 are about 832 x 608 pixels: enough to read a phone's
+   * screenshot, and half the work of 1024.
+   *
+   * @default 512
+   */
+  readonly maxImageTokens?: number;
+  /** @default "white" */
+  readonly alpha?: AlphaMode;
+  readonly limits?: ImageLimits;
+}
+
+export interface CachedImageTensor {
+  readonly tensor: ImageTensor;
+  /** Was the finished tensor there already? Joining somebody else's unfinished work is no hit. */
+  readonly hit: boolean;
+}
+
+export const DEFAULT_MAX_IMAGE_TOKENS = 512;
+
+/** Key, sizes and bookkeeping of an entry, roughly. */
+const ENTRY_OVERHEAD_BYTES = 512;
+
+/** Makes image tensors, each once for all who want it, and keeps the latest within a number of bytes. */
+export class ImageTensorCache {
+  readonly #processor: ImageProcessorConfig;
+  readonly #budget: PixelBudget;
+  readonly #alpha: AlphaMode;
+  readonly #limits: Required<ImageLimits>;
+  readonly #settings: string;
+  readonly #finished: LRUCache<string, ImageTensor> | undefined;
+  readonly #inWork = new SharedWork<ImageTensor>();
+  readonly #queue: PQueue;
+
+  /** @throws {TypeError | RangeError} for a wrong option: what was expected and what came. */
+  constructor(options: ImageTensorCacheOptions) {
+    const maxBytes = expectNumber("maxBytes", options.maxBytes, { integer: true, min: 0 });
+    this.#processor = options.processor;
+    this.#alpha = expectOneOf("alpha", options.alpha ?? "white", ["white", "drop"]);
+    this.#limits = checkImageLimits(options.limits);
+    this.#budget = pixelBudget(options.processor, options.maxImageTokens);
+    this.#settings = settingsKey(options.processor, this.#budget, this.#alpha);
+    this.#finished =
+      maxBytes === 0
+        ? undefined
+        : new LRUCache({ maxSize: maxBytes, sizeCalculation: ({ byteLength }) => byteLength });
+    this.#queue = new PQueue({ concurrency: this.#limits.maxConcurrent });
+  }
+
+  /** Bytes of all tensors kept; never more than `maxBytes`. */
+  get totalBytes(): number {
+    return this.#finished?.calculatedSize ?? 0;
+  }
+
+  /** The tensors kept, latest used first. */
+  get tensors(): readonly ImageTensor[] {
+    return this.#finished ? [...this.#finished.values()] : [];
+  }
+
+  /**
+   * The tensor of a picture, from the cache or made now.
+   *
+   * @throws {ImageDecodeError} the bytes are no picture that can be read; never remembered.
+   * @throws the signal's reason, at once; others who wait for the same picture are not disturbed.
+   */
+  async get(data: Uint8Array, signal?: AbortSignal): Promise<CachedImageTensor> {
+    signal?.throwIfAborted();
+    checkFileBytes(data, this.#limits.maxFileBytes);
+    const key = `${await sha256(data, new TimeSlice(signal))}:${this.#settings}`;
+    const finished = this.#finished?.get(key);
+    if (finished) return { tensor: finished, hit: true };
+    const make = (workSignal: AbortSignal) => this.#make(key, data, workSignal);
+    return { tensor: await this.#inWork.run(key, make, signal), hit: false };
+  }
+
+  /** Forgets every tensor kept. Work in flight goes on. */
+  clear(): void {
+    this.#finished?.clear();
+  }
+
+  async #make(key: string, data: Uint8Array, signal: AbortSignal): Promise<ImageTensor> {
+    // The queue is not told of the signal: it would give the place away while sharp is still decoding.
+    const tensor = await this.#queue.add(async () => {
+      signal.throwIfAborted();
+      return this.#makeNow(key, data, signal);
+    });
+    this.#finished?.set(key, tensor);
+    return tensor;
+  }
+
+  async #makeNow(key: string, data: Uint8Array, signal: AbortSignal): Promise<ImageTensor> {
+    const { patchSize, mergeSize } = this.#processor;
+    const slice = new TimeSlice(signal);
+    const source = await decodeImage(data, this.#limits, this.#alpha, slice);
+    signal.throwIfAborted();
+    const size = fitToBudget(source, this.#budget);
+    const resized = await resizeBicubic(source, size.width, size.height, slice);
+    const pixelValues = await patchify(resized, this.#processor, slice); // (patches, columns)
+    const gridHeight = size.height / patchSize;
+    const gridWidth = size.width / patchSize;
+    return {
+      pixelValues,
+      gridHeight,
+      gridWidth,
+      imageTokens: (gridHeight * gridWidth) / mergeSize ** 2,
+      resizedWidth: size.width,
+      resizedHeight: size.height,
+      sourceWidth: source.width,
+      sourceHeight: source.height,
+      key,
+      byteLength: pixelValues.byteLength + ENTRY_OVERHEAD_BYTES,
+    };
+  }
+}
+
+/** The checkpoint's limits, made smaller by the wish for few tokens. */
+function pixelBudget(
+  { patchSize, mergeSize, minPixels, maxPixels }: ImageProcessorConfig,
+  maxImageTokens: number = DEFAULT_MAX_IMAGE_TOKENS,
+): PixelBudget {
+  expectNumber("maxImageTokens", maxImageTokens, { integer: true, min: 1 });
+  const factor = patchSize * mergeSize;
+  const fewest = Math.min(maxPixels, maxImageTokens * factor ** 2);
+  return { factor, minPixels: Math.min(minPixels, fewest), maxPixels: fewest };
+}
+
+/** Everything but the file that decides the tensor. */
+function settingsKey(
+  { patchSize, temporalPatchSize, mergeSize, imageMean, imageStd }: ImageProcessorConfig,
+  { minPixels, maxPixels }: PixelBudget,
+  alpha: AlphaMode,
+): string {
+  return [
+    `${minPixels}-${maxPixels}`,
+    alpha,
+    `${patchSize}x${temporalPatchSize}x${mergeSize}`,
+    imageMean.join(","),
+    imageStd.join(","),
+  ].join(":");
+}
+
+/** Hexadecimal; a large file in pieces, so that nobody waits for it. */
+async function sha256(data: Uint8Array, slice: TimeSlice): Promise<string> {
+  const pieceBytes = 2 ** 20;
+  const hash = createHash("sha256");
+  for (let start = 0; start < data.length; start += pieceBytes) {
+    if (slice.over) await slice.rest();
+    hash.update(data.subarray(start, start + pieceBytes));
+  }
+  return hash.digest("hex");
+}

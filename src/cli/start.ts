@@ -4,6 +4,8 @@ import { randomBytes } from "node:crypto";
 import { networkInterfaces } from "node:os";
 import { Responder } from "../bot/chat/responder.ts";
 import { type DebugServer, isLoopback, startDebugServer } from "../bot/debug-http/server.ts";
+import { type InstalledVlm, installVlm } from "../bot/install-vlm.ts";
+import { type ConnectionState, connectNapCat } from "../bot/napcat/connection.ts";
 import { loadQwen3Vl, type VisionLanguageModel } from "../vlm/index.ts";
 import { describeForLog } from "./errors.ts";
 import { packageVersion } from "./package-root.ts";
@@ -13,19 +15,29 @@ import type { Settings } from "./settings.ts";
 import { untilShutdown } from "./shutdown.ts";
 import { complain, print } from "./terminal.ts";
 
+type Ending = () => Promise<void>;
+
+/** Worth a line of its own; the connection itself warns of trouble. */
+const STATES: Partial<Record<ConnectionState, (selfId: string) => string>> = {
+  ready: (selfId) => `已连接 connected, QQ ${selfId}`,
+  offline: (selfId) => `QQ ${selfId} 已离线，请在 NapCat 重新登录 · is logged out, log in again`,
+};
+
 /** Resolves when the signal aborts and everything has ended; rejects when something cannot start. */
 export async function start(settings: Settings, signal: AbortSignal): Promise<void> {
-  const endings: (() => Promise<void>)[] = [];
+  const endings: Ending[] = [];
   try {
     print(`napcat-vlm ${packageVersion()}`);
     await refuseTakenPort(settings.host, settings.port);
 
     const model = await loadModel(settings, signal);
     endings.push(() => model.dispose());
-    const responder = new Responder({ model });
-
+    const bot = settings.napcat && joinQq(settings.napcat, model, endings);
+    // One history, whichever way somebody talks to the bot.
+    const responder = bot?.responder ?? new Responder({ model });
     const server = await openDebugPage(settings, responder, model);
     endings.push(() => server.close());
+    print("Ctrl-C 退出 · to stop");
 
     await untilShutdown(signal);
   } finally {
@@ -54,6 +66,27 @@ async function loadModel(settings: Settings, signal: AbortSignal): Promise<Visio
   } finally {
     progress.end();
   }
+}
+
+/** Connects in the background: NapCat may be started later, or again. */
+function joinQq(
+  napcat: NonNullable<Settings["napcat"]>,
+  model: VisionLanguageModel,
+  endings: Ending[],
+): InstalledVlm {
+  const { url, token } = napcat;
+  const { host } = new URL(url);
+  const connection = connectNapCat({ url, ...(token === undefined ? {} : { token }) });
+  endings.push(() => connection.close());
+  connection.onState((state) => {
+    const said = STATES[state];
+    if (said !== undefined)
+      print(`NapCat         ${host} · ${said(connection.login?.selfId ?? "?")}`);
+  });
+  const bot = installVlm(connection, { model });
+  endings.push(() => bot.close());
+  print(`NapCat         ${host} · 连接中 connecting`);
+  return bot;
 }
 
 async function openDebugPage(

@@ -7,15 +7,12 @@ import type { SamplingOptions } from "../vision-language-model.ts";
 import { Candidates } from "./candidates.ts";
 import { Random } from "./random.ts";
 
-/** {@link SamplingOptions} with every choice made. */
-export type ResolvedSampling = Required<SamplingOptions>;
-
 /** Below this, dividing by the temperature leaves the range of float32; the likeliest token wins anyway. */
 const GREEDY_BELOW_TEMPERATURE = 1e-6;
 
 /** Samples the tokens of one answer. Its buffers are used again for every step. */
 export class Sampler {
-  readonly #sampling: ResolvedSampling;
+  readonly #sampling: Required<SamplingOptions>;
   readonly #vocabSize: number;
   readonly #random: Random;
   readonly #greedy: boolean;
@@ -31,7 +28,7 @@ export class Sampler {
    * @param vocabSize Ids from here on are never chosen, even if the logits have rows for them.
    * @param promptIds The whole prompt, image tokens included.
    */
-  constructor(sampling: ResolvedSampling, vocabSize: number, promptIds: Iterable<number>) {
+  constructor(sampling: Required<SamplingOptions>, vocabSize: number, promptIds: Iterable<number>) {
     this.#sampling = sampling;
     this.#vocabSize = vocabSize;
     this.#random = new Random(sampling.seed);

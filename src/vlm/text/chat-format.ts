@@ -35,7 +35,7 @@ export interface Picture {
 /** A piece of a prompt; a string is words, be they of the template or of a person. */
 export type Chunk = string | Mark | Picture;
 
-/** A conversation in chunks. Every part begins with a mark, so that no text runs from one part into the next. */
+/** A conversation in chunks. Preamble, turns and generation prompt each begin with a mark: no text runs across. */
 export interface FormattedChat {
   /** The system prompt and the tools; empty if there are none. */
   readonly preamble: readonly Chunk[];

@@ -13,9 +13,8 @@ import {
 } from "./chat-format.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
-export interface PromptOptions
-  extends Pick<ChatFormatOptions, "thinking" | "tools" | "addVisionIds"> {
-  readonly tokenizer: Pick<Tokenizer, "encodeText" | "findSpecial" | "specialId">;
+export interface PromptOptions extends Pick<ChatFormatOptions, "tools" | "addVisionIds"> {
+  readonly tokenizer: Pick<Tokenizer, "encodeText" | "findSpecial" | "specialId" | "thinking">;
   /** Tokens of each picture, in order of appearance over all messages. */
   readonly imageTokens: readonly number[];
   /** Leave out the oldest turns until the prompt has at most this many tokens. @default Infinity */
@@ -52,14 +51,15 @@ export interface Prompt {
 export function buildPrompt(messages: readonly ChatMessage[], options: PromptOptions): Prompt {
   checkImageTokens(options.imageTokens, countImages(messages));
 
+  const { thinking } = options.tokenizer;
   const turns = turnStarts(messages);
-  const droppedTurns = oldestTurnThatFits(formatChat(messages, options), turns, options);
-  const chat = formatChat(messages, { ...options, firstMessage: turns[droppedTurns] });
+  const whole = formatChat(messages, { ...options, thinking });
+  const droppedTurns = oldestTurnThatFits(whole, turns, options);
+  const firstMessage = turns[droppedTurns];
+  const chat = formatChat(messages, { ...options, thinking, firstMessage });
 
   const writer = new TokenWriter(options);
-  writer.write(chat.preamble);
-  for (const message of chat.messages) writer.write(message);
-  writer.write(chat.generationPrompt);
+  writer.write([...chat.preamble, ...chat.messages.flat(), ...chat.generationPrompt]);
   return { ids: Int32Array.from(writer.ids), images: writer.images, droppedTurns };
 }
 

@@ -9,9 +9,8 @@ import type { Tokenizer } from "./tokenizer.ts";
 export type TextDelta = Exclude<StreamPart, FinishPart>;
 
 export interface TextStreamOptions {
-  readonly tokenizer: Pick<Tokenizer, "tokenBytes" | "isSpecial" | "findSpecial">;
-  /** The output begins inside a thought, and the answer follows `</think>`. */
-  readonly thinking: boolean;
+  /** If it is `thinking`, the output begins inside a thought, and the answer follows `</think>`. */
+  readonly tokenizer: Pick<Tokenizer, "tokenBytes" | "isSpecial" | "findSpecial" | "thinking">;
   /** The answer ends in front of the first of these. They are not looked for in the reasoning. @default [] */
   readonly stop?: readonly string[] | undefined;
 }
@@ -43,8 +42,8 @@ export class TextStream {
     this.#stops = new StopStrings(options.stop ?? []);
     this.#thinkId = options.tokenizer.findSpecial("<think>");
     this.#thinkEndId = options.tokenizer.findSpecial("</think>");
-    this.#reasoning = options.thinking;
-    this.#trimming = options.thinking;
+    this.#reasoning = options.tokenizer.thinking;
+    this.#trimming = options.tokenizer.thinking;
   }
 
   /** A stop string has appeared: no more text will come. */

@@ -3,6 +3,7 @@
 
 import { join } from "node:path";
 import type { Qwen3VlConfig } from "../checkpoint/config.ts";
+import { DisposedError } from "../errors.ts";
 import { Session, type SessionOptions } from "../runtime/session.ts";
 import { withCpuSettings } from "./cpu-settings.ts";
 import { EmbeddingTable } from "./embedding-table.ts";
@@ -204,6 +205,7 @@ export class Decoder {
   }
 
   #buffersOf(cache: KvCache): RunBuffers {
+    if (cache.disposed) throw new DisposedError("The KV cache");
     const buffers = this.#stepBuffers.get(cache);
     if (!buffers) throw new TypeError("The KV cache was made by another decoder");
     return buffers;

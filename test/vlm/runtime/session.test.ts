@@ -28,9 +28,9 @@ const vector = (...numbers: number[]) => Value.of(Float32Array.from(numbers), [n
 
 /** A run that takes long enough to be interrupted; `product` stays untouched until its last operator. */
 function heavyRun(session: Session, signal?: AbortSignal) {
-  const size = 384;
-  const x = Value.of(new Float32Array(size * size).fill(0.01), [size, size]); // (384, 384)
-  const product = new Float32Array(size * size).fill(-1); // (384, 384)
+  const size = 256;
+  const x = Value.of(new Float32Array(size * size).fill(0.01), [size, size]); // (256, 256)
+  const product = new Float32Array(size * size).fill(-1); // (256, 256)
   const output = Value.of(product, [size, size]);
   return { product, x, output, ended: session.run({ x }, { product: output }, { signal }) };
 }

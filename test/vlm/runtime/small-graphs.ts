@@ -37,7 +37,7 @@ const GRAPHS = {
     graph.output("same", "i64", [1]);
   },
 
-  /** product [N, N] = x [N, N] multiplied by itself 400 times and scaled down: a good while at N = 384. */
+  /** product [N, N] = x [N, N] multiplied by itself 400 times and scaled down: a good while at N = 256. */
   heavy(graph: OnnxModel) {
     graph.input("x", "f32", ["N", "N"]);
     graph.constant("shrink", "f32", [1], [1e-3]);

@@ -205,13 +205,13 @@ export class Decoder {
   }
 
   #buffersOf(cache: KvCache): RunBuffers {
-    if (cache.disposed) throw new DisposedError("The KV cache");
     const buffers = this.#stepBuffers.get(cache);
     if (!buffers) throw new TypeError("The KV cache was made by another decoder");
     return buffers;
   }
 
   #check({ ids, positions, images = [] }: DecoderInput, cache: KvCache, chunkTokens: number): void {
+    if (cache.disposed) throw new DisposedError("The KV cache");
     const tokens = ids.length;
     if (tokens === 0) throw new RangeError("Expected at least one token");
     if (positions.length !== 3 * tokens) {

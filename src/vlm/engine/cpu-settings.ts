@@ -14,7 +14,10 @@ let saturates: Promise<boolean> | undefined;
  * only make runs slower, so it is set where the probe shows the overflow. It does nothing to other number formats.
  */
 export async function withCpuSettings(options: SessionOptions): Promise<SessionOptions> {
-  saturates ??= probe();
+  saturates ??= probe().catch((error) => {
+    saturates = undefined; // a later load tries again
+    throw error;
+  });
   if (!(await saturates)) return options;
   return {
     ...options,

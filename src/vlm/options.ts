@@ -2,6 +2,8 @@
 
 import { availableParallelism } from "node:os";
 import type { GenerationDefaults } from "./checkpoint/generation-config.ts";
+import type { Precision } from "./convert/linear-layers.ts";
+import type { VisionPrecision } from "./convert/vision-graph.ts";
 import {
   expectKeys,
   expectNumber,
@@ -11,13 +13,8 @@ import {
   unexpected,
   unexpectedKind,
 } from "./expect.ts";
-import type { ChatMessage, GenerateRequest } from "./vision-language-model.ts";
-
-export type Device = "cpu" | "webgpu" | `cuda:${number}`;
-
-/** Number format of the weights: see the README for what each costs and gives. */
-export type Precision = "fp32" | "w8a8" | "q4";
-export type VisionPrecision = "fp32" | "w8a8";
+import type { Device } from "./runtime/device.ts";
+import type { ChatMessage, GenerateRequest, SamplingOptions } from "./vision-language-model.ts";
 
 /** What the loader is doing. `done` and `total` are bytes of weights while converting. */
 export type LoadProgress =
@@ -143,23 +140,10 @@ export function resolveLoadOptions(options: LoadOptions): ResolvedLoadOptions {
   };
 }
 
-/** How tokens are chosen in one request, nothing left open. */
-export interface ResolvedSampling {
-  /** 0 is greedy. */
-  readonly temperature: number;
-  readonly topP: number;
-  /** 0 keeps all. */
-  readonly topK: number;
-  readonly minP: number;
-  readonly repetitionPenalty: number;
-  readonly presencePenalty: number;
-  readonly seed: number;
-}
-
 export interface ResolvedRequest {
   readonly messages: readonly ChatMessage[];
   readonly tools: readonly Readonly<Record<string, unknown>>[];
-  readonly sampling: ResolvedSampling;
+  readonly sampling: Required<SamplingOptions>;
   readonly maxTokens: number;
   readonly stop: readonly string[];
 }
@@ -198,7 +182,10 @@ export function resolveRequest(
   };
 }
 
-function resolveSampling(request: GenerateRequest, defaults: GenerationDefaults): ResolvedSampling {
+function resolveSampling(
+  request: GenerateRequest,
+  defaults: GenerationDefaults,
+): Required<SamplingOptions> {
   const share: NumberRange = { min: 0, max: 1 };
   return {
     temperature: expectNumber(

@@ -1,0 +1,156 @@
+// The package of a model: the directory itself if it is one, else the one converted from it earlier, else a new one.
+// It knows nothing of sessions.
+
+import { createHash } from "node:crypto";
+import { realpath, stat } from "node:fs/promises";
+import { homedir } from "node:os";
+import { basename, join } from "node:path";
+import { isVlmError, ModelLoadError } from "../errors.ts";
+import { type ConvertOptions, convertCheckpoint, defaultVisionPrecision } from "./convert.ts";
+import type { Precision } from "./linear-layers.ts";
+import { isMarkedAsPackage, isPackageOf, verifyPackage } from "./manifest.ts";
+import type { VisionPrecision } from "./vision-graph.ts";
+
+export interface EnsurePackageOptions extends Pick<ConvertOptions, "signal" | "onProgress"> {
+  /** A checkpoint, or a package. */
+  readonly model: string;
+  /** @default "w8a8" */
+  readonly precision?: Precision | undefined;
+  readonly visionPrecision?: VisionPrecision | undefined;
+  /** @default `onnx/<precision>` inside the checkpoint, or the user's cache where that cannot be written */
+  readonly packageDir?: string | undefined;
+}
+
+const DEFAULT_PRECISION: Precision = "w8a8";
+const NOT_WRITABLE = new Set(["EACCES", "EPERM", "EROFS"]);
+
+/**
+ * Finds or makes the package of a model.
+ *
+ * @returns its directory
+ * @throws ModelLoadError when there is no such model, or it cannot be converted, or the package at hand is damaged
+ *   or of another precision than asked for
+ */
+export async function ensurePackage(options: EnsurePackageOptions): Promise<string> {
+  const { model } = options;
+  await assertDirectory(model);
+  if (await isMarkedAsPackage(model)) {
+    assertPrecision(model, (await verifyPackage(model, { hashes: false })).precision, options);
+    return model;
+  }
+  const decoder = options.precision ?? DEFAULT_PRECISION;
+  const precision = { decoder, vision: options.visionPrecision ?? defaultVisionPrecision(decoder) };
+  const places =
+    options.packageDir === undefined ? await defaultPlaces(model, precision) : [options.packageDir];
+  for (const place of places) {
+    if (await holdsPackageOf(place, model, precision)) return place;
+  }
+  return convertInto(places, { ...options, checkpointDir: model }, precision);
+}
+
+/** Where the package of a checkpoint goes when nobody says: beside its weights, or into the user's cache. */
+export function defaultPackageDir(checkpointDir: string, precision: PackagePrecision): string {
+  return join(checkpointDir, "onnx", precisionName(precision));
+}
+
+interface PackagePrecision {
+  readonly decoder: Precision;
+  readonly vision: VisionPrecision;
+}
+
+async function convertInto(
+  places: readonly string[],
+  options: Omit<ConvertOptions, "outputDir" | "precision" | "visionPrecision">,
+  { decoder, vision }: PackagePrecision,
+): Promise<string> {
+  const { checkpointDir, signal, onProgress } = options;
+  let refused: unknown;
+  for (const outputDir of places) {
+    try {
+      await convertCheckpoint({
+        checkpointDir,
+        outputDir,
+        precision: decoder,
+        visionPrecision: vision,
+        signal,
+        onProgress,
+      });
+      return outputDir;
+    } catch (error) {
+      if (!isNotWritable(error)) throw error;
+      refused = error;
+    }
+  }
+  throw new ModelLoadError(
+    "session-failed",
+    `The package converted from ${checkpointDir} can be written to none of ${places.join(", ")}. Set packageDir.`,
+    { cause: refused, modelDir: checkpointDir },
+  );
+}
+
+async function holdsPackageOf(
+  place: string,
+  checkpointDir: string,
+  precision: PackagePrecision,
+): Promise<boolean> {
+  if (!(await isMarkedAsPackage(place))) return false;
+  try {
+    const manifest = await verifyPackage(place, { hashes: false });
+    return await isPackageOf(manifest, checkpointDir, precision);
+  } catch (error) {
+    // Damaged, or of another version: it is made again.
+    if (isVlmError(error)) return false;
+    throw error;
+  }
+}
+
+async function defaultPlaces(model: string, precision: PackagePrecision): Promise<string[]> {
+  const path = await realpath(model);
+  const id = createHash("sha256").update(path).digest("hex").slice(0, 12);
+  return [
+    defaultPackageDir(model, precision),
+    join(userCacheDir(), "napcat-vlm", `${basename(path)}-${id}`, precisionName(precision)),
+  ];
+}
+
+/** The operating system's place for files that can be made again. */
+function userCacheDir(): string {
+  if (process.platform === "win32") {
+    return process.env.LOCALAPPDATA ?? join(homedir(), "AppData", "Local");
+  }
+  if (process.platform === "darwin") return join(homedir(), "Library", "Caches");
+  return process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache");
+}
+
+function precisionName({ decoder, vision }: PackagePrecision): string {
+  return vision === defaultVisionPrecision(decoder) ? decoder : `${decoder}-vision-${vision}`;
+}
+
+function assertPrecision(
+  model: string,
+  made: PackagePrecision,
+  { precision, visionPrecision }: EnsurePackageOptions,
+): void {
+  const wanted = { decoder: precision ?? made.decoder, vision: visionPrecision ?? made.vision };
+  if (wanted.decoder === made.decoder && wanted.vision === made.vision) return;
+  throw new ModelLoadError(
+    "model-unsupported",
+    `${model} is an ONNX package of precision ${precisionName(made)}, not ${precisionName(wanted)}. ` +
+      "Name the checkpoint it was converted from instead, or leave the precision out.",
+    { modelDir: model },
+  );
+}
+
+async function assertDirectory(model: string): Promise<void> {
+  const found = await stat(model).catch(() => undefined);
+  if (found?.isDirectory()) return;
+  throw new ModelLoadError(
+    "model-files-missing",
+    `${model} is not a directory. Give the directory of a downloaded Qwen3-VL checkpoint, or of a package made by \`napcat-vlm convert\`.`,
+    { modelDir: model },
+  );
+}
+
+function isNotWritable(error: unknown): boolean {
+  return error instanceof Error && "code" in error && NOT_WRITABLE.has(String(error.code));
+}

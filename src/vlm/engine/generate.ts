@@ -1,0 +1,189 @@
+// One request from messages to text: pictures -> prompt -> features -> prefill -> decode.
+// The loop and nothing else; each step is in the file named after it.
+
+import type { Qwen3VlConfig } from "../checkpoint/config.ts";
+import type { GenerationDefaults } from "../checkpoint/generation-config.ts";
+import { type ImageDecodeError, isVlmError } from "../errors.ts";
+import type { ImageTensor, ImageTensorCache } from "../image/image-tensor.ts";
+import type { ResolvedRequest } from "../options.ts";
+import { mropePositions } from "../text/position-ids.ts";
+import { buildPrompt, type Prompt } from "../text/prompt.ts";
+import { TextStream } from "../text/text-stream.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import type { ChatMessage, FinishReason, StreamPart } from "../vision-language-model.ts";
+import type { Decoder, PlacedFeatures } from "./decoder.ts";
+import type { KvCache } from "./kv-cache.ts";
+import { Sampler } from "./sampler.ts";
+import type { Scheduler } from "./scheduler.ts";
+import { Stopwatch } from "./stopwatch.ts";
+import type { VisionEncoder, VisionFeatures } from "./vision-encoder.ts";
+
+/** The loaded parts of a model, as the loop uses them. */
+export interface Engine {
+  readonly config: Qwen3VlConfig;
+  readonly generationDefaults: GenerationDefaults;
+  readonly eosTokenIds: ReadonlySet<number>;
+  readonly prefillChunkTokens: number;
+  readonly tokenizer: Tokenizer;
+  readonly images: ImageTensorCache;
+  readonly visionEncoder: VisionEncoder;
+  readonly decoder: Decoder;
+  /** Its capacity is the context: prompt and answer together. */
+  readonly cache: KvCache;
+  readonly scheduler: Scheduler;
+}
+
+/** Part of the context that a prompt leaves free for the answer, unless `maxTokens` is less. */
+const ANSWER_SHARE = 1 / 4;
+
+/**
+ * Answers one request, pushing parts as they come; the last one is the finish.
+ *
+ * @throws ImageDecodeError, with `imageIndex`, before anything is computed
+ * @throws PromptTooLongError, QueueFullError, InferenceError
+ * @throws the signal's reason when it aborts
+ */
+export async function generate(
+  engine: Engine,
+  request: ResolvedRequest,
+  push: (part: StreamPart) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const watch = new Stopwatch();
+  const pictures = await watch.time("imageMs", () => loadPictures(engine, request, signal));
+  const prompt = buildPrompt(request.messages, {
+    tokenizer: engine.tokenizer,
+    imageTokens: pictures.tensors.map((tensor) => tensor.imageTokens),
+    tools: request.tools,
+    maxPromptTokens: maxPromptTokens(engine.cache.capacity, request.maxTokens),
+  });
+  const release = await watch.time("queueMs", () => engine.scheduler.enter(signal));
+  try {
+    const images = await watch.time("visionMs", () =>
+      encodePictures(engine, prompt, pictures.tensors, signal),
+    );
+    const answer = await answerPrompt(engine, request, { prompt, images }, push, signal, watch);
+    push({
+      type: "finish",
+      finishReason: answer.finishReason,
+      usage: {
+        promptTokens: prompt.ids.length,
+        imageTokens: prompt.images.reduce((sum, image) => sum + image.length, 0),
+        completionTokens: answer.completionTokens,
+        reasoningTokens: answer.reasoningTokens,
+        droppedTurns: prompt.droppedTurns,
+      },
+      timings: watch.read(),
+      cache: { imageHits: pictures.hits, imageMisses: pictures.tensors.length - pictures.hits },
+    });
+  } finally {
+    release();
+  }
+}
+
+/** A picture at its place in the prompt. */
+interface PlacedPicture extends PlacedFeatures {
+  /** In tokens. */
+  readonly rows: number;
+  readonly columns: number;
+}
+
+interface Answer {
+  readonly finishReason: FinishReason;
+  readonly completionTokens: number;
+  readonly reasoningTokens: number;
+}
+
+/** Prefill, then one token after the other until something ends the answer. */
+async function answerPrompt(
+  engine: Engine,
+  { sampling, stop, maxTokens }: ResolvedRequest,
+  { prompt, images }: { readonly prompt: Prompt; readonly images: readonly PlacedPicture[] },
+  push: (part: StreamPart) => void,
+  signal: AbortSignal,
+  watch: Stopwatch,
+): Promise<Answer> {
+  const { cache, decoder, tokenizer, config } = engine;
+  const { ids } = prompt;
+  const { positions, nextPosition } = mropePositions(ids.length, images);
+  cache.clear();
+  let logits = await watch.time("prefillMs", () =>
+    decoder.prefill({ ids, positions, images }, cache, {
+      chunkTokens: engine.prefillChunkTokens,
+      signal,
+    }),
+  ); // (1, vocab)
+
+  const sampler = new Sampler(sampling, Math.min(tokenizer.size, config.text.vocabSize), ids);
+  const text = new TextStream({ tokenizer, stop });
+  let completionTokens = 0;
+  const finishReason = await watch.time("decodeMs", async (): Promise<FinishReason> => {
+    for (;;) {
+      const id = sampler.sample(logits);
+      if (engine.eosTokenIds.has(id)) return "stop";
+      completionTokens++;
+      sampler.accept(id);
+      for (const delta of text.push(id)) push(delta);
+      if (text.stopped) return "stop-string";
+      if (completionTokens >= maxTokens) return "max-tokens";
+      if (cache.length >= cache.capacity) return "context-full";
+      const position = nextPosition + completionTokens - 1;
+      logits = await decoder.step(id, position, cache, { signal });
+    }
+  });
+  for (const delta of text.end()) push(delta);
+  return { finishReason, completionTokens, reasoningTokens: text.reasoningTokens };
+}
+
+/** Every picture of the request as a tensor, in order of appearance. */
+async function loadPictures(engine: Engine, request: ResolvedRequest, signal: AbortSignal) {
+  const found = await Promise.all(
+    request.messages.flatMap(picturesOf).map((data, imageIndex) =>
+      engine.images.get(data, signal).catch((error: unknown) => {
+        throw isImageDecodeError(error) ? error.at(imageIndex) : error;
+      }),
+    ),
+  );
+  return {
+    tensors: found.map(({ tensor }) => tensor),
+    hits: found.filter(({ hit }) => hit).length,
+  };
+}
+
+/** The features of the pictures that are in the prompt, each different picture encoded once. */
+async function encodePictures(
+  engine: Engine,
+  prompt: Prompt,
+  tensors: readonly ImageTensor[],
+  signal: AbortSignal,
+): Promise<PlacedPicture[]> {
+  const { mergeSize } = engine.config.vision;
+  const featuresByKey = new Map<string, VisionFeatures>();
+  const placed: PlacedPicture[] = [];
+  for (const { imageIndex, start } of prompt.images) {
+    const tensor = tensors[imageIndex]!;
+    const features =
+      featuresByKey.get(tensor.key) ?? (await engine.visionEncoder.encode(tensor, { signal }));
+    featuresByKey.set(tensor.key, features);
+    placed.push({
+      start,
+      features,
+      rows: tensor.gridHeight / mergeSize,
+      columns: tensor.gridWidth / mergeSize,
+    });
+  }
+  return placed;
+}
+
+function maxPromptTokens(contextTokens: number, maxTokens: number): number {
+  return contextTokens - Math.min(maxTokens, Math.ceil(contextTokens * ANSWER_SHARE));
+}
+
+function picturesOf(message: ChatMessage): Uint8Array[] {
+  if (typeof message.content === "string") return [];
+  return message.content.flatMap((part) => (part.type === "image" ? [part.data] : []));
+}
+
+function isImageDecodeError(error: unknown): error is ImageDecodeError {
+  return isVlmError(error) && error.name === "ImageDecodeError";
+}

@@ -1,0 +1,220 @@
+// loadQwen3Vl: a directory in, a model that sees out. It wires the parts; each part is in a file of its own.
+
+import { linkSignals } from "./abort.ts";
+import { readModelSettings } from "./checkpoint/open-checkpoint.ts";
+import { collectStream } from "./collect.ts";
+import { ensurePackage } from "./convert/ensure-package.ts";
+import { Decoder } from "./engine/decoder.ts";
+import { type Engine, generate } from "./engine/generate.ts";
+import { openPackage } from "./engine/onnx-package.ts";
+import { channelParts } from "./engine/part-channel.ts";
+import { Scheduler } from "./engine/scheduler.ts";
+import { VisionEncoder } from "./engine/vision-encoder.ts";
+import { DisposedError, ModelLoadError } from "./errors.ts";
+import { unexpected } from "./expect.ts";
+import { ImageTensorCache } from "./image/image-tensor.ts";
+import {
+  DEFAULT_CONTEXT_TOKENS,
+  type LoadOptions,
+  type ResolvedLoadOptions,
+  resolveLoadOptions,
+  resolveRequest,
+} from "./options.ts";
+import type { TemplateFeature } from "./text/chat-template.ts";
+import { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
+import type {
+  GenerateRequest,
+  GenerateResult,
+  ModelInfo,
+  StreamPart,
+  VisionLanguageModel,
+} from "./vision-language-model.ts";
+
+/** What nearly every conversation uses; a template without tools, say, surprises nobody. */
+const USUAL_FEATURES: ReadonlySet<TemplateFeature> = new Set([
+  "chat",
+  "system-prompt",
+  "pictures",
+  "reasoning",
+]);
+
+/**
+ * Loads a Qwen3-VL model into this process, converting its checkpoint first when that was not done before.
+ *
+ * @example
+ * const model = await loadQwen3Vl({ model: "./Qwen3-VL-2B-Instruct" });
+ * const { text } = await model.generate({
+ *   messages: [{ role: "user", content: [{ type: "image", data }, { type: "text", text: "这是什么？" }] }],
+ * });
+ *
+ * @throws {TypeError | RangeError} for a wrong option: what was expected and what came
+ * @throws {ModelLoadError} when the model cannot be loaded; nothing stays allocated
+ * @throws the signal's reason when it aborts
+ */
+export async function loadQwen3Vl(options: LoadOptions): Promise<VisionLanguageModel> {
+  const resolved = resolveLoadOptions(options);
+  const { signal, onProgress } = resolved;
+  signal?.throwIfAborted();
+  const packageDir = await ensurePackage({
+    ...resolved,
+    onProgress: ({ doneBytes, totalBytes }) =>
+      onProgress({ type: "convert", done: doneBytes, total: totalBytes }),
+  });
+  const disposals: (() => Promise<void> | void)[] = [];
+  try {
+    const { engine, info } = await loadEngine(packageDir, resolved, disposals);
+    signal?.throwIfAborted();
+    return new Qwen3Vl(engine, info, disposals);
+  } catch (error) {
+    await disposeAll(disposals);
+    throw error;
+  }
+}
+
+async function loadEngine(
+  packageDir: string,
+  options: ResolvedLoadOptions,
+  disposals: (() => Promise<void> | void)[],
+): Promise<{ engine: Engine; info: ModelInfo }> {
+  const { signal, onProgress, device, threads } = options;
+  const sessionOptions = { device, ...(threads === undefined ? {} : { threads }) };
+  const onnxPackage = await openPackage(packageDir);
+  const { config, manifest } = onnxPackage;
+  const tokenizer = await loadTokenizer(packageDir);
+  const settings = await readModelSettings(packageDir, tokenizer.thinking);
+  checkTokenizer(tokenizer, onnxPackage.config, packageDir);
+  const unusual = tokenizer.templateDifferences.filter((feature) => USUAL_FEATURES.has(feature));
+  if (unusual.length > 0) {
+    options.onWarning(
+      `The chat template of ${manifest.source.name} differs from Qwen3-VL's in ${unusual.join(", ")}; ` +
+        "prompts are written in Qwen3-VL's format.",
+    );
+  }
+  const contextTokens = chooseContextTokens(options, config.text.maxPositionEmbeddings);
+
+  signal?.throwIfAborted();
+  onProgress({ type: "load", part: "vision-encoder" });
+  const visionEncoder = await VisionEncoder.load(onnxPackage, sessionOptions);
+  disposals.push(() => visionEncoder.dispose());
+
+  signal?.throwIfAborted();
+  onProgress({ type: "load", part: "decoder" });
+  const decoder = await Decoder.load(onnxPackage, sessionOptions);
+  disposals.push(() => decoder.dispose());
+
+  const images = new ImageTensorCache({
+    maxBytes: options.imageCacheBytes,
+    processor: settings.processor,
+    alpha: options.transparency,
+    ...(options.maxImageTokens === undefined ? {} : { maxImageTokens: options.maxImageTokens }),
+  });
+  disposals.push(() => images.clear());
+  const cache = decoder.createCache(contextTokens);
+  disposals.push(() => cache.dispose());
+
+  return {
+    engine: {
+      config,
+      tokenizer,
+      images,
+      visionEncoder,
+      decoder,
+      cache,
+      generationDefaults: settings.generation,
+      eosTokenIds: new Set(settings.generation.eosTokenIds),
+      prefillChunkTokens: options.prefillChunkTokens,
+      scheduler: new Scheduler(options.maxQueue),
+    },
+    info: {
+      name: manifest.source.name,
+      device,
+      contextTokens,
+      thinking: tokenizer.thinking,
+    },
+  };
+}
+
+/** The model as its users see it: checks requests, hands them to the loop, ends everything in order. */
+class Qwen3Vl implements VisionLanguageModel {
+  readonly info: ModelInfo;
+  readonly #engine: Engine;
+  readonly #disposals: readonly (() => Promise<void> | void)[];
+  readonly #disposal = new AbortController();
+  #disposing: Promise<void> | undefined;
+
+  constructor(engine: Engine, info: ModelInfo, disposals: readonly (() => Promise<void> | void)[]) {
+    this.#engine = engine;
+    this.info = info;
+    this.#disposals = disposals;
+  }
+
+  get disposed(): boolean {
+    return this.#disposing !== undefined;
+  }
+
+  stream(request: GenerateRequest): AsyncGenerator<StreamPart, void, void> {
+    const resolved = resolveRequest(request, this.#engine.generationDefaults);
+    return channelParts(async (push, abandoned) => {
+      const { signal, unlink } = linkSignals(request.signal, this.#disposal.signal, abandoned);
+      try {
+        signal.throwIfAborted();
+        await generate(this.#engine, resolved, push, signal);
+      } finally {
+        unlink();
+      }
+    });
+  }
+
+  async generate(request: GenerateRequest): Promise<GenerateResult> {
+    return collectStream(this.stream(request));
+  }
+
+  dispose(): Promise<void> {
+    this.#disposing ??= this.#dispose();
+    return this.#disposing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  async #dispose(): Promise<void> {
+    this.#disposal.abort(new DisposedError("The model"));
+    await this.#engine.scheduler.close();
+    await disposeAll(this.#disposals);
+  }
+}
+
+/** In the reverse order of making. One that fails does not keep the others from being disposed. */
+async function disposeAll(disposals: readonly (() => Promise<void> | void)[]): Promise<void> {
+  const failures: unknown[] = [];
+  for (const dispose of disposals.toReversed()) {
+    try {
+      await dispose();
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw new AggregateError(failures, "Not everything could be disposed.");
+}
+
+function chooseContextTokens({ maxContextTokens }: ResolvedLoadOptions, limit: number): number {
+  if (maxContextTokens === undefined) return Math.min(DEFAULT_CONTEXT_TOKENS, limit);
+  if (maxContextTokens > limit) {
+    const expected = `at most the checkpoint's ${limit}`;
+    throw new RangeError(unexpected("maxContextTokens", expected, maxContextTokens));
+  }
+  return maxContextTokens;
+}
+
+/** Graphs and tokenizer must speak of the same tokens, or pictures would land on the wrong rows. */
+function checkTokenizer(tokenizer: Tokenizer, config: Engine["config"], modelDir: string): void {
+  const imageTokenId = tokenizer.specialId("<|image_pad|>");
+  if (imageTokenId === config.imageTokenId && tokenizer.size <= config.text.vocabSize) return;
+  throw new ModelLoadError(
+    "model-corrupt",
+    `tokenizer.json (${tokenizer.size} tokens, <|image_pad|> is ${imageTokenId}) and config.json ` +
+      `(${config.text.vocabSize} rows, image token ${config.imageTokenId}) belong to different models.`,
+    { modelDir },
+  );
+}

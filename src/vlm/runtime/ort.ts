@@ -6,6 +6,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import type * as Koffi from "koffi";
 import { ModelLoadError } from "../errors.ts";
+import { OrtError } from "./ort-error.ts";
 import {
   GET_ERROR_CODE,
   GET_ERROR_MESSAGE,
@@ -33,37 +34,6 @@ type NativeFunction = ReturnType<Koffi.LibraryHandle["func"]>;
 /** ONNX Runtime's log levels; everything it has to say comes back as a status anyway. */
 export const LOG_ERROR = 3;
 export const LOG_FATAL = 4;
-
-const ERROR_CODES = [
-  "ok",
-  "fail",
-  "invalid-argument",
-  "no-such-file",
-  "no-model",
-  "engine-error",
-  "runtime-exception",
-  "invalid-protobuf",
-  "model-loaded",
-  "not-implemented",
-  "invalid-graph",
-  "ep-fail",
-  "model-load-canceled",
-  "model-requires-compilation",
-  "not-found",
-] as const;
-
-export type OrtErrorCode = (typeof ERROR_CODES)[number];
-
-/** What ONNX Runtime said when one of its functions failed. */
-export class OrtError extends Error {
-  override readonly name = "OrtError";
-  readonly code: OrtErrorCode;
-
-  constructor(code: OrtErrorCode, message: string) {
-    super(message);
-    this.code = code;
-  }
-}
 
 /** Gives a typed array memory that neither moves nor is copied: small ones live on the JavaScript heap by default. */
 export function offHeap<T extends OffHeapView>(array: T): T {
@@ -169,10 +139,9 @@ export class Ort {
 
   #check(status: Handle | null): void {
     if (!status) return;
-    const code = ERROR_CODES[this.#errorCode(status)] ?? "fail";
-    const message: string = this.#errorMessage(status);
+    const error = new OrtError(this.#errorCode(status), this.#errorMessage(status));
     this.#releaseStatus(status);
-    throw new OrtError(code, message);
+    throw error;
   }
 
   #statusFunction(name: StatusFunction): NativeFunction {

@@ -234,6 +234,6 @@ describe("loading a package", () => {
       missing: [broken.manifest.visionEncoder.file],
     });
     await rm(join(damaged, "config.json"));
-    await expect(openPackage(damaged)).rejects.toMatchObject({ code: "model-corrupt" });
+    await expect(openPackage(damaged)).rejects.toMatchObject({ missing: ["config.json"] });
   });
 });

@@ -1,13 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { ModelLoadError } from "../../../src/vlm/errors.ts";
 import { availableProviders, unavailable } from "../../../src/vlm/runtime/device.ts";
-import {
-  expectVersion,
-  libraryOf,
-  loadOrt,
-  ORT_VERSION,
-  OrtError,
-} from "../../../src/vlm/runtime/ort.ts";
+import { expectVersion, libraryOf, loadOrt, ORT_VERSION } from "../../../src/vlm/runtime/ort.ts";
+import { OrtError } from "../../../src/vlm/runtime/ort-error.ts";
 
 describe("loadOrt", () => {
   it("opens the pinned version once", () => {

@@ -1,72 +1,9 @@
 // Windows bitmaps, which sharp does not read: 1 to 32 bits, bit fields, both run-length codings, OS/2 headers.
 // In: the bytes of a file. Out: RGB. It is written for files that lie: every offset is checked, nothing is trusted.
 
-import { ImageDecodeError } from "../errors.ts";
+import { type BmpHeader, corruptBmp, isRunLength, readBmpHeader, viewOf } from "./bmp-header.ts";
 import type { AlphaMode, RgbImage } from "./rgb-image.ts";
 import type { TimeSlice } from "./time-slice.ts";
-
-/** What the header of a bitmap says. */
-export interface BmpHeader {
-  readonly width: number;
-  readonly height: number;
-  /** Most bitmaps are stored from the last row to the first. */
-  readonly bottomUp: boolean;
-  readonly bitsPerPixel: number;
-  readonly compression: number;
-  /** Bytes from the start of the file to the pixels. */
-  readonly pixelsAt: number;
-  readonly paletteAt: number;
-  readonly paletteEntryBytes: 3 | 4;
-  readonly paletteLength: number;
-  /** Which bits of a 16- or 32-bit pixel are red, green, blue and alpha. */
-  readonly masks: readonly [number, number, number, number];
-}
-
-const FILE_HEADER_BYTES = 14;
-const RGB = 0;
-const RLE8 = 1;
-const RLE4 = 2;
-const BIT_FIELDS = 3;
-const ALPHA_BIT_FIELDS = 6;
-
-/** @throws {ImageDecodeError} `image-corrupt` or, for a kind of bitmap nobody writes, `image-unsupported`. */
-export function readBmpHeader(data: Uint8Array): BmpHeader {
-  const view = viewOf(data);
-  const headerBytes = data.length < 26 ? 0 : view.getUint32(14, true);
-  const os2 = headerBytes === 12;
-  if (data.length < FILE_HEADER_BYTES + Math.max(26 - FILE_HEADER_BYTES, headerBytes)) {
-    throw corrupt("its header is cut off");
-  }
-  if (!os2 && headerBytes < 40) throw unsupported(`a header of ${headerBytes} bytes`);
-  const signedHeight = os2 ? view.getUint16(20, true) : view.getInt32(22, true);
-  const bitsPerPixel = view.getUint16(os2 ? 24 : 28, true);
-  const compression = os2 ? RGB : view.getUint32(30, true);
-  const header = {
-    width: os2 ? view.getUint16(18, true) : view.getInt32(18, true),
-    height: Math.abs(signedHeight),
-    bottomUp: signedHeight > 0,
-    bitsPerPixel,
-    compression,
-  };
-  if (header.width <= 0 || header.height === 0) throw corrupt("it has no pixels");
-  if (!isKnown(compression, bitsPerPixel)) {
-    throw unsupported(`${bitsPerPixel} bits per pixel and compression ${compression}`);
-  }
-  const masks = readMasks(view, headerBytes, compression, bitsPerPixel);
-  // With the old header the masks stand behind it, in newer ones inside.
-  const masksBehind = headerBytes === 40 ? ({ 3: 12, 6: 16 }[compression] ?? 0) : 0;
-  const paletteAt = FILE_HEADER_BYTES + headerBytes + masksBehind;
-  const colors = os2 ? 0 : view.getUint32(46, true);
-  const pixelsAt = view.getUint32(10, true);
-  return {
-    ...header,
-    masks,
-    paletteAt,
-    paletteEntryBytes: os2 ? 3 : 4,
-    paletteLength: bitsPerPixel > 8 ? 0 : Math.min(colors || 256, 1 << bitsPerPixel),
-    pixelsAt: Math.max(pixelsAt, paletteAt),
-  };
-}
 
 /**
  * Decodes a bitmap; pixels with alpha are laid over white or, with `drop`, lose it.
@@ -80,43 +17,12 @@ export async function decodeBmp(
 ): Promise<RgbImage> {
   const header = readBmpHeader(data);
   const pixels = new Uint8Array(header.width * header.height * 3); // (height, width, 3)
-  if (header.compression === RLE8 || header.compression === RLE4) {
+  if (isRunLength(header)) {
     await decodeRunLengths(data, header, pixels, slice);
   } else {
     await decodeRows(data, header, alpha, pixels, slice);
   }
   return { width: header.width, height: header.height, pixels };
-}
-
-function isKnown(compression: number, bits: number): boolean {
-  switch (compression) {
-    case RGB:
-      return [1, 4, 8, 16, 24, 32].includes(bits);
-    case RLE8:
-      return bits === 8;
-    case RLE4:
-      return bits === 4;
-    case BIT_FIELDS:
-    case ALPHA_BIT_FIELDS:
-      return bits === 16 || bits === 32;
-    default:
-      return false;
-  }
-}
-
-function readMasks(
-  view: DataView,
-  headerBytes: number,
-  compression: number,
-  bits: number,
-): BmpHeader["masks"] {
-  if (compression !== BIT_FIELDS && compression !== ALPHA_BIT_FIELDS) {
-    return bits === 16 ? [0x7c00, 0x3e0, 0x1f, 0] : [0xff0000, 0xff00, 0xff, 0];
-  }
-  const withAlpha = headerBytes >= 56 || compression === ALPHA_BIT_FIELDS;
-  if (view.byteLength < (withAlpha ? 70 : 66)) throw corrupt("its header is cut off");
-  const mask = (at: number) => view.getUint32(at, true);
-  return [mask(54), mask(58), mask(62), withAlpha ? mask(66) : 0];
 }
 
 /** Uncompressed rows, each padded to four bytes. */
@@ -130,7 +36,7 @@ async function decodeRows(
   const { width, height, bitsPerPixel, pixelsAt } = header;
   const rowBytes = Math.ceil((width * bitsPerPixel) / 8);
   const stride = Math.ceil(rowBytes / 4) * 4;
-  if (data.length < pixelsAt + stride * (height - 1) + rowBytes) throw corrupt("it is cut off");
+  if (data.length < pixelsAt + stride * (height - 1) + rowBytes) throw corruptBmp("it is cut off");
   const blend = alpha === "white" && (await hasOpacity(data, header, stride, slice));
   const writeRow = rowWriter(data, header, blend, pixels);
   for (let row = 0; row < height; row++) {
@@ -280,7 +186,7 @@ async function decodeRunLengths(
     if (slice.over) await slice.rest();
     const count = data[at];
     const value = data[at + 1];
-    if (count === undefined || value === undefined) throw corrupt("it is cut off");
+    if (count === undefined || value === undefined) throw corruptBmp("it is cut off");
     at += 2;
     if (count > 0) {
       for (let i = 0; i < count; i++) put(colorOf(value, i));
@@ -295,7 +201,7 @@ async function decodeRunLengths(
       at += 2;
     } else {
       const bytes = Math.ceil((value * bitsPerPixel) / 8);
-      if (at + bytes > data.length) throw corrupt("it is cut off");
+      if (at + bytes > data.length) throw corruptBmp("it is cut off");
       for (let i = 0; i < value; i++) put(colorOf(data[at + ((i * bitsPerPixel) >> 3)]!, i));
       at += bytes + (bytes % 2);
     }
@@ -309,22 +215,4 @@ async function decodeRunLengths(
       pixels[to + 2] = palette[colors[i]! * 3 + 2]!;
     }
   }
-}
-
-function viewOf(data: Uint8Array): DataView {
-  return new DataView(data.buffer, data.byteOffset, data.byteLength);
-}
-
-function corrupt(how: string): ImageDecodeError {
-  return new ImageDecodeError("image-corrupt", `The picture (image/bmp) is damaged: ${how}.`, {
-    mediaType: "image/bmp",
-  });
-}
-
-function unsupported(what: string): ImageDecodeError {
-  return new ImageDecodeError(
-    "image-unsupported",
-    `The picture (image/bmp) has ${what}, which is not supported.`,
-    { mediaType: "image/bmp" },
-  );
 }

@@ -5,7 +5,8 @@
 import sharp, { type Sharp, type SharpOptions } from "sharp";
 import { ImageDecodeError } from "../errors.ts";
 import { expectKeys, expectNumber } from "../expect.ts";
-import { decodeBmp, readBmpHeader } from "./decode-bmp.ts";
+import { readBmpHeader } from "./bmp-header.ts";
+import { decodeBmp } from "./decode-bmp.ts";
 import {
   detectMediaType,
   isReadable,
@@ -53,7 +54,8 @@ export function checkImageLimits(limits: ImageLimits = {}): Required<ImageLimits
  * Decodes a jpeg, png, gif, webp, avif or bmp file, whatever it is called.
  *
  * Upright (EXIF), first frame only, colour profiles ignored, CMYK by Pillow's formula: all as the reference. Alpha goes
- * as asked. 16 bits a channel are cut to their upper 8; there the reference shows grey pictures as white.
+ * as asked. Two things differ from the reference: 16-bit grey is cut to its upper 8 bits (there it is clipped, nearly
+ * all white), and with `drop` the transparent parts of a GIF are black.
  *
  * @throws {ImageDecodeError} `image-unsupported`, `image-too-large` or `image-corrupt`. A file that ends too early is
  * corrupt, but for a JPEG that lacks nothing but its end marker.

@@ -15,6 +15,7 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts"],
+    globalSetup: ["test/support/global-setup.ts"],
     exclude: ["test/browser/**", "**/node_modules/**"],
     // Native sessions and real sockets: generous on a slow machine, a hang still ends.
     testTimeout: 60_000,

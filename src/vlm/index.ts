@@ -1,8 +1,17 @@
 // The public list of `napcat-vlm/vlm`: a model that sees, for any program.
 
-// For implementing the seam with another engine, and for telling pictures from other files.
-export { collectStream } from "./collect.ts";
+// Every day: load a model and ask it.
+
+export type { LoadOptions, LoadProgress } from "./options.ts";
+export { loadQwen3Vl } from "./qwen3-vl.ts";
+export type * from "./vision-language-model.ts";
+
+// What can go wrong.
+
+export * from "./errors.ts";
+
 // Converting by hand, and looking at what was converted.
+
 export {
   type ConvertOptions,
   type ConvertProgress,
@@ -13,13 +22,13 @@ export { defaultPackageDir } from "./convert/ensure-package.ts";
 export type { Precision } from "./convert/linear-layers.ts";
 export { type PackageManifest, readManifest, verifyPackage } from "./convert/manifest.ts";
 export type { VisionPrecision } from "./convert/vision-graph.ts";
-// What can go wrong.
-export * from "./errors.ts";
-export { detectMediaType, type MediaType } from "./image/media-type.ts";
-// Every day: load a model and ask it.
-export type { LoadOptions, LoadProgress } from "./options.ts";
-export { loadQwen3Vl } from "./qwen3-vl.ts";
+
 // What this machine offers.
+
 export { availableProviders, type Device } from "./runtime/device.ts";
 export { ORT_VERSION } from "./runtime/ort.ts";
-export type * from "./vision-language-model.ts";
+
+// For serving the seam with another engine, and for telling pictures from other files.
+
+export { collectStream } from "./collect.ts";
+export { detectMediaType, type MediaType } from "./image/media-type.ts";

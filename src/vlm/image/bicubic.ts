@@ -6,7 +6,7 @@ import type { TimeSlice } from "./time-slice.ts";
 
 /** Keys' parameter. The -0.75 of OpenCV and CSS is not what the model was trained on. */
 const KEYS_A = -0.5;
-/** Source pixels between two looks at the clock: few milliseconds even before the loop is compiled. */
+/** Pixels between two looks at the clock: few milliseconds even before the loop is compiled. */
 const BAND_PIXELS = 2 ** 13;
 /** Reach of the cubic, in source pixels when enlarging. */
 const SUPPORT = 2;
@@ -32,7 +32,7 @@ export async function resizeBicubic(
 async function resizeRows(image: RgbImage, width: number, slice: TimeSlice): Promise<RgbImage> {
   const axis = axisWeights(image.width, width);
   const pixels = new Uint8ClampedArray(image.height * width * 3); // (height, width, 3)
-  const rowsPerBand = Math.max(1, Math.floor(BAND_PIXELS / image.width));
+  const rowsPerBand = Math.max(1, Math.floor(BAND_PIXELS / Math.max(image.width, width)));
   for (let row = 0; row < image.height; row += rowsPerBand) {
     if (slice.over) await slice.rest();
     blendAlongRows(image, pixels, row, Math.min(row + rowsPerBand, image.height), axis);
@@ -181,10 +181,12 @@ export function axisWeights(inputs: number, outputs: number): AxisWeights {
     counts[output] = end - start;
   }
   const precision = precisionFor(largest);
-  // Truncation after adding half away from zero is how the reference rounds.
-  const weights = Int16Array.from(exact, (weight) =>
-    Math.trunc(weight * 2 ** precision + (weight < 0 ? -0.5 : 0.5)),
-  );
+  const weights = new Int16Array(exact.length); // (outputs, taps)
+  for (let i = 0; i < exact.length; i++) {
+    // Truncation after adding half away from zero is how the reference rounds.
+    const half = exact[i]! < 0 ? -0.5 : 0.5;
+    weights[i] = Math.trunc(exact[i]! * 2 ** precision + half);
+  }
   return { outputs, taps, starts, counts, weights, precision };
 }
 

@@ -90,11 +90,14 @@ function describe(issue: z.core.$ZodIssue, options: unknown, name: string): stri
   return `Expected \`${path || name}\` to be ${issue.message}, got ${show(value, path)}.`;
 }
 
+/** Options whose wrong values may hold a secret or whole pages. */
+const SECRETS = /^(token|url|systemPrompt|phrases\..*)$/u;
+
 /** The value, where it is short and no secret, and its type. */
 function show(value: unknown, path: string): string {
   const type = value === null ? "null" : Array.isArray(value) ? "array" : typeof value;
   if (value === null || value === undefined) return `\`${value}\``;
   if (typeof value === "object" || typeof value === "function") return type;
-  if (/token|prompt|phrases|url/iu.test(path)) return `a ${type}`;
+  if (SECRETS.test(path)) return `a ${type}`;
   return `\`${String(value).slice(0, 40)}\` (${type})`;
 }

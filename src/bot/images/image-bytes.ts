@@ -1,11 +1,16 @@
 // Bytes that claim to be a picture in, the same bytes or a typed refusal out. Also pictures that travel inside a message.
 
+import { detectMediaType } from "../../vlm/index.ts";
 import { ImageFetchError } from "../errors.ts";
-import { sniffImage } from "./sniff-image.ts";
 
-/** @throws {ImageFetchError} `not-an-image`: such as the JSON an expired link answers with. */
+/**
+ * Lets pictures of every kind through, also kinds no model reads such as HEIC: the model half has the better answer.
+ *
+ * @throws {ImageFetchError} `not-an-image`: such as the JSON an expired link answers with.
+ */
 export function expectImage(data: Uint8Array, host?: string): Uint8Array {
-  if (sniffImage(data)) return data;
+  const type = detectMediaType(data);
+  if (type?.startsWith("image/") && type !== "image/svg+xml") return data;
   throw new ImageFetchError(
     "not-an-image",
     `${data.byteLength} bytes${host === undefined ? "" : ` from ${host}`} are not those of a picture.`,

@@ -2,7 +2,7 @@
 // It knows nothing of what the actions mean, and never repeats one.
 
 import { untilAborted } from "../abort.ts";
-import { type CallOutcome, OneBotCallError } from "../errors.ts";
+import { type CallOutcome, describeError, OneBotCallError } from "../errors.ts";
 import type { NapCatClient } from "./napcat-client.ts";
 import { isRecord, numberOf, textOf } from "./wire.ts";
 
@@ -103,8 +103,8 @@ export class NapCatCalls {
 function toCallError(action: string, rejection: unknown): OneBotCallError {
   if (rejection instanceof OneBotCallError) return rejection;
   if (!isRecord(rejection) || rejection instanceof Error) {
-    const detail = rejection instanceof Error ? rejection.message : "";
-    return new OneBotCallError(action, "unknown", detail, { cause: rejection });
+    const options = { cause: rejection };
+    return new OneBotCallError(action, "unknown", describeError(rejection), options);
   }
   const detail = textOf(rejection.message) || textOf(rejection.wording);
   const retcode = numberOf(rejection.retcode);

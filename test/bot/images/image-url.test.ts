@@ -3,12 +3,13 @@ import { describe, expect, it } from "vitest";
 import {
   checkImageUrl,
   guardedLookup,
+  type ImageUrlPolicy,
   isKnownDead,
   isPublicAddress,
 } from "../../../src/bot/images/image-url.ts";
 import { readEvent } from "../../support/events.ts";
 
-const strict = { extraHosts: [], allowPrivateAddresses: false };
+const strict: ImageUrlPolicy = { extraHosts: [], allowPrivateAddresses: false };
 
 describe("checkImageUrl", () => {
   it.each([

@@ -1,0 +1,141 @@
+import { NCWebsocket } from "node-napcat-ts";
+import { afterEach, describe, expect, it } from "vitest";
+import { connectNapCat, installVlm } from "../../src/bot/index.ts";
+import { FakeVisionLanguageModel } from "../../src/vlm/testing.ts";
+import { PIXEL_PNG, readEvent } from "../support/events.ts";
+import { startNapCatServer } from "../support/napcat-server.ts";
+import { startPictureServer } from "../support/picture-server.ts";
+import { RecordingLogger } from "../support/recording-logger.ts";
+
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+/** Everything real but QQ and the model: sockets, node-napcat-ts, HTTP for pictures. */
+async function setUp() {
+  const server = await startNapCatServer({ token: "t" });
+  const pictures = await startPictureServer({ "/cat": PIXEL_PNG });
+  cleanups.push(
+    () => server.close(),
+    () => pictures.close(),
+  );
+  const model = new FakeVisionLanguageModel({ answer: "一只猫。" });
+  const options = {
+    model,
+    logger: new RecordingLogger(),
+    maxMessageAgeMs: Infinity,
+    images: { extraHosts: [pictures.host], allowPrivateAddresses: true },
+  };
+  const withPicture = (fixture: string) => {
+    const image = { type: "image", data: { file: "A.png", url: pictures.url("/cat") } };
+    const event = readEvent(fixture);
+    // The fixture's own pictures lie on the internet.
+    const rest = (event.message as { type: string }[]).filter(({ type }) => type !== "image");
+    return { ...event, message: [...rest, image] };
+  };
+  return { server, model, options, withPicture };
+}
+
+/** A connection as a host makes it without our supervisor. */
+async function plainWebsocket(url: string): Promise<NCWebsocket> {
+  const napcat = new NCWebsocket({
+    baseUrl: url,
+    accessToken: "t",
+    reconnection: { enable: false },
+  });
+  await napcat.connect();
+  cleanups.push(() => napcat.disconnect());
+  return napcat;
+}
+
+describe("the bot on a real connection", () => {
+  it("answers over a plain NCWebsocket", async () => {
+    const { server, model, options, withPicture } = await setUp();
+    const bot = installVlm(await plainWebsocket(server.url), options);
+    cleanups.push(() => bot.close());
+    server.push(withPicture("group_no_role_sender"));
+    const [request] = await server.received("send_group_msg");
+    expect(request?.params).toEqual({
+      group_id: 700000003,
+      message: [
+        { type: "reply", data: { id: String(readEvent("group_no_role_sender").message_id) } },
+        { type: "text", data: { text: "一只猫。" } },
+      ],
+    });
+    const content = model.requests[0]?.messages.at(-1)?.content;
+    expect(content).toContainEqual({ type: "image", data: Buffer.from(PIXEL_PNG) });
+  });
+
+  it("answers over connectNapCat, also after an outage", async () => {
+    const { server, options, withPicture } = await setUp();
+    const napcat = connectNapCat({
+      url: server.url,
+      token: "t",
+      minDelayMs: 5,
+      logger: options.logger,
+    });
+    cleanups.push(() => napcat.close());
+    const bot = installVlm(napcat, options);
+    cleanups.push(() => bot.close());
+    await napcat.ready();
+    server.push(withPicture("private_friend_text"));
+    await server.received("send_private_msg", 1);
+
+    const lost = new Promise<void>((resolve) => {
+      napcat.onState((state) => state === "waiting" && resolve());
+    });
+    server.dropClients();
+    await lost;
+    await napcat.ready();
+    server.push(withPicture("private_temp_session"));
+    const requests = await server.received("send_private_msg", 2);
+    expect(requests[1]?.params).toMatchObject({ user_id: 1000000002, group_id: 700000003 });
+  });
+
+  it("looks up what was quoted", async () => {
+    const { server, model, options, withPicture } = await setUp();
+    server.answer("get_msg", () => withPicture("group_quoted_target_image_message"));
+    const bot = installVlm(await plainWebsocket(server.url), options);
+    cleanups.push(() => bot.close());
+    server.push(readEvent("group_reply_to_image_at_bot"));
+    await server.received("send_group_msg");
+    expect(server.requests[0]).toEqual({ action: "get_msg", params: { message_id: 1629673528 } });
+    expect(model.requests[0]?.messages.at(-1)?.content).toEqual([
+      { type: "text", text: "[引用小红的消息]\n" },
+      { type: "image", data: Buffer.from(PIXEL_PNG) },
+      { type: "text", text: "\n[引用结束]\n群名片·小明：这是什么" },
+    ]);
+  });
+
+  it("does not take strings for messages, which node-napcat-ts has cut to pieces", async () => {
+    const { server, model, options } = await setUp();
+    const napcat = await plainWebsocket(server.url);
+    const bot = installVlm(napcat, options);
+    cleanups.push(() => bot.close());
+    const seen = new Promise((resolve) => napcat.on("message", resolve));
+    server.push(readEvent("group_message_string_format"));
+    await seen;
+    await bot.idle();
+    expect(model.requests).toEqual([]);
+    expect(options.logger.at("warn")).toEqual([expect.stringContaining("messagePostFormat")]);
+  });
+
+  it("does not let a rejecting send end the process or the bot", async () => {
+    const { server, options } = await setUp();
+    const bot = installVlm(await plainWebsocket(server.url), options);
+    cleanups.push(() => bot.close());
+    let refusals = 1;
+    server.answer("send_private_msg", () => {
+      if (refusals-- > 0) throw String(readEvent("api_send_failed_network_kicked").message);
+      return { message_id: 1 };
+    });
+    server.push(readEvent("private_friend_text"));
+    await server.received("send_private_msg", 1);
+    await bot.idle();
+    server.push({ ...readEvent("private_friend_text"), message_id: 2 });
+    await server.received("send_private_msg", 2);
+    await bot.idle();
+    expect(options.logger.at("error")).toEqual(["A message could not be answered."]);
+  });
+});

@@ -10,6 +10,7 @@ import { readModelSettings } from "../../src/vlm/checkpoint/open-checkpoint.ts";
 import { readManifest } from "../../src/vlm/convert/manifest.ts";
 import { mropeCosSin } from "../../src/vlm/engine/rotary.ts";
 import { visionInputs } from "../../src/vlm/engine/vision-inputs.ts";
+import type { GoldenCase } from "./golden-checkpoint.ts";
 
 export interface Features {
   /** (image tokens, hidden) */
@@ -157,6 +158,31 @@ export class GraphRunner {
     }
     return floats(outputs.logits);
   }
+}
+
+/** The pictures of a golden case one by one, as the engine does, then joined as the golden file has them. */
+export async function encodeGoldenPictures(
+  runner: GraphRunner,
+  golden: GoldenCase,
+): Promise<Features | undefined> {
+  const parts: Features[] = [];
+  let start = 0;
+  for (const [, height, width] of golden.grids) {
+    const end = start + height * width * 1536;
+    parts.push(await runner.encode(golden.pixelValues.slice(start, end), height, width));
+    start = end;
+  }
+  if (parts.length === 0) return undefined;
+  return {
+    image: concatenate(parts.map(({ image }) => image)),
+    deepstack: golden.deepstack.map((_, k) =>
+      concatenate(parts.map(({ deepstack }) => deepstack[k] ?? new Float32Array(0))),
+    ),
+  };
+}
+
+function concatenate(parts: readonly Float32Array[]): Float32Array {
+  return Float32Array.from(parts.flatMap((part) => [...part]));
 }
 
 function f32(data: Float32Array, shape: readonly number[]): Tensor {

@@ -6,7 +6,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { basename } from "node:path";
 
 /** Bytes handled between two turns of the event loop. */
-export const PIECE_BYTES = 4 * 1024 * 1024;
+export const PIECE_BYTES = 2 * 1024 * 1024;
 
 const FINGERPRINT_PIECES = 32;
 const FINGERPRINT_PIECE_BYTES = 64 * 1024;

@@ -9,7 +9,7 @@ import {
   goldenCases,
   goldenCheckpoint,
 } from "../../support/golden-checkpoint.ts";
-import { type Features, GraphRunner } from "../../support/graph-runner.ts";
+import { encodeGoldenPictures, GraphRunner } from "../../support/graph-runner.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
 /** What a correct fp32 graph reaches against the reference, by the specification. */
@@ -42,7 +42,8 @@ describe.each(GOLDEN_NAMES)("fp32 graphs of %s", (name: GoldenName) => {
 
   it("encodes every picture as the reference does, DeepStack included", async () => {
     for (const golden of cases.filter(({ grids }) => grids.length > 0)) {
-      const features = await encodeAll(runner, golden);
+      const features = await encodeGoldenPictures(runner, golden);
+      if (features === undefined) throw new Error("Expected pictures.");
       expect(largestDifference(features.image, golden.imageFeatures)).toBeLessThan(ATOL);
       expect(features.deepstack).toHaveLength(golden.deepstack.length);
       features.deepstack.forEach((tap, k) => {
@@ -53,7 +54,7 @@ describe.each(GOLDEN_NAMES)("fp32 graphs of %s", (name: GoldenName) => {
 
   it("gives the reference's logits at every prompt position", async () => {
     for (const golden of cases) {
-      const features = golden.grids.length > 0 ? await encodeAll(runner, golden) : undefined;
+      const features = await encodeGoldenPictures(runner, golden);
       runner.reset(64);
       const positions = golden.positionIds;
       const logits = await runner.decode({ ids: golden.inputIds, positions, features });
@@ -63,7 +64,7 @@ describe.each(GOLDEN_NAMES)("fp32 graphs of %s", (name: GoldenName) => {
 
   it("gives the reference's logits at each decode step", async () => {
     for (const golden of cases) {
-      const features = golden.grids.length > 0 ? await encodeAll(runner, golden) : undefined;
+      const features = await encodeGoldenPictures(runner, golden);
       runner.reset(64);
       await runner.decode({ ids: golden.inputIds, positions: golden.positionIds, features });
       for (const [step, expected] of golden.decodeLogits.entries()) {
@@ -78,25 +79,3 @@ describe.each(GOLDEN_NAMES)("fp32 graphs of %s", (name: GoldenName) => {
     }
   });
 });
-
-/** Pictures one by one, as the engine does, then joined as the golden file has them. */
-async function encodeAll(runner: GraphRunner, golden: GoldenCase): Promise<Features> {
-  const parts: Features[] = [];
-  let start = 0;
-  for (const [, height, width] of golden.grids) {
-    const length = height * width * 1536;
-    const pixels = golden.pixelValues.slice(start, start + length);
-    parts.push(await runner.encode(pixels, height, width));
-    start += length;
-  }
-  return {
-    image: join32(parts.map(({ image }) => image)),
-    deepstack: golden.deepstack.map((_, k) =>
-      join32(parts.map(({ deepstack }) => deepstack[k] ?? new Float32Array(0))),
-    ),
-  };
-}
-
-function join32(parts: readonly Float32Array[]): Float32Array {
-  return Float32Array.from(parts.flatMap((part) => [...part]));
-}

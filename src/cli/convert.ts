@@ -1,8 +1,9 @@
 // `napcat-vlm convert DIR`: a checkpoint becomes an ONNX package. In: directories. Out: a package, and how far it is.
 // Ctrl-C leaves nothing behind; the converter sees to that.
 
-import { join, resolve } from "node:path";
-import { convertCheckpoint } from "../vlm/convert/convert.ts";
+import { resolve } from "node:path";
+import { defaultVisionPrecision } from "../vlm/convert/convert.ts";
+import { convertCheckpoint, defaultPackageDir } from "../vlm/index.ts";
 import { showProgress } from "./progress.ts";
 import type { Settings } from "./settings.ts";
 import { print } from "./terminal.ts";
@@ -19,22 +20,24 @@ export const DEFAULT_PRECISION = "w8a8";
 
 /** Resolves when the package is complete. */
 export async function convert(command: ConvertCommand, signal: AbortSignal): Promise<void> {
-  const precision = command.precision ?? DEFAULT_PRECISION;
+  const decoder = command.precision ?? DEFAULT_PRECISION;
+  const vision = defaultVisionPrecision(decoder);
   const checkpointDir = resolve(command.directory);
-  const outputDir = resolve(command.out ?? join(checkpointDir, "onnx", precision));
+  const outputDir = resolve(command.out ?? defaultPackageDir(checkpointDir, { decoder, vision }));
   const progress = showProgress();
   try {
     const { outputs } = await convertCheckpoint({
       checkpointDir,
       outputDir,
-      precision,
+      precision: decoder,
+      visionPrecision: vision,
       signal,
       onProgress: ({ doneBytes, totalBytes }) =>
         progress.show({ type: "convert", done: doneBytes, total: totalBytes }),
     });
     progress.end();
     const bytes = outputs.reduce((sum, output) => sum + output.bytes, 0);
-    print(`完成 done: ${outputDir} (${precision}, ${(bytes / 1e6).toFixed(1)} MB)`);
+    print(`完成 done: ${outputDir} (${decoder}, ${(bytes / 1e6).toFixed(1)} MB)`);
     print(`试一试 try it: napcat-vlm start --model ${outputDir}`);
   } finally {
     progress.end();

@@ -2,9 +2,9 @@
 // A check that breaks is a finding too, never an exception.
 
 import { availableParallelism, cpus } from "node:os";
-import { join } from "node:path";
 import { openCheckpoint } from "../vlm/checkpoint/open-checkpoint.ts";
 import { defaultVisionPrecision } from "../vlm/convert/convert.ts";
+import { defaultPackageDir } from "../vlm/convert/ensure-package.ts";
 import { isMarkedAsPackage, isPackageOf, verifyPackage } from "../vlm/convert/manifest.ts";
 import { appendProvider, availableProviders } from "../vlm/runtime/device.ts";
 import { loadOrt } from "../vlm/runtime/ort.ts";
@@ -91,7 +91,7 @@ async function describeCheckpoint(
   await checkpoint.close();
   const decoder = named ?? DEFAULT_PRECISION;
   const precision = { decoder, vision: defaultVisionPrecision(decoder) };
-  const dir = join(model, "onnx", decoder);
+  const dir = defaultPackageDir(model, precision);
   if (await isMarkedAsPackage(dir)) {
     const manifest = await verifyPackage(dir, { hashes: true, signal });
     if (await isPackageOf(manifest, model, precision)) {

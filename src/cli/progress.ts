@@ -1,7 +1,7 @@
 // How far a conversion or a load has come. In: progress events. Out: a bar on a terminal, plain lines elsewhere.
 
 import { Presets, SingleBar } from "cli-progress";
-import type { LoadProgress } from "../vlm/options.ts";
+import type { LoadProgress } from "../vlm/index.ts";
 import { print } from "./terminal.ts";
 
 const CONVERTING = "转换模型 converting";

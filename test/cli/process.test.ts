@@ -2,6 +2,7 @@ import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } fr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { drawShapes } from "../support/draw.ts";
 import { build, ROOT, Running, removeBuild } from "./command.ts";
 
 let directory: string;
@@ -94,7 +95,108 @@ describe("napcat-vlm", () => {
   });
 });
 
+async function post(url: string, path: string, body: unknown): Promise<unknown> {
+  const response = await fetch(`${url}${path}`, { method: "POST", body: JSON.stringify(body) });
+  return response.json();
+}
+
+/** Starts a bot and resolves with the address of its debug page. */
+async function startBot(args: readonly string[] = [], env: NodeJS.ProcessEnv = {}) {
+  const model = join(work, "tiny-chat");
+  const bot = run(["start", "--model", model, "--port", "0", ...args], env);
+  const [, url = ""] = await bot.printed(/page +(http:\S+)\n/);
+  return { bot, url };
+}
+
+describe("napcat-vlm start", () => {
+  it("converts at the first start, answers about a picture, and ends with code 0", async () => {
+    const { bot, url } = await startBot();
+    expect(await (await fetch(`${url}/health`)).json()).toEqual({
+      status: "healthy",
+      model_loaded: true,
+      processor_loaded: true,
+      device: "cpu",
+    });
+    const circle = await drawShapes([{ shape: "circle", color: "red" }]);
+    const message = {
+      type: "group",
+      group_id: "1",
+      user_id: "2",
+      user_nickname: "张三",
+      content: "图里有什么？",
+      images: [{ data: circle.toString("base64"), format: "png" }],
+    };
+    expect(await post(url, "/api/chat/group", message)).toEqual({
+      status: "success",
+      should_reply: true,
+      reply: expect.stringContaining("红色的圆形"),
+    });
+    expect(await (await fetch(url)).text()).toContain("<title>napcat-vlm</title>");
+    bot.process.kill("SIGTERM");
+    const { code, output } = await bot.ended();
+    expect(code).toBe(0);
+    expect(output).not.toContain("图里有什么");
+
+    const again = await startBot();
+    expect(again.bot.output).not.toContain("converting");
+  });
+
+  it("makes up a token when others can reach it, and keeps one that was set to itself", async () => {
+    const open = await startBot(["--host", "0.0.0.0"]);
+    const { port, searchParams } = new URL(open.url);
+    const token = searchParams.get("token");
+    expect((await fetch(`http://127.0.0.1:${port}/health`)).status).toBe(401);
+    const headers = { Authorization: `Bearer ${token}` };
+    expect((await fetch(`http://127.0.0.1:${port}/health`, { headers })).status).toBe(200);
+
+    const secret = "0123456789abcdef0123";
+    const set = await startBot(["--host", "0.0.0.0"], { DEBUG_TOKEN: secret });
+    expect(set.bot.output).not.toContain(secret);
+  });
+
+  it("says that its port is taken before it loads anything", async () => {
+    const { url } = await startBot();
+    const second = run(["start", "--model", join(work, "tiny-chat"), "--port", new URL(url).port]);
+    const { code, output } = await second.ended();
+    expect(code).toBe(1);
+    expect(output).toContain("the port is taken");
+    expect(output).not.toContain("loading");
+  });
+});
+
 describe("Ctrl-C", () => {
+  it.each([
+    ["while converting", /converting 0%/, true],
+    ["while loading", /loading/, false],
+    ["when ready", /Ctrl-C/, false],
+  ])("ends a start with code 0 %s", async (_when, pattern, convert) => {
+    const model = join(work, "tiny-chat");
+    if (convert) rmSync(join(model, "onnx"), { recursive: true, force: true });
+    const bot = run(["start", "--model", model, "--port", "0"]);
+    await bot.printed(pattern);
+    bot.process.kill("SIGINT");
+    expect((await bot.ended()).code).toBe(0);
+  });
+
+  it("ends a start with code 0 in the middle of an answer, and tells the client", async () => {
+    const { bot, url } = await startBot();
+    const circle = await drawShapes([{ shape: "circle", color: "red" }]);
+    const images = [{ data: circle.toString("base64") }];
+    const answers = Array.from({ length: 4 }, (_, index) =>
+      post(url, "/api/chat/private", { user_id: index, content: "图里有什么？", images }),
+    );
+    const first = await Promise.race(answers);
+    expect(first).toMatchObject({ status: "success" });
+    bot.process.kill("SIGINT");
+    expect((await bot.ended()).code).toBe(0);
+    for (const answer of await Promise.allSettled(answers)) {
+      // Whatever was not answered by then was refused in words, or the connection was gone already.
+      const { status } =
+        answer.status === "fulfilled" ? (answer.value as { status: string }) : { status: "error" };
+      expect(["success", "error"]).toContain(status);
+    }
+  });
+
   it("ends a conversion with code 0 and leaves nothing behind", async () => {
     const out = join(work, "interrupted", "package");
     const converting = run(["convert", join(work, "tiny-chat"), "--out", out]);

@@ -3,7 +3,12 @@
 
 import { Hono } from "hono";
 import type { ModelInfo } from "../../vlm/index.ts";
-import { addChatRoutes, type ChatRoutes, type ChatRoutesOptions } from "./chat-routes.ts";
+import {
+  addChatRoutes,
+  type ChatRoutes,
+  type ChatRoutesOptions,
+  type DebugHono,
+} from "./chat-routes.ts";
 import { refuseForeignPages, requireToken } from "./guard.ts";
 import type { PageFile } from "./page-files.ts";
 import { RequestError, toErrorBody, toRequestError } from "./request-error.ts";
@@ -33,9 +38,9 @@ const METHODS: Readonly<Record<string, string>> = {
   "/api/chat/reset": "POST",
 };
 
-export function createDebugApp(options: DebugAppOptions): { app: Hono; routes: ChatRoutes } {
+export function createDebugApp(options: DebugAppOptions): { app: DebugHono; routes: ChatRoutes } {
   const { health, info, page, token, onError } = options;
-  const app = new Hono();
+  const app: DebugHono = new Hono();
 
   app.use(async function hardenHeaders(context, next) {
     await next();

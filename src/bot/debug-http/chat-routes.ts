@@ -1,6 +1,7 @@
 // Messages that arrive over HTTP. In: the JSON of a group or private message. Out: the responder's reply, as JSON or
 // streamed. It knows nothing of the model; pictures stay bytes.
 
+import type { HttpBindings } from "@hono/node-server";
 import type { Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { type Deadline, startDeadline } from "../abort.ts";
@@ -11,6 +12,10 @@ import { parseChatRequest, parseResetRequest } from "./chat-request.ts";
 import type { DebugServerLimits } from "./limits.ts";
 import { streamReply } from "./reply-stream.ts";
 import { RequestError, toErrorBody, toRequestError } from "./request-error.ts";
+
+/** The app runs on Node's own server, whose response tells when a client is gone. */
+export type DebugHono = Hono<{ Bindings: HttpBindings }>;
+type ChatContext = Context<{ Bindings: HttpBindings }>;
 
 /** What the routes need of a responder; a fake is easily made. */
 export type ChatResponder = Pick<Responder, "respond" | "reset">;
@@ -29,10 +34,11 @@ export interface ChatRoutes {
 }
 
 /** Adds `POST /api/chat/group`, `/private` and `/reset`. */
-export function addChatRoutes(app: Hono, options: ChatRoutesOptions): ChatRoutes {
+export function addChatRoutes(app: DebugHono, options: ChatRoutesOptions): ChatRoutes {
   const { responder, limits, onError } = options;
   const stopping = new AbortController();
   const running = new Set<Promise<unknown>>();
+  let open = 0;
 
   const limitBody = bodyLimit({
     maxSize: limits.maxBodyBytes,
@@ -60,7 +66,7 @@ export function addChatRoutes(app: Hono, options: ChatRoutesOptions): ChatRoutes
     return context.json({ status: "success" });
   });
 
-  async function answer(context: Context, turn: Turn, request: Deadline): Promise<Response> {
+  async function answer(context: ChatContext, turn: Turn, request: Deadline): Promise<Response> {
     try {
       const reply = await track(responder.respond(turn, { signal: request.signal }));
       return context.json(toReplyBody(turn.chat.kind, true, reply.text));
@@ -96,15 +102,18 @@ export function addChatRoutes(app: Hono, options: ChatRoutesOptions): ChatRoutes
     );
   }
 
-  async function refuseWhenBusy(_context: Context, next: () => Promise<void>): Promise<void> {
-    if (running.size >= limits.maxRequests) {
+  /** Counts from the first byte of a body to the last of an answer: both take memory. */
+  async function refuseWhenBusy(context: ChatContext, next: () => Promise<void>): Promise<void> {
+    if (open >= limits.maxRequests) {
       throw new RequestError(
         503,
         "too-many-requests",
-        `${running.size} messages are being answered and the limit is ${limits.maxRequests}.`,
+        `${open} messages are being answered and the limit is ${limits.maxRequests}.`,
         { "Retry-After": "5" },
       );
     }
+    open++;
+    context.env.outgoing.once("close", () => open--);
     await next();
   }
 
@@ -141,7 +150,7 @@ function toReplyBody(kind: ChatId["kind"], shouldReply: boolean, reply: string) 
     : { status: "success", reply };
 }
 
-async function readJson(context: Context): Promise<unknown> {
+async function readJson(context: ChatContext): Promise<unknown> {
   const text = await context.req.text();
   try {
     return JSON.parse(text);

@@ -53,7 +53,7 @@ export async function loadTokenizer(dir: string): Promise<Tokenizer> {
   // Imported here, because it takes 0.3 s and loads native libraries that only a model needs.
   const { PreTrainedTokenizer } = await import("@huggingface/transformers");
   try {
-    const vocabulary = readVocabulary(json, config);
+    const vocabulary = readVocabulary(dir, json, config);
     // Without added tokens, whatever people type is text. NFC is done by normalizeNfc, for the reason it gives.
     const plain = new PreTrainedTokenizer(
       {
@@ -181,25 +181,29 @@ function templateRenderer(plain: PreTrainedTokenizer, template: string): RenderT
 
 /** Checks what must hold for byte-level BPE, so that encoding can never meet a text it has no tokens for. */
 function readVocabulary(
+  dir: string,
   json: JsonObject,
   config: JsonObject,
 ): Pick<TokenizerParts, "spellings" | "added"> {
   const model = json.model;
   if (!isObject(model) || model.type !== "BPE" || !isObject(model.vocab)) {
-    throw unsupported("Expected tokenizer.json to hold a BPE model.");
+    throw unsupported(dir, "Expected tokenizer.json to hold a BPE model.");
   }
   const spellings: (string | undefined)[] = [];
   for (const [spelling, id] of Object.entries(model.vocab))
     spellings[toId(id, spelling)] = spelling;
   const vocab = model.vocab;
   if (!BYTE_CHARACTERS.every((character) => character in vocab)) {
-    throw unsupported("Expected a byte-level tokenizer with a token for each of the 256 bytes.");
+    throw unsupported(
+      dir,
+      "Expected a byte-level tokenizer with a token for each of the 256 bytes.",
+    );
   }
   const added = readAddedTokens(json, config);
   const names = new Set(added.map((token) => token.content));
   const missing = REQUIRED.filter((name) => !names.has(name));
   if (missing.length > 0) {
-    throw unsupported(`The tokenizer lacks the tokens ${missing.join(", ")} of Qwen3-VL.`);
+    throw unsupported(dir, `The tokenizer lacks the tokens ${missing.join(", ")} of Qwen3-VL.`);
   }
   return { spellings, added };
 }
@@ -271,8 +275,8 @@ function isNfc(normalizer: unknown): boolean {
   return isObject(normalizer) && normalizer.type === "NFC";
 }
 
-function unsupported(message: string): ModelLoadError {
-  return new ModelLoadError("model-unsupported", message);
+function unsupported(dir: string, message: string): ModelLoadError {
+  return new ModelLoadError("model-unsupported", message, { modelDir: dir });
 }
 
 function corrupt(dir: string, message: string, cause?: unknown): ModelLoadError {

@@ -138,8 +138,8 @@ describe("Sampler", () => {
       expect(Math.log(distribution.get(2)! / distribution.get(0)!)).toBeCloseTo(-3, 6);
     });
 
-    it("comes after the repetition penalty", () => {
-      const penalised = sampler({ presencePenalty: 1, repetitionPenalty: 2 }, 2, []);
+    it("comes after the repetition penalty, and not to the prompt", () => {
+      const penalised = sampler({ presencePenalty: 1, repetitionPenalty: 2 }, 2, [0]);
       penalised.accept(1);
       const distribution = penalised.distribution(Float32Array.of(0, 4));
       expect(Math.log(distribution.get(1)! / distribution.get(0)!)).toBeCloseTo(1, 6);

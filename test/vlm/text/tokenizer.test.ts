@@ -279,6 +279,6 @@ describe("loadTokenizer", () => {
     ],
   ])("refuses a tokenizer with %s", async (_, code, change) => {
     damage(change);
-    await expect(loadTokenizer(dir)).rejects.toMatchObject({ code });
+    await expect(loadTokenizer(dir)).rejects.toMatchObject({ code, modelDir: dir });
   });
 });

@@ -167,8 +167,8 @@ class Int4BlockSearch {
       let squares = 0;
       for (let i = 0; i < count; i++) {
         const weight = weights[first + i] as number;
-        const rounded = Math.floor(weight * inverse + INT4_ZERO + 0.5);
-        const level = Math.min(15, Math.max(0, rounded));
+        // Truncation rounds to nearest above zero; below it the level is clipped to zero anyway.
+        const level = Math.min(15, Math.max(0, (weight * inverse + (INT4_ZERO + 0.5)) | 0));
         this.#candidate[i] = level;
         products += weight * (level - INT4_ZERO);
         squares += (level - INT4_ZERO) ** 2;

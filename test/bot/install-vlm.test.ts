@@ -45,8 +45,9 @@ describe("installVlm", () => {
     await receive(at({ text: "这是什么？", images: [PIXEL_PNG], messageId: 12 }));
     expect(asked()).toEqual([
       [
-        { type: "text", text: "小明：这是什么？" },
+        { type: "text", text: "小明：" },
         { type: "image", data: expect.any(Uint8Array) },
+        { type: "text", text: "这是什么？" },
       ],
     ]);
     expect(napcat.calls).toEqual([
@@ -155,7 +156,7 @@ describe("installVlm", () => {
     napcat.refuse("get_image", String(readEvent("api_get_image_failed_timeout").message));
     await receive(event("/old"));
 
-    expect(asked()).toEqual(["小明：这是什么[图片1无法读取：链接已过期]"]);
+    expect(asked()).toEqual(["小明：[图片1无法读取：链接已过期]这是什么"]);
     expect(napcat.calls.map(({ action }) => action)).toEqual([
       "get_msg",
       "get_image",

@@ -103,7 +103,20 @@ function draftMessage(
         return segment satisfies never;
     }
   });
-  return trimEnds(parts.filter((part) => part.type === "wanted" || textOf(part) !== ""));
+  return picturesFirst(
+    trimEnds(parts.filter((part) => part.type === "wanted" || textOf(part) !== "")),
+  );
+}
+
+/**
+ * QQ puts a picture that is sent along behind the text. Models are taught with the picture in front of the question
+ * and read it better that way; where text and pictures alternate, their order is the sender's and stays.
+ */
+function picturesFirst(draft: Draft): Draft {
+  const first = draft.findIndex((part) => part.type === "wanted");
+  const tail = draft.slice(first);
+  if (first <= 0 || tail.some((part) => part.type !== "wanted")) return draft;
+  return [...tail, ...draft.slice(0, first)];
 }
 
 /** Drops white space at both ends, such as the space QQ puts behind a mention. */

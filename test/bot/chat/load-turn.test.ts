@@ -42,13 +42,37 @@ const sources: TurnSources = {
 };
 
 describe("loadTurn", () => {
-  it("keeps text and pictures in order and drops the mention that called the bot", async () => {
+  it("drops the mention that called the bot", async () => {
     const turn = await loadTurn(parse(readEvent("group_text_first_then_at")), NONE, sources);
-    expect(turn.parts.map(({ type }) => type)).toEqual(["text", "text", "image"]);
+    expect(turn.parts.map(({ type }) => type)).toEqual(["image", "text", "text"]);
     expect(JSON.stringify(turn.parts)).not.toContain("3000000001");
     const simple = await loadTurn(parse(readEvent("group_at_bot_text_image")), NONE, sources);
-    expect(simple.parts[0]).toEqual(text("这张图里是什么？"));
+    expect(simple.parts[1]).toEqual(text("这张图里是什么？"));
     expect(simple.sender.name).toBe("群名片·小明");
+  });
+
+  it("puts pictures behind all text in front of it, and leaves mixed ones where they are", async () => {
+    const segments = (kinds: string) =>
+      [...kinds].map((kind) =>
+        /[a-z]/u.test(kind)
+          ? { type: "image", data: { file: kind } }
+          : { type: "text", data: { text: kind } },
+      );
+    const order = async (kinds: string) => {
+      const message = parse({ ...groupMessage(), message: segments(kinds) });
+      const { parts } = await loadTurn(message, NONE, sources);
+      return parts
+        .map((part) => (part.type === "image" ? new TextDecoder().decode(part.data) : part.text))
+        .join("");
+    };
+    expect(await Promise.all(["问ab", "ab问", "一a二b", "一a二", "ab", "问"].map(order))).toEqual([
+      "ab问",
+      "ab问",
+      "一a二b",
+      "一a二",
+      "ab",
+      "问",
+    ]);
   });
 
   it("puts the quoted message in front, without the mention QQ adds to it", async () => {

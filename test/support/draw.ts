@@ -24,7 +24,7 @@ export interface DrawnShape {
 export interface DrawOptions {
   /** Pixels. Left out: one square cell for each shape or, for a number, as wide as it needs. */
   readonly width?: number;
-  /** Pixels; the model is at its best with the defaults. @default 112 for shapes, 64 for numbers */
+  /** Pixels; the model is at its best with the defaults. @default 96 for shapes, 64 for numbers */
   readonly height?: number;
   /** @default "png" */
   readonly format?: DrawnFormat;
@@ -45,7 +45,7 @@ export const COLORS: Readonly<Record<ColorName, string>> = {
 
 const PAPER = "#f7f6f2";
 const INK = "#202020";
-const SHAPES_HEIGHT = 112;
+const SHAPES_HEIGHT = 96;
 const DIGITS_HEIGHT = 64;
 
 /** Draws shapes in a row, left to right, on light paper. The model knows no cross much larger than the default. */

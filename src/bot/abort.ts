@@ -58,6 +58,24 @@ export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undef
   });
 }
 
+/** Passes the items of a stream on, or throws the signal's reason as soon as it aborts, whatever the stream does. */
+export async function* eachUntilAborted<T>(
+  stream: AsyncIterable<T>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<T> {
+  const iterator = stream[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const next = await untilAborted(iterator.next(), signal);
+      if (next.done) return;
+      yield next.value;
+    }
+  } finally {
+    // Not awaited: what hangs in `next` would hang here too.
+    iterator.return?.().catch(() => {});
+  }
+}
+
 /** What a deadline aborts with. */
 export function timeoutError(timeoutMs: number): DOMException {
   return new DOMException(`Not finished within ${timeoutMs} ms.`, "TimeoutError");

@@ -7,21 +7,17 @@ const VLM_BOT_ERROR = Symbol.for("napcat-vlm.VlmBotError");
 
 export interface VlmBotErrorOptions {
   readonly cause?: unknown;
-  readonly messageId?: string | undefined;
 }
 
 /** Base of all errors of the bot; `code` tells them apart. */
 export abstract class VlmBotError extends Error {
   override readonly name: string = "VlmBotError";
   abstract readonly code: string;
-  /** The OneBot message this was about, if it was about one. */
-  readonly messageId: string | undefined;
   /** @internal Survives two installed copies of this package, where `instanceof` does not. */
   readonly [VLM_BOT_ERROR] = true;
 
   constructor(message: string, options: VlmBotErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
-    this.messageId = options.messageId;
   }
 }
 

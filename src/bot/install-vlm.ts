@@ -90,7 +90,7 @@ class VlmBot implements InstalledVlm {
 
   readonly #onMessage = (wire: unknown): void => {
     const run = this.#handle(wire)
-      // The boundary in #handle has dealt with everything; this is for a logger that throws.
+      // The boundary in #handle has dealt with everything; this only keeps a mistake in it from ending the process.
       .catch(() => {})
       .finally(() => this.#running.delete(run));
     this.#running.add(run);

@@ -28,3 +28,15 @@ export function isLogger(value: unknown): boolean {
     (level) => typeof Reflect.get(value, level) === "function",
   );
 }
+
+/** The same logger, but one that throws disturbs nobody. */
+export function safeLogger(logger: Logger): Logger {
+  const safe = (level: keyof Logger) => (message: string, facts?: LogFacts) => {
+    try {
+      logger[level](message, facts);
+    } catch {
+      // There is no better place to say that the place to say things is broken.
+    }
+  };
+  return { debug: safe("debug"), info: safe("info"), warn: safe("warn"), error: safe("error") };
+}

@@ -9,7 +9,7 @@ import {
 import type { GroupTrigger, Triggers } from "./chat/triggers.ts";
 import type { ImageFetchLimits } from "./images/fetch-image.ts";
 import type { ImageUrlPolicy } from "./images/image-url.ts";
-import { DEFAULT_LOGGER, isLogger, type Logger } from "./logger.ts";
+import { DEFAULT_LOGGER, isLogger, type Logger, safeLogger } from "./logger.ts";
 import type { IncomingMessage } from "./napcat/events.ts";
 import {
   boolean,
@@ -35,9 +35,9 @@ export interface ReplyOptions {
   readonly maxCharacters: number;
 }
 
-/** Which message something went wrong with; `undefined`: with none in particular. */
+/** Which message something went wrong with. It holds what people wrote: mind where you keep it. */
 export interface ErrorContext {
-  readonly message: IncomingMessage | undefined;
+  readonly message: IncomingMessage;
 }
 
 export interface InstallVlmOptions extends ResponderOptions {
@@ -146,7 +146,7 @@ export function parseInstallOptions(options: InstallVlmOptions): ResolvedInstall
     turnTimeoutMs: options.turnTimeoutMs ?? DEFAULT_TURN_TIMEOUT_MS,
     maxMessageAgeMs: options.maxMessageAgeMs ?? DEFAULT_MAX_MESSAGE_AGE_MS,
     onError: options.onError ?? (() => {}),
-    logger: options.logger ?? DEFAULT_LOGGER,
+    logger: safeLogger(options.logger ?? DEFAULT_LOGGER),
     signal: options.signal,
   };
 }

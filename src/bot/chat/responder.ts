@@ -2,6 +2,7 @@
 // It knows nothing of OneBot, sockets or downloads; pictures are bytes by now.
 
 import { type FinishPart, type ImageDecodeError, isVlmError } from "../../vlm/index.ts";
+import { eachUntilAborted } from "../abort.ts";
 import { type ChatId, chatKey } from "./chat-id.ts";
 import {
   Conversations,
@@ -150,7 +151,8 @@ export class Responder {
     });
     let text = "";
     let reasoning = "";
-    for await (const part of stream) {
+    // A model that ignores its signal must not block the chat for ever.
+    for await (const part of eachUntilAborted(stream, signal)) {
       if (part.type === "finish") {
         const { type: _, ...result } = part;
         return { text, reasoning, result };

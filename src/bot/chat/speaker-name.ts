@@ -4,14 +4,14 @@
 /** Longest name the model sees, in characters; QQ itself allows about this much. */
 export const MAX_NAME_CHARACTERS = 24;
 
-// Controls, line and paragraph separators, zero-width and bidirectional marks, lone surrogates.
-const INVISIBLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]+/gu;
+// Zero-width and bidirectional marks, lone surrogates, characters without a meaning.
+const INVISIBLE = /[\p{Cf}\p{Cs}\p{Co}\p{Cn}]+/gu;
 // A colon would end the name early: "张三：你好" as a name looks like somebody else speaking.
-const SEPARATORS = /[:：﹕︓\s]+/gu;
+const SEPARATORS = /[:：﹕︓\s\p{Cc}]+/gu;
 
 /** A name on one line, without colons and invisible characters, at most {@link MAX_NAME_CHARACTERS} long. */
 export function cleanName(name: string, fallback: string): string {
-  const visible = name.replace(INVISIBLE, " ").replace(SEPARATORS, " ").trim();
+  const visible = name.replace(INVISIBLE, "").replace(SEPARATORS, " ").trim();
   const characters = [...new Intl.Segmenter().segment(visible)].map(({ segment }) => segment);
   // A "character" of the segmenter may be an endless pile of accents: cap both.
   const short = characters.slice(0, MAX_NAME_CHARACTERS).join("");

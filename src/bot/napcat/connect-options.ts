@@ -1,6 +1,6 @@
 // What connectNapCat can be told: the interface people read, the defaults, and the check at the door.
 
-import { DEFAULT_LOGGER, isLogger, type Logger } from "../logger.ts";
+import { DEFAULT_LOGGER, isLogger, type Logger, safeLogger } from "../logger.ts";
 import { matching, milliseconds, object, parseOptions, text } from "../parse-options.ts";
 
 export interface ConnectNapCatOptions {
@@ -71,7 +71,7 @@ export function parseConnectOptions(options: ConnectNapCatOptions): ResolvedConn
     authRetryMs: options.authRetryMs ?? 60_000,
     connectTimeoutMs: options.connectTimeoutMs ?? 10_000,
     heartbeatMs: options.heartbeatMs ?? 30_000,
-    logger: options.logger ?? DEFAULT_LOGGER,
+    logger: safeLogger(options.logger ?? DEFAULT_LOGGER),
     signal: options.signal,
   };
 }

@@ -139,8 +139,12 @@ class Supervisor implements NapCatConnection {
         else return false;
         return true;
       };
-      if (settle()) return;
-      const stop = this.onState(() => settle() && stop());
+      if (signal?.aborted || settle()) return;
+      const stop = () => {
+        stopListening();
+        signal?.removeEventListener("abort", stop);
+      };
+      const stopListening = this.onState(() => settle() && stop());
       signal?.addEventListener("abort", stop, { once: true });
     });
     return untilAborted(answer, signal);
@@ -169,7 +173,6 @@ class Supervisor implements NapCatConnection {
       this.#enter("connecting");
       const { end, wasReady } = await this.#attempt();
       if (signal.aborted) return;
-      this.#report(end);
       failures = wasReady ? 0 : failures + 1;
       const backoffMs = Math.min(maxDelayMs, minDelayMs * 2 ** Math.min(failures, 30));
       // Jitter: not all bots of a machine at the same moment.
@@ -207,6 +210,8 @@ class Supervisor implements NapCatConnection {
     for (const [event, forward] of this.#forwarders) client.off(event, forward);
     this.#client = undefined;
     this.#calls = undefined;
+    if (!this.#closing.signal.aborted) this.#report(end);
+    await session.leave();
     return { end, wasReady };
   }
 

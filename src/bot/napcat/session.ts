@@ -41,7 +41,7 @@ export interface SessionOptions {
 
 /** NapCat's code for a wrong token; it comes after the socket has opened. */
 const AUTH_FAILED = 1403;
-/** A client that waits for a silent peer to say goodbye is left behind after this long. */
+/** A client that still waits for its peer to say goodbye is left behind after this long. */
 const DISCONNECT_TIMEOUT_MS = 1_000;
 /** Silence of this many heartbeats is suspicious; then NapCat has another half to answer a question. */
 const SUSPICIOUS_HEARTBEATS = 2;
@@ -85,9 +85,22 @@ export class Session {
     } finally {
       deadline.end();
       signal.removeEventListener("abort", onAbort);
-      await this.#leave();
+      this.calls.close();
     }
     return this.#end ?? { kind: "lost", reason: "unknown" };
+  }
+
+  /** Says goodbye, in bounded time: some peers never answer it. */
+  async leave(): Promise<void> {
+    const goodbye = this.#client.disconnect().catch(() => {});
+    for (const [event, handler] of this.#listeners.splice(0)) this.#client.off(event, handler);
+    const patience = new AbortController();
+    const { signal } = patience;
+    await Promise.race([
+      goodbye,
+      sleep(DISCONNECT_TIMEOUT_MS, undefined, { signal }).catch(() => {}),
+    ]);
+    patience.abort();
   }
 
   /** The first reason counts: whatever comes after it is its consequence. */
@@ -159,19 +172,6 @@ export class Session {
     await setImmediate();
     await setImmediate();
     return this.#lastSignMs >= asked || this.#ending.signal.aborted;
-  }
-
-  async #leave(): Promise<void> {
-    this.calls.close();
-    const goodbye = this.#client.disconnect().catch(() => {});
-    for (const [event, handler] of this.#listeners.splice(0)) this.#client.off(event, handler);
-    const patience = new AbortController();
-    const { signal } = patience;
-    await Promise.race([
-      goodbye,
-      sleep(DISCONNECT_TIMEOUT_MS, undefined, { signal }).catch(() => {}),
-    ]);
-    patience.abort();
   }
 }
 

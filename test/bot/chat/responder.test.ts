@@ -196,6 +196,44 @@ describe("Responder", () => {
     expect(model.requests[1]?.messages).toHaveLength(1);
   });
 
+  it("lets go of a model that ignores its signal, and answers the next turn", async () => {
+    const model = new FakeVisionLanguageModel();
+    const deaf = {
+      [Symbol.asyncIterator]: () => ({ next: () => new Promise<never>(() => {}) }),
+    };
+    const wellBehaved = model.stream.bind(model);
+    let asked = 0;
+    model.stream = (request) => (asked++ === 0 ? (deaf as never) : wellBehaved(request));
+    const responder = new Responder({ model });
+    const stop = new AbortController();
+
+    const first = responder.respond(groupTurn(text("一")), { signal: stop.signal });
+    while (asked === 0) await new Promise(setImmediate);
+    stop.abort("stopped");
+    await expect(first).rejects.toBe("stopped");
+    await expect(responder.respond(groupTurn(text("二")))).resolves.toMatchObject({
+      text: "好的。",
+    });
+  });
+
+  it("keeps the place of a turn until its answer is delivered", async () => {
+    const model = new FakeVisionLanguageModel();
+    const responder = new Responder({ model });
+    let delivered = () => {};
+    const first = responder.respond(groupTurn(text("一")), {
+      deliver: () =>
+        new Promise((resolve) => {
+          delivered = resolve;
+        }),
+    });
+    const second = responder.respond(groupTurn(text("二")));
+    await responder.respond(privateTurn("5", text("别的")));
+    expect(model.requests).toHaveLength(2);
+    delivered();
+    await Promise.all([first, second]);
+    expect(model.requests).toHaveLength(3);
+  });
+
   it("refuses turns beyond the queue without loading their pictures", async () => {
     const { model, open } = gatedModel();
     const responder = new Responder({ model, maxQueuePerChat: 1 });

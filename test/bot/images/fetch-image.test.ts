@@ -189,7 +189,7 @@ describe("ImageFetcher", () => {
   it("moves on from a server that hangs, and gives up when the time of the picture is over", async () => {
     const { server, napcat, fetcher, actions } = await setUp(
       { "/slow": hang, "/new": PIXEL_PNG },
-      { timeoutMs: 300 },
+      { timeoutMs: 1500 },
     );
     napcat.answer("get_msg", message(server, "/new"));
     expect(await fetcher.fetch(reference(server.url("/slow")))).toHaveLength(PIXEL_PNG.length);

@@ -168,9 +168,9 @@ describe("connectNapCat", () => {
 
   it("stays connected to a quiet peer without heartbeats that answers", async () => {
     const server = await startServer();
-    const { napcat, states } = connect(server.url, { heartbeatMs: 10 });
+    const { napcat, states } = connect(server.url, { heartbeatMs: 400 });
     await napcat.ready();
-    await server.received("get_status", 3);
+    await server.received("get_status", 2);
     expect(states).toEqual(["authenticating", "ready"]);
   });
 
@@ -189,7 +189,7 @@ describe("connectNapCat", () => {
   it("gives up an attempt whose peer opens but never answers", async () => {
     const server = await startServer();
     server.answer("get_login_info", () => new Promise(() => {}));
-    const { napcat } = connect(server.url, { connectTimeoutMs: 30 });
+    const { napcat } = connect(server.url, { connectTimeoutMs: 200 });
     await untilState(napcat, "waiting");
     server.answer("get_login_info", () => ({ user_id: 5 }));
     await expect(napcat.ready()).resolves.toEqual({ selfId: "5", nickname: "" });

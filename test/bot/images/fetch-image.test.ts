@@ -25,7 +25,13 @@ async function setUp(
 ) {
   const server = await startPictureServer(handlers);
   const napcat = new FakeNapCat();
-  const downloader = new Downloader({ extraHosts: [server.host], allowPrivateAddresses: true });
+  // The test server has an address; whoever asks for a name wants to go to the internet.
+  const lookups: string[] = [];
+  const policy = { extraHosts: [server.host], allowPrivateAddresses: true };
+  const downloader = new Downloader(policy, (host, _options, callback) => {
+    lookups.push(host);
+    callback(Object.assign(new Error(host), { code: "ENOTFOUND" }), "");
+  });
   const calls = new NapCatCalls(napcat);
   const fetcher = new ImageFetcher(calls, downloader, {
     maxBytes: 1_000_000,
@@ -38,7 +44,7 @@ async function setUp(
     () => server.close(),
   );
   const actions = () => napcat.calls.map(({ action }) => action);
-  return { server, napcat, fetcher, actions };
+  return { server, napcat, fetcher, actions, lookups };
 }
 
 function reference(url: string, more: Partial<ImageReference> = {}): ImageReference {
@@ -95,11 +101,11 @@ describe("ImageFetcher", () => {
 
   it("starts with NapCat for an empty link and for one that is known to be dead", async () => {
     for (const fixture of ["group_image_empty_url", "group_image_fallback_rkey"]) {
-      const { server, napcat, fetcher, actions } = await setUp({ "/new": PIXEL_PNG });
+      const { server, napcat, fetcher, actions, lookups } = await setUp({ "/new": PIXEL_PNG });
       napcat.answer("get_msg", message(server, "/new"));
       const image = imageOf(fixture);
       await expect(fetcher.fetch({ ...image, file: FILE })).resolves.toBeInstanceOf(Uint8Array);
-      expect(actions()).toEqual(["get_msg"]);
+      expect([actions(), lookups]).toEqual([["get_msg"], []]);
     }
   });
 

@@ -16,16 +16,27 @@ export { DEFAULT_PHRASES, DEFAULT_SYSTEM_PROMPT, type Phrases } from "./reply/ph
 
 // What can go wrong.
 
-export * from "./errors.ts";
+export {
+  ImageFetchError,
+  isVlmBotError,
+  NapCatConnectionError,
+  OneBotCallError,
+  VlmBotError,
+} from "./errors.ts";
 
 // Expert: the chat core without OneBot, the debug adapter, and what a bot needs of a connection.
 
 export { type ChatId, chatKey } from "./chat/chat-id.ts";
 export type { HistoryLimits } from "./chat/conversation.ts";
-export * from "./chat/responder.ts";
+export { type Reply, type ReplyPart, Responder, type RespondOptions } from "./chat/responder.ts";
+export type { ResponderOptions } from "./chat/responder-options.ts";
 export type { GroupTrigger, Triggers } from "./chat/triggers.ts";
 export type { PendingTurn, Quote, Turn, TurnPart } from "./chat/turn.ts";
-export { type DebugServer, type DebugServerOptions, startDebugServer } from "./debug-http/server.ts";
+export {
+  type DebugServer,
+  type DebugServerOptions,
+  startDebugServer,
+} from "./debug-http/server.ts";
 export type { ImageReference, IncomingMessage, Segment } from "./napcat/events.ts";
 export type { NapCatClient } from "./napcat/napcat-client.ts";
 export type { LoginInfo } from "./napcat/session.ts";

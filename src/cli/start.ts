@@ -101,13 +101,7 @@ async function openDebugPage(
     host,
     port,
     ...(token === undefined ? {} : { token }),
-    health: () => ({
-      status: model.disposed ? "unhealthy" : "healthy",
-      model_loaded: !model.disposed,
-      processor_loaded: !model.disposed,
-      device: model.info.device,
-    }),
-    info: () => model.info,
+    model,
     onError: (error) => complain(describeForLog(error)),
   });
   // A token that somebody set is a secret; one that was made up is known nowhere else.

@@ -45,13 +45,7 @@ async function open(
   const model = new FakeVisionLanguageModel({ answer, info: { name: "Fake-VL" } });
   const server = await startDebugServer({
     responder: new Responder({ model }),
-    health: () => ({
-      status: "healthy",
-      model_loaded: true,
-      processor_loaded: true,
-      device: "cpu",
-    }),
-    info: () => model.info,
+    model,
     port: 0,
     ...serverOptions,
   });

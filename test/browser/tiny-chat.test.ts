@@ -27,13 +27,7 @@ beforeAll(async () => {
   });
   server = await startDebugServer({
     responder: new Responder({ model }),
-    health: () => ({
-      status: "healthy",
-      model_loaded: true,
-      processor_loaded: true,
-      device: "cpu",
-    }),
-    info: () => model.info,
+    model,
     port: 0,
   });
 });

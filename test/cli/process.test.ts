@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { drawShapes } from "../support/draw.ts";
-import { build, ROOT, Running, removeBuild } from "./command.ts";
+import { Running } from "../support/running.ts";
+import { build, ROOT, removeBuild } from "./command.ts";
 
 let directory: string;
 let work: string;
@@ -30,7 +31,7 @@ afterAll(() => {
 });
 
 function run(args: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
-  const running = new Running(directory, args, env);
+  const running = new Running(join(directory, "cli.js"), args, env);
   started.push(running);
   return running;
 }

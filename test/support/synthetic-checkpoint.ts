@@ -190,7 +190,7 @@ class RandomWeights {
   constructor(dtype: SyntheticDtype, seed: number) {
     this.#state = seed;
     this.#elementBytes = dtype === "F32" ? 4 : 2;
-    const values = Float32Array.from({ length: 1 << 19 }, () => {
+    const values = Float32Array.from({ length: 1 << 16 }, () => {
       let sum = 0;
       for (let i = 0; i < 4; i++) sum += this.#uniform() - 0.5;
       return sum * 0.052;

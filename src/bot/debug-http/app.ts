@@ -2,7 +2,7 @@
 // It opens no socket.
 
 import { Hono } from "hono";
-import type { ModelInfo } from "../../vlm/index.ts";
+import type { VisionLanguageModel } from "../../vlm/index.ts";
 import {
   addChatRoutes,
   type ChatRoutes,
@@ -13,17 +13,11 @@ import { refuseForeignPages, requireToken } from "./guard.ts";
 import type { PageFile } from "./page-files.ts";
 import { RequestError, toErrorBody, toRequestError } from "./request-error.ts";
 
-/** What `GET /health` answers. */
-export interface Health {
-  readonly status: "healthy" | "unhealthy";
-  readonly model_loaded: boolean;
-  readonly processor_loaded: boolean;
-  readonly device: string;
-}
+/** What is told about a model: its state and its name. */
+export type DescribedModel = Pick<VisionLanguageModel, "info" | "disposed">;
 
 export interface DebugAppOptions extends ChatRoutesOptions {
-  readonly health: () => Health;
-  readonly info: (() => ModelInfo) | undefined;
+  readonly model: DescribedModel;
   readonly page: readonly PageFile[];
   readonly token: string | undefined;
   /** Refuse other names than localhost and pages of other origins. */
@@ -39,7 +33,7 @@ const METHODS: Readonly<Record<string, string>> = {
 };
 
 export function createDebugApp(options: DebugAppOptions): { app: DebugHono; routes: ChatRoutes } {
-  const { health, info, page, token, onError } = options;
+  const { model, page, token, onError } = options;
   const app: DebugHono = new Hono();
 
   app.use(async function hardenHeaders(context, next) {
@@ -60,10 +54,16 @@ export function createDebugApp(options: DebugAppOptions): { app: DebugHono; rout
     app.get(file.path, (context) => context.body(file.body, 200, { ...file.headers }));
   }
   app.get("/health", (context) => {
-    const state = health();
-    return context.json(state, state.status === "healthy" ? 200 : 503);
+    const loaded = !model.disposed;
+    const health = {
+      status: loaded ? "healthy" : "unhealthy",
+      model_loaded: loaded,
+      processor_loaded: loaded,
+      device: model.info.device,
+    };
+    return context.json(health, loaded ? 200 : 503);
   });
-  if (info) app.get("/api/info", (context) => context.json({ status: "success", model: info() }));
+  app.get("/api/info", (context) => context.json({ status: "success", model: model.info }));
   const routes = addChatRoutes(app, options);
 
   const allowed = {

@@ -5,24 +5,22 @@ import { once } from "node:events";
 import { createServer, type Server, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import { getRequestListener, RequestError as MalformedRequest } from "@hono/node-server";
-import type { ModelInfo } from "../../vlm/index.ts";
-import { createDebugApp, type Health } from "./app.ts";
+import { createDebugApp, type DescribedModel } from "./app.ts";
 import type { ChatResponder } from "./chat-routes.ts";
 import { isLoopback } from "./guard.ts";
 import { type DebugServerLimits, resolveLimits } from "./limits.ts";
 import { readPageFiles } from "./page-files.ts";
 import { RequestError, toErrorBody, toRequestError } from "./request-error.ts";
 
-export type { Health } from "./app.ts";
+export type { DescribedModel } from "./app.ts";
 export type { ChatResponder } from "./chat-routes.ts";
 export { isLoopback } from "./guard.ts";
 export type { DebugServerLimits } from "./limits.ts";
 
 export interface DebugServerOptions {
   readonly responder: ChatResponder;
-  readonly health: () => Health;
-  /** What the page shows about the model. */
-  readonly info?: () => ModelInfo;
+  /** What `/health` and the page tell about: the responder's model. */
+  readonly model: DescribedModel;
   /** Name or address to listen on. Anything but loopback needs a token. @default "127.0.0.1" */
   readonly host?: string;
   /** `0` takes a free one. */
@@ -50,7 +48,7 @@ const MIN_TOKEN_LENGTH = 16;
  * @throws {TypeError | RangeError} for a wrong option, among them a host that is not loopback without a token.
  * @throws the error of the socket, such as EADDRINUSE.
  * @example
- * const server = await startDebugServer({ responder, health, port: 9999 });
+ * const server = await startDebugServer({ responder, model, port: 9999 });
  * console.log(server.url);
  */
 export async function startDebugServer(options: DebugServerOptions): Promise<DebugServer> {
@@ -60,8 +58,7 @@ export async function startDebugServer(options: DebugServerOptions): Promise<Deb
     responder: options.responder,
     limits: resolveLimits(options.limits),
     onError: options.onError ?? ((error) => console.error(error)),
-    health: options.health,
-    info: options.info,
+    model: options.model,
     page: await readPageFiles(),
     token: options.token,
     loopbackOnly: isLoopback(host),

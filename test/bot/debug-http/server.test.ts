@@ -41,15 +41,10 @@ async function start(
   fake: FakeVisionLanguageModelOptions = {},
   options: Partial<DebugServerOptions> = {},
 ) {
-  const model = new FakeVisionLanguageModel(fake);
+  const model = new FakeVisionLanguageModel({ info: { device: "cuda:0" }, ...fake });
   const server = await startDebugServer({
     responder: new Responder({ model }),
-    health: () => ({
-      status: "healthy",
-      model_loaded: true,
-      processor_loaded: true,
-      device: "cuda:0",
-    }),
+    model,
     port: 0,
     ...options,
   });
@@ -226,20 +221,20 @@ describe("startDebugServer: what else it serves", () => {
   });
 
   it("reports a model that is gone with a 503", async () => {
-    const unhealthy = {
+    const { server, model } = await start();
+    await model.dispose();
+    const response = await fetch(`${server.url}/health`);
+    expect(response.status).toBe(503);
+    expect(await response.json()).toEqual({
       status: "unhealthy",
       model_loaded: false,
       processor_loaded: false,
-      device: "cpu",
-    } as const;
-    const { server } = await start({}, { health: () => unhealthy });
-    const response = await fetch(`${server.url}/health`);
-    expect(response.status).toBe(503);
-    expect(await response.json()).toEqual(unhealthy);
+      device: "cuda:0",
+    });
   });
 
-  it("describes the model when it can", async () => {
-    const { model, server } = await start({}, { info: () => model.info });
+  it("describes the model", async () => {
+    const { model, server } = await start();
     expect(await (await fetch(`${server.url}/api/info`)).json()).toEqual({
       status: "success",
       model: model.info,

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { bundleChild, type Child } from "./child-process.ts";
+import { bundleChild, type Child } from "../../support/child-process.ts";
 import { type GraphDirectory, writeGraphs } from "./small-graphs.ts";
 
 let graphs: GraphDirectory;
@@ -8,8 +8,8 @@ let sharing: Child;
 
 beforeAll(async () => {
   graphs = await writeGraphs();
-  exiting = await bundleChild("exit-during-run");
-  sharing = await bundleChild("share-library");
+  exiting = await bundleChild(new URL("./children/exit-during-run.ts", import.meta.url));
+  sharing = await bundleChild(new URL("./children/share-library.ts", import.meta.url));
 });
 
 afterAll(async () => {

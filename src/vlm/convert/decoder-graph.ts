@@ -17,7 +17,7 @@
 
 import type { Qwen3VlConfig, TextConfig } from "../checkpoint/config.ts";
 import { EMBED_TOKENS, LM_HEAD } from "../checkpoint/tensor-names.ts";
-import { LinearLayers, type Precision } from "./linear-layers.ts";
+import { type Int8Weights, LinearLayers, type Precision } from "./linear-layers.ts";
 import { OnnxModel } from "./onnx-model.ts";
 import type { PlannedGraph } from "./vision-graph.ts";
 
@@ -28,8 +28,12 @@ export function headPrecision(precision: Precision): Precision {
   return precision === "q4" ? "w8a8" : precision;
 }
 
-export function decoderGraph(config: Qwen3VlConfig, precision: Precision): PlannedGraph {
-  const graph = new DecoderGraph(config, precision);
+export function decoderGraph(
+  config: Qwen3VlConfig,
+  precision: Precision,
+  int8Weights: Int8Weights = "s8",
+): PlannedGraph {
+  const graph = new DecoderGraph(config, precision, int8Weights);
   graph.write();
   return { model: graph.model, plan: graph.layers.plan };
 }
@@ -41,8 +45,8 @@ class DecoderGraph {
   readonly #text: TextConfig;
   readonly #precision: Precision;
 
-  constructor(config: Qwen3VlConfig, precision: Precision) {
-    this.layers = new LinearLayers(this.model);
+  constructor(config: Qwen3VlConfig, precision: Precision, int8Weights: Int8Weights) {
+    this.layers = new LinearLayers(this.model, int8Weights);
     this.#config = config;
     this.#text = config.text;
     this.#precision = precision;

@@ -3,7 +3,8 @@
 //
 // fp32   MatMul                                           weight (K, N) f32
 // w8a8   row scale -> QuantizeLinear -> MatMulIntegerToFloat -> row scale back
-//                                                         weight (K, N) int8, one scale per column
+//                                                         weight (K, N) int8, one scale per column; as u8 with
+//                                                         zero point 128 for CPUs whose u8 x s8 product saturates
 // q4     MatMulNBits, block 128, accuracy level 4         weight (N, blocks, 64) u8, one scale per block
 //
 // Each activation row is scaled to its own largest magnitude before it becomes u8 (zero point 128), so a row with
@@ -14,6 +15,16 @@ import { INT4_BLOCK, int4Blocks } from "./quantize.ts";
 
 /** How the weights of a graph are stored and multiplied. */
 export type Precision = "fp32" | "w8a8" | "q4";
+
+/**
+ * How int8 weights are stored. `s8` is what the VNNI and AMX kernels take. An x64 CPU without them saturates on it:
+ * there ONNX Runtime can rewrite the weights at load (22 s and 1.1 GB for a 2B), or find them as `u8` from the
+ * start. Both give the same exact products on every CPU that has been told; `u8` needs no telling.
+ */
+export type Int8Weights = "s8" | "u8";
+
+/** Added to a weight's level to store it. */
+export const WEIGHT_ZERO_POINT: Readonly<Record<Int8Weights, number>> = { s8: 0, u8: 128 };
 
 /** What goes into the external data file, in file order. `sources` are stacked along their rows. */
 export type WeightPlan =
@@ -48,11 +59,13 @@ const MICROSOFT = "com.microsoft";
 export class LinearLayers {
   readonly plan: WeightPlan[] = [];
   readonly #model: OnnxModel;
+  readonly #int8Weights: Int8Weights;
   /** Quantised forms of activations, so that products of the same activation share them. */
   readonly #quantized = new Map<string, { values: string; scale: string }>();
 
-  constructor(model: OnnxModel) {
+  constructor(model: OnnxModel, int8Weights: Int8Weights) {
     this.#model = model;
+    this.#int8Weights = int8Weights;
   }
 
   /** A stored tensor in f32, in its own layout; returns its name in the graph. */
@@ -90,12 +103,15 @@ export class LinearLayers {
 
   #int8(output: string, activation: string, weight: LinearWeight): void {
     const model = this.#model;
-    const target = model.external(`${output}.weight`, "i8", [weight.columns, weight.rows]);
+    const type = this.#int8Weights === "u8" ? "u8" : "i8";
+    const target = model.external(`${output}.weight`, type, [weight.columns, weight.rows]);
     const scales = model.external(`${output}.scales`, "f32", [weight.rows]);
     this.plan.push({ kind: "int8", sources: weight.sources, target, scales });
     const { values, scale } = this.#quantize(activation);
-    const [one, zeroPoint] = [this.#one(), this.#zeroPoint()];
-    const inputs = [values, target.name, one, scales.name, zeroPoint];
+    const zeroPoint = this.#zeroPoint();
+    const inputs = [values, target.name, this.#one(), scales.name, zeroPoint];
+    // Zero points of activation and weight are the same 128; signed weights have none.
+    if (this.#int8Weights === "u8") inputs.push(zeroPoint);
     model.node("MatMulIntegerToFloat", `${output}.scaled`, inputs, {}, MICROSOFT);
     model.node("Mul", output, [`${output}.scaled`, scale]);
   }

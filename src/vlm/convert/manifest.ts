@@ -7,7 +7,7 @@ import { JsonFields } from "../checkpoint/json-fields.ts";
 import type { CheckpointSource } from "../checkpoint/open-checkpoint.ts";
 import { ModelLoadError } from "../errors.ts";
 import { type FileDigest, fingerprintFile, type StreamOptions, sha256File } from "./hashed-file.ts";
-import type { Precision } from "./linear-layers.ts";
+import type { Int8Weights, Precision } from "./linear-layers.ts";
 import type { VisionPrecision } from "./vision-graph.ts";
 
 export const MANIFEST_FILE = "manifest.json";
@@ -40,6 +40,8 @@ export interface PackageManifest {
   readonly opset: number;
   readonly source: CheckpointSource;
   readonly precision: { readonly decoder: Precision; readonly vision: VisionPrecision };
+  /** How int8 weights are stored; right on every CPU either way, but not equally fast. */
+  readonly int8Weights: Int8Weights;
   /** Number format of each group of tensors. */
   readonly tensorGroups: Readonly<Record<string, string>>;
   readonly visionEncoder: GraphEntry;
@@ -114,6 +116,7 @@ function parseManifest(json: unknown, dir: string): PackageManifest {
       decoder: oneOf(precision, "decoder", ["fp32", "w8a8", "q4"]),
       vision: oneOf(precision, "vision", ["fp32", "w8a8"]),
     },
+    int8Weights: oneOf(fields, "int8Weights", ["s8", "u8"]),
     tensorGroups: stringMap(fields.object("tensorGroups")),
     visionEncoder: parseGraph(fields.object("visionEncoder")),
     decoder: parseGraph(fields.object("decoder")),

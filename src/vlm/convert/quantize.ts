@@ -51,15 +51,17 @@ export function int8RowScales(
  *
  * @param weights (rows, columns)
  * @param scales (rows)
- * @param strip (columns of the strip, all rows)
+ * @param strip (columns of the strip, all rows): levels plus zero point, as bytes
+ * @param zeroPoint 0 for signed bytes, 128 for unsigned ones
  */
 export function turnInt8Rows(
   weights: Float32Array,
   rows: number,
   columns: number,
   scales: Float32Array,
-  strip: Int8Array,
+  strip: Uint8Array,
   place: StripPlace,
+  zeroPoint: number,
 ): void {
   const inverses = new Float64Array(rows);
   for (let row = 0; row < rows; row++) {
@@ -75,7 +77,7 @@ export function turnInt8Rows(
         // Adding 128.5 before truncating rounds to nearest, much faster than Math.round.
         const level = ((value + 128.5) | 0) - 128;
         // Only denormal scales, themselves rounded, can lead outside.
-        strip[target + row] = Math.min(127, Math.max(-127, level));
+        strip[target + row] = Math.min(127, Math.max(-127, level)) + zeroPoint;
       }
     }
   }

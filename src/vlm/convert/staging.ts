@@ -7,7 +7,7 @@ import { hostname } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 
 /** Conversions of one output that finish at once take turns; more tries than that mean something else. */
-const MAX_SWAPS = 20;
+const MAX_ATTEMPTS = 20;
 
 /** Staging directories this process is filling now. */
 const active = new Set<string>();
@@ -42,17 +42,17 @@ export class StagingDirectory {
 
   /** Puts the directory in its place; what was there before goes away. */
   async publish(): Promise<void> {
-    for (let swap = 0; swap < MAX_SWAPS; swap++) {
-      if (await isOccupied(this.#target)) await this.#moveAside();
+    // Another conversion may put its own there, or take the old one away, between any two of these steps: then the
+    // step fails and all is looked at again. A failure that stays is a real one.
+    for (let attempt = 1; ; attempt++) {
       try {
+        if (await isOccupied(this.#target)) await this.#moveAside();
         await rename(this.dir, this.#target);
         return;
       } catch (error) {
-        // Another conversion put its own package there in between.
-        if (!(await isOccupied(this.#target))) throw error;
+        if (attempt === MAX_ATTEMPTS) throw error;
       }
     }
-    throw new Error(`${this.#target} is being replaced by others all the time.`);
   }
 
   async discard(): Promise<void> {
@@ -67,8 +67,6 @@ export class StagingDirectory {
     try {
       await rename(this.#target, aside);
       await rm(aside, { recursive: true, force: true });
-    } catch (error) {
-      if (!isMissing(error)) throw error; // Another conversion moved it: as good.
     } finally {
       active.delete(aside);
     }

@@ -11,7 +11,12 @@
 // out  deepstack_features  f32   [K, N / 4, H]
 
 import type { Qwen3VlConfig, VisionConfig } from "../checkpoint/config.ts";
-import { LinearLayers, type LinearWeight, type WeightPlan } from "./linear-layers.ts";
+import {
+  type Int8Weights,
+  LinearLayers,
+  type LinearWeight,
+  type WeightPlan,
+} from "./linear-layers.ts";
 import { OnnxModel } from "./onnx-model.ts";
 
 export type VisionPrecision = "fp32" | "w8a8";
@@ -25,8 +30,12 @@ export interface PlannedGraph {
 const LAYER_NORM_EPS = 1e-6;
 const PREFIX = "model.visual.";
 
-export function visionGraph(config: Qwen3VlConfig, precision: VisionPrecision): PlannedGraph {
-  const graph = new VisionGraph(config.vision, precision);
+export function visionGraph(
+  config: Qwen3VlConfig,
+  precision: VisionPrecision,
+  int8Weights: Int8Weights = "s8",
+): PlannedGraph {
+  const graph = new VisionGraph(config.vision, precision, int8Weights);
   graph.write();
   return { model: graph.model, plan: graph.layers.plan };
 }
@@ -39,8 +48,8 @@ class VisionGraph {
   /** Columns of one image token before the merger: 4 D. */
   readonly #merged: number;
 
-  constructor(vision: VisionConfig, precision: VisionPrecision) {
-    this.layers = new LinearLayers(this.model);
+  constructor(vision: VisionConfig, precision: VisionPrecision, int8Weights: Int8Weights) {
+    this.layers = new LinearLayers(this.model, int8Weights);
     this.#vision = vision;
     this.#precision = precision;
     this.#merged = vision.hiddenSize * vision.mergeSize ** 2;

@@ -7,7 +7,7 @@ import type { Checkpoint } from "../checkpoint/open-checkpoint.ts";
 import type { StoredTensor } from "../checkpoint/safetensors.ts";
 import { ModelLoadError } from "../errors.ts";
 import { type HashedFile, PIECE_BYTES } from "./hashed-file.ts";
-import type { WeightPlan } from "./linear-layers.ts";
+import { WEIGHT_ZERO_POINT, type WeightPlan } from "./linear-layers.ts";
 import type { ExternalTensor } from "./onnx-model.ts";
 import {
   INT4_BLOCK,
@@ -86,7 +86,7 @@ export class WeightWriter {
     }
   }
 
-  /** sources (N, K) -> target (K, N) int8 and scales (N) */
+  /** sources (N, K) -> target (K, N) int8, signed or not, and scales (N) */
   async #writeInt8(
     sources: readonly string[],
     target: ExternalTensor,
@@ -94,12 +94,13 @@ export class WeightWriter {
   ): Promise<void> {
     const [columns = 0, allRows = 0] = target.shape;
     const allScales = new Float32Array(allRows);
+    const zeroPoint = WEIGHT_ZERO_POINT[target.type === "u8" ? "u8" : "s8"];
     for (const { place, strip } of this.#strips(columns, allRows, 1)) {
-      const levels = new Int8Array(strip.buffer, 0, strip.byteLength);
       for await (const { weights, firstRow, rows } of this.#rowBlocks(sources)) {
         const rowScales = allScales.subarray(firstRow, firstRow + rows);
         if (place.firstColumn === 0) int8RowScales(weights, rows, columns, rowScales);
-        turnInt8Rows(weights, rows, columns, rowScales, levels, { ...place, firstRow });
+        const here = { ...place, firstRow };
+        turnInt8Rows(weights, rows, columns, rowScales, strip, here, zeroPoint);
       }
       await this.#file.append(strip);
     }

@@ -116,6 +116,18 @@ describe("convertCheckpoint", () => {
     expect(asked.precision).toEqual({ decoder: "q4", vision: "fp32" });
   });
 
+  it("stores int8 weights signed or unsigned, as asked, and says so", async () => {
+    expect((await convert()).int8Weights).toBe("s8");
+    const signed = await readFile(join(outputDir, "decoder.onnx.data"));
+    expect((await convert({ int8Weights: "u8" })).int8Weights).toBe("u8");
+    const unsigned = await readFile(join(outputDir, "decoder.onnx.data"));
+    expect(unsigned.length).toBe(signed.length);
+    // The first tensor is a norm, the same in both; the packed q, k, v after it are not.
+    expect(unsigned.subarray(0, 160).equals(signed.subarray(0, 160))).toBe(true);
+    const start = 192;
+    expect(unsigned.readUInt8(start)).toBe(signed.readInt8(start) + 128);
+  });
+
   it("reports progress that grows to exactly the total", async () => {
     const seen: ConvertProgress[] = [];
     await convert({ onProgress: (progress) => seen.push(progress) });
@@ -222,6 +234,7 @@ describe("convertCheckpoint", () => {
     await expect(convert({ visionPrecision: "q4" as "fp32" })).rejects.toThrow(
       "Expected `visionPrecision` to be one of fp32, w8a8, got `q4`.",
     );
+    await expect(convert({ int8Weights: "i8" as "s8" })).rejects.toThrow("`int8Weights`");
   });
 });
 

@@ -1,6 +1,11 @@
 import { type InferenceSession, Tensor } from "onnxruntime-node";
 import { afterEach, describe, expect, it } from "vitest";
-import { LinearLayers, type Precision } from "../../../src/vlm/convert/linear-layers.ts";
+import {
+  type Int8Weights,
+  LinearLayers,
+  type Precision,
+  WEIGHT_ZERO_POINT,
+} from "../../../src/vlm/convert/linear-layers.ts";
 import { OnnxModel } from "../../../src/vlm/convert/onnx-model.ts";
 import {
   int4Blocks,
@@ -20,8 +25,13 @@ afterEach(async () => {
 });
 
 /** Runs a model with one input x (rows, columns) and one output y. */
-async function run(model: OnnxModel, x: Float32Array, columns: number): Promise<Float32Array> {
-  const session = await openSession(model.serialize("none", "1"));
+async function run(
+  model: OnnxModel,
+  x: Float32Array,
+  columns: number,
+  exact = true,
+): Promise<Float32Array> {
+  const session = await openSession(model.serialize("none", "1"), exact);
   sessions.push(session);
   const tensor = new Tensor("float32", x, [x.length / columns, columns]);
   const { y } = await session.run({ x: tensor });
@@ -43,9 +53,15 @@ function reference(x: Float32Array, weights: Float32Array, rows: number, columns
 }
 
 /** A model of one product by the real emitter, its weights put into the graph instead of a data file. */
-function product(weights: Float32Array, rows: number, columns: number, precision: Precision) {
+function product(
+  weights: Float32Array,
+  rows: number,
+  columns: number,
+  precision: Precision,
+  int8Weights: Int8Weights = "s8",
+) {
   const model = new OnnxModel("product");
-  const layers = new LinearLayers(model);
+  const layers = new LinearLayers(model, int8Weights);
   layers.product(
     "y",
     model.input("x", "f32", ["tokens", columns]),
@@ -66,9 +82,10 @@ function product(weights: Float32Array, rows: number, columns: number, precision
   }
   const scales = new Float32Array(line.scales.byteLength / 4);
   if (line.kind === "int8") {
-    const levels = new Int8Array(rows * columns);
+    const levels = new Uint8Array(rows * columns);
     int8RowScales(weights, rows, columns, scales);
-    turnInt8Rows(weights, rows, columns, scales, levels, place);
+    const zeroPoint = WEIGHT_ZERO_POINT[int8Weights];
+    turnInt8Rows(weights, rows, columns, scales, levels, place, zeroPoint);
     model.constant(name, type, shape, [...levels]);
   } else {
     const packed = new Uint8Array(rows * int4Blocks(columns) * 64);
@@ -82,10 +99,10 @@ function product(weights: Float32Array, rows: number, columns: number, precision
 /** The same int8 weights, but one activation scale for all tokens: what per-token scales are better than. */
 function perTensorProduct(weights: Float32Array, rows: number, columns: number) {
   const scales = new Float32Array(rows);
-  const levels = new Int8Array(rows * columns);
+  const levels = new Uint8Array(rows * columns);
   int8RowScales(weights, rows, columns, scales);
   const place = { firstRow: 0, allRows: rows, firstColumn: 0, endColumn: columns };
-  turnInt8Rows(weights, rows, columns, scales, levels, place);
+  turnInt8Rows(weights, rows, columns, scales, levels, place, 0);
   const model = new OnnxModel("per_tensor");
   const inputs = [
     model.input("x", "f32", ["tokens", columns]),
@@ -140,6 +157,24 @@ describe("LinearLayers", () => {
     expect(relativeError(y, expected)).toBeLessThan(1e-5);
   });
 
+  it("needs no setting for exact products when int8 weights are unsigned", async () => {
+    const [rows, columns] = [32, 256];
+    const signs = gaussians(rows * columns, 5).map(Math.sign);
+    const model = product(signs, rows, columns, "w8a8", "u8");
+    const x = new Float32Array(columns).fill(1);
+    const y = await run(model, x, columns, false);
+    expect(relativeError(y, reference(x, signs, rows, columns))).toBeLessThan(1e-5);
+  });
+
+  it("gives the same numbers for signed and unsigned weights", async () => {
+    const [rows, columns] = [48, 130];
+    const weights = gaussians(rows * columns, 8);
+    const x = gaussians(5 * columns, 9);
+    const signed = await run(product(weights, rows, columns, "w8a8", "s8"), x, columns);
+    const unsigned = await run(product(weights, rows, columns, "w8a8", "u8"), x, columns);
+    expect(relativeError(unsigned, signed)).toBeLessThan(1e-6);
+  });
+
   it("turns rows of zeros, and rows of any magnitude, into numbers", async () => {
     const [rows, columns] = [16, 64];
     const weights = gaussians(rows * columns, 6);
@@ -158,7 +193,7 @@ describe("LinearLayers", () => {
 
   it("quantises an activation once for all products that share it", () => {
     const model = new OnnxModel("shared");
-    const layers = new LinearLayers(model);
+    const layers = new LinearLayers(model, "s8");
     const x = model.input("x", "f32", ["tokens", 8]);
     for (const name of ["gate", "up"]) {
       layers.product(name, x, { sources: [name], rows: 4, columns: 8 }, "w8a8");

@@ -20,11 +20,11 @@ function fromInt8(levels: Int8Array, scales: Float32Array, rows: number, columns
 
 function toInt8(weights: Float32Array, rows: number, columns: number) {
   const scales = new Float32Array(rows);
-  const levels = new Int8Array(rows * columns);
+  const bytes = new Uint8Array(rows * columns);
   int8RowScales(weights, rows, columns, scales);
   const place = { firstRow: 0, allRows: rows, firstColumn: 0, endColumn: columns };
-  turnInt8Rows(weights, rows, columns, scales, levels, place);
-  return { scales, levels };
+  turnInt8Rows(weights, rows, columns, scales, bytes, place, 0);
+  return { scales, levels: new Int8Array(bytes.buffer) };
 }
 
 /** (rows, columns) weights back from packed 4-bit blocks. */
@@ -72,6 +72,15 @@ describe("int8 rows", () => {
     expect(scales[0]).toBe(0);
     expect([...levels].every((level) => Math.abs(level) <= 127)).toBe(true);
     expect([...fromInt8(levels, scales, 2, 2)].every((w) => Math.abs(w) < 1e-37)).toBe(true);
+  });
+});
+
+describe("turnInt8Rows", () => {
+  it("moves unsigned levels up by 128", () => {
+    const place = { firstRow: 0, allRows: 1, firstColumn: 0, endColumn: 3 };
+    const bytes = new Uint8Array(3);
+    turnInt8Rows(Float32Array.of(-2, 0, 1), 1, 3, Float32Array.of(2 / 127), bytes, place, 128);
+    expect([...bytes]).toEqual([1, 128, 192]);
   });
 });
 

@@ -2,7 +2,7 @@
 // It knows nothing of how the connection is kept alive, or of what the model is.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { startDeadline } from "./abort.ts";
+import { startDeadline } from "../abort.ts";
 import { Arrivals } from "./chat/arrivals.ts";
 import { chatKey } from "./chat/chat-id.ts";
 import { isEmptyMessage, loadTurn } from "./chat/load-turn.ts";

@@ -1,6 +1,6 @@
 // loadQwen3Vl: a directory in, a model that sees out. It wires the parts; each part is in a file of its own.
 
-import { linkSignals } from "./abort.ts";
+import { startDeadline } from "../abort.ts";
 import { readModelSettings } from "./checkpoint/open-checkpoint.ts";
 import { collectStream } from "./collect.ts";
 import { ensurePackage } from "./convert/ensure-package.ts";
@@ -155,12 +155,12 @@ class Qwen3Vl implements VisionLanguageModel {
   stream(request: GenerateRequest): AsyncGenerator<StreamPart, void, void> {
     const resolved = resolveRequest(request, this.#engine.generationDefaults);
     return channelParts(async (push, abandoned) => {
-      const { signal, unlink } = linkSignals(request.signal, this.#disposal.signal, abandoned);
+      const stop = startDeadline(undefined, request.signal, this.#disposal.signal, abandoned);
       try {
-        signal.throwIfAborted();
-        await generate(this.#engine, resolved, push, signal);
+        stop.signal.throwIfAborted();
+        await generate(this.#engine, resolved, push, stop.signal);
       } finally {
-        unlink();
+        stop.end();
       }
     });
   }

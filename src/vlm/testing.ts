@@ -1,7 +1,7 @@
 // A model without weights, to test whatever talks to one. In: scripted answers. Out: the parts a real model streams.
 // Published as `napcat-vlm/vlm/testing`; needs no ONNX Runtime and no files.
 
-import { linkSignals, untilAborted } from "./abort.ts";
+import { startDeadline, untilAborted } from "../abort.ts";
 import { collectStream } from "./collect.ts";
 import { DisposedError } from "./errors.ts";
 import type {
@@ -63,12 +63,12 @@ export class FakeVisionLanguageModel implements VisionLanguageModel {
   }
 
   async *stream(request: GenerateRequest): AsyncGenerator<StreamPart> {
-    const { signal: stopped, unlink } = linkSignals(request.signal, this.#disposal.signal);
+    const stop = startDeadline(undefined, request.signal, this.#disposal.signal);
     try {
-      stopped.throwIfAborted();
-      yield* this.#answerParts(request, stopped);
+      stop.signal.throwIfAborted();
+      yield* this.#answerParts(request, stop.signal);
     } finally {
-      unlink();
+      stop.end();
     }
   }
 

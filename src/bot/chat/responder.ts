@@ -1,8 +1,8 @@
 // The chat core: a turn goes in, an answer comes out, and the chat remembers both.
 // It knows nothing of OneBot, sockets or downloads; pictures are bytes by now.
 
+import { eachUntilAborted } from "../../abort.ts";
 import { type FinishPart, type ImageDecodeError, isVlmError } from "../../vlm/index.ts";
-import { eachUntilAborted } from "../abort.ts";
 import { type ChatId, chatKey } from "./chat-id.ts";
 import {
   Conversations,

@@ -1,8 +1,8 @@
 // Who is next: turns of one chat run one after the other, turns of different chats side by side.
 // In: chats that want a place. Out: places, in order. It knows nothing of what is done with them.
 
+import { untilAborted } from "../../abort.ts";
 import { QueueFullError } from "../../vlm/index.ts";
-import { untilAborted } from "../abort.ts";
 import { type ChatId, chatKey } from "./chat-id.ts";
 
 export interface TurnQueueOptions {

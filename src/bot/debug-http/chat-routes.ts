@@ -4,7 +4,7 @@
 import type { HttpBindings } from "@hono/node-server";
 import type { Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
-import { type Deadline, startDeadline } from "../abort.ts";
+import { type Deadline, startDeadline } from "../../abort.ts";
 import type { ChatId } from "../chat/chat-id.ts";
 import type { Responder } from "../chat/responder.ts";
 import type { Turn } from "../chat/turn.ts";

@@ -2,7 +2,7 @@
 // Size first, then the link of the event, a fresh link, and NapCat's own copy. It knows nothing of what is in a picture.
 
 import PQueue from "p-queue";
-import { isTimeoutError, startDeadline } from "../abort.ts";
+import { isTimeoutError, startDeadline } from "../../abort.ts";
 import { ImageFetchError, isVlmBotError } from "../errors.ts";
 import type { NapCatCalls } from "../napcat/calls.ts";
 import { type ImageReference, parseMessageEvent } from "../napcat/events.ts";

@@ -1,7 +1,7 @@
 // Actions in, their data out, each with its own deadline. Whatever goes wrong comes out as a OneBotCallError.
 // It knows nothing of what the actions mean, and never repeats one.
 
-import { untilAborted } from "../abort.ts";
+import { untilAborted } from "../../abort.ts";
 import { type CallOutcome, describeError, OneBotCallError } from "../errors.ts";
 import type { NapCatClient } from "./napcat-client.ts";
 import { isRecord, numberOf, textOf } from "./wire.ts";

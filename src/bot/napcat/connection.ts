@@ -4,7 +4,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { type EventHandleMap, type EventKey, NCWebsocket } from "node-napcat-ts";
-import { untilAborted } from "../abort.ts";
+import { untilAborted } from "../../abort.ts";
 import { describeError, NapCatConnectionError, OneBotCallError } from "../errors.ts";
 import type { NapCatCalls } from "./calls.ts";
 import {

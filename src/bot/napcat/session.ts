@@ -2,7 +2,7 @@
 // It never tries again: that is the connection's part.
 
 import { setImmediate, setTimeout as sleep } from "node:timers/promises";
-import { startDeadline, untilAborted } from "../abort.ts";
+import { startDeadline, untilAborted } from "../../abort.ts";
 import { describeError } from "../errors.ts";
 import { NapCatCalls } from "./calls.ts";
 import type { NapCatClient } from "./napcat-client.ts";

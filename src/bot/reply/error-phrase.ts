@@ -1,8 +1,8 @@
 // What a person is told when something went wrong: an error in, one of the phrases out, or nothing.
 // It never shows the error itself: its text is for logs.
 
+import { isTimeoutError } from "../../abort.ts";
 import { isVlmError } from "../../vlm/index.ts";
-import { isTimeoutError } from "../abort.ts";
 import { isVlmBotError } from "../errors.ts";
 import type { PeoplePhrases } from "./phrases.ts";
 

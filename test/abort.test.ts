@@ -1,10 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import {
-  eachUntilAborted,
-  isTimeoutError,
-  startDeadline,
-  untilAborted,
-} from "../../src/bot/abort.ts";
+import { eachUntilAborted, isTimeoutError, startDeadline, untilAborted } from "../src/abort.ts";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());

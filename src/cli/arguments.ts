@@ -6,7 +6,10 @@ import { UsageError } from "./usage-error.ts";
 
 /** Options that are settings too; they can also come from the environment or a file. */
 export type SettingFlags = Partial<
-  Record<"model" | "device" | "precision" | "host" | "port" | "napcat" | "config", string>
+  Record<
+    "model" | "device" | "precision" | "host" | "port" | "napcat" | "image-hosts" | "config",
+    string
+  >
 >;
 
 export type Command =
@@ -29,6 +32,7 @@ const OPTIONS = {
   host: { type: "string" },
   port: { type: "string" },
   napcat: { type: "string" },
+  "image-hosts": { type: "string" },
   config: { type: "string" },
   out: { type: "string" },
   force: { type: "boolean" },
@@ -38,7 +42,7 @@ const OPTIONS = {
 
 /** Which options each command takes. */
 const COMMANDS: Readonly<Record<string, readonly string[]>> = {
-  start: ["model", "device", "precision", "host", "port", "napcat", "config"],
+  start: ["model", "device", "precision", "host", "port", "napcat", "image-hosts", "config"],
   convert: ["precision", "out", "config"],
   doctor: ["model", "device", "host", "port", "napcat", "config"],
   "setup-cuda": ["force"],

@@ -18,10 +18,12 @@ export const HELP = `napcat-vlm: 会看图的 QQ 机器人 · QQ bots that see
   --port PORT                    PORT           0 = 任一空闲端口 · any free one (9999)
   --napcat ws://HOST:PORT        NAPCAT_URL     NapCat 的 WebSocket 服务器 · its WebSocket server
                                  NAPCAT_TOKEN   NapCat 的 token · its token
+  --image-hosts HOST[,HOST]      IMAGE_HOSTS    QQ 以外可下载图片的主机 · hosts besides QQ's that
+                                                pictures may be fetched from
                                  DEBUG_TOKEN    调试页的 token，非本机访问必需 · token of the debug page,
                                                 made up when it is needed and not set
   --config FILE                                 JSON: model, device, precision, host, port, napcat,
-                                                napcatToken, debugToken
+                                                napcatToken, imageHosts, debugToken
   --out DIR                                     convert: 输出目录 · where the package goes
   --force                                       setup-cuda: 重新安装 · install again
 

@@ -10,6 +10,8 @@ import { UsageError } from "./usage-error.ts";
 
 const PORT = "expected a port from 0 to 65535";
 
+const HOSTS = "expected hosts such as img.example.com or 127.0.0.1:8080, with commas between";
+
 const schemas = {
   model: z.string(),
   device: z.string().regex(/^(cpu|webgpu|cuda(:\d+)?)$/, "expected cpu, cuda:N or webgpu"),
@@ -23,6 +25,10 @@ const schemas = {
     .string()
     .refine(isWebSocketUrl, "expected a WebSocket address such as ws://127.0.0.1:3001"),
   napcatToken: z.string(),
+  imageHosts: z.preprocess(
+    (value) => (typeof value === "string" ? value.split(/[\s,]+/).filter(Boolean) : value),
+    z.array(z.string().regex(/^[\w.-]+(:\d+)?$/, HOSTS), HOSTS),
+  ),
   debugToken: z.string().min(16, "expected at least 16 characters"),
 };
 
@@ -38,6 +44,7 @@ const VARIABLES: Readonly<Record<Key, string>> = {
   port: "PORT",
   napcat: "NAPCAT_URL",
   napcatToken: "NAPCAT_TOKEN",
+  imageHosts: "IMAGE_HOSTS",
   debugToken: "DEBUG_TOKEN",
 };
 
@@ -50,6 +57,8 @@ export interface Settings {
   readonly host: string;
   readonly port: number;
   readonly napcat: { readonly url: string; readonly token: string | undefined } | undefined;
+  /** Hosts besides QQ's that pictures may be fetched from, on a private network too: whoever names them means them. */
+  readonly imageHosts: readonly string[];
   readonly debugToken: string | undefined;
 }
 
@@ -58,7 +67,8 @@ export function resolveSettings(
   flags: SettingFlags,
   env: Readonly<Record<string, string | undefined>> = process.env,
 ): Settings {
-  const { config, ...given } = flags;
+  const { config, "image-hosts": imageHosts, ...others } = flags;
+  const given = { ...others, ...(imageHosts === undefined ? {} : { imageHosts }) };
   const file = config === undefined ? {} : readConfig(config);
   const chosen: Values = { ...file, ...fromEnvironment(env), ...fromFlags(given) };
   return {
@@ -69,12 +79,15 @@ export function resolveSettings(
     port: chosen.port ?? 9999,
     napcat:
       chosen.napcat === undefined ? undefined : { url: chosen.napcat, token: chosen.napcatToken },
+    imageHosts: chosen.imageHosts ?? [],
     debugToken: chosen.debugToken,
   };
 }
 
-function fromFlags(flags: Omit<SettingFlags, "config">): Values {
-  return check(Object.entries(flags), (key) => `--${key}`);
+function fromFlags(flags: Readonly<Record<string, string>>): Values {
+  return check(Object.entries(flags), (key) =>
+    key === "imageHosts" ? "--image-hosts" : `--${key}`,
+  );
 }
 
 /** An empty variable is one that is not set: `PORT= npm start`. */

@@ -32,7 +32,7 @@ export async function start(settings: Settings, signal: AbortSignal): Promise<vo
 
     const model = await loadModel(settings, signal);
     endings.push(() => model.dispose());
-    const bot = settings.napcat && joinQq(settings.napcat, model, endings);
+    const bot = settings.napcat && joinQq(settings.napcat, settings.imageHosts, model, endings);
     // One history, whichever way somebody talks to the bot.
     const responder = bot?.responder ?? new Responder({ model });
     const server = await openDebugPage(settings, responder, model);
@@ -71,6 +71,7 @@ async function loadModel(settings: Settings, signal: AbortSignal): Promise<Visio
 /** Connects in the background: NapCat may be started later, or again. */
 function joinQq(
   napcat: NonNullable<Settings["napcat"]>,
+  imageHosts: Settings["imageHosts"],
   model: VisionLanguageModel,
   endings: Ending[],
 ): InstalledVlm {
@@ -83,7 +84,8 @@ function joinQq(
     if (said !== undefined)
       print(`NapCat         ${host} · ${said(connection.login?.selfId ?? "?")}`);
   });
-  const bot = installVlm(connection, { model });
+  const images = { extraHosts: [...imageHosts], allowPrivateAddresses: imageHosts.length > 0 };
+  const bot = installVlm(connection, { model, images });
   endings.push(() => bot.close());
   print(`NapCat         ${host} · 连接中 connecting`);
   return bot;

@@ -27,8 +27,20 @@ describe("resolveSettings", () => {
       host: "127.0.0.1",
       port: 9999,
       napcat: undefined,
+      imageHosts: [],
       debugToken: undefined,
     });
+  });
+
+  it("takes hosts of pictures as a list with commas, or as a list in the file", () => {
+    const hosts = ["img.example.com", "127.0.0.1:8080"];
+    expect(resolveSettings({ "image-hosts": hosts.join(",") }, {}).imageHosts).toEqual(hosts);
+    expect(resolveSettings({}, { IMAGE_HOSTS: hosts.join(", ") }).imageHosts).toEqual(hosts);
+    const file = config({ imageHosts: hosts });
+    expect(resolveSettings({ config: file }, {}).imageHosts).toEqual(hosts);
+    expect(() => resolveSettings({ "image-hosts": "http://a/b" }, {})).toThrow(
+      "--image-hosts: expected hosts such as",
+    );
   });
 
   it("lets flags win over the environment, and the environment over the file", () => {

@@ -2,7 +2,10 @@ import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } fr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { groupMessage } from "../../src/bot/testing.ts";
 import { drawShapes } from "../support/draw.ts";
+import { startNapCatServer } from "../support/napcat-server.ts";
+import { startPictureServer } from "../support/picture-server.ts";
 import { Running } from "../support/running.ts";
 import { build, ROOT, removeBuild } from "./command.ts";
 
@@ -140,6 +143,31 @@ describe("napcat-vlm start", () => {
 
     const again = await startBot();
     expect(again.bot.output).not.toContain("converting");
+  });
+
+  it("answers on QQ: a mention with a picture behind a link, then a question about it", async () => {
+    const square = await drawShapes([{ shape: "square", color: "green" }]);
+    const pictures = await startPictureServer({ "/square": square });
+    const napcat = await startNapCatServer({ token: "hush-hush", heartbeatMs: 30_000 });
+    const flags = ["--napcat", napcat.url, "--image-hosts", pictures.host];
+    const { bot } = await startBot(flags, { NAPCAT_TOKEN: "hush-hush" });
+    await bot.printed(/connected, QQ \d+/);
+
+    const image = { type: "image", data: { file: "A.png", url: pictures.url("/square") } };
+    const question = groupMessage({ mentionsBot: true, text: "图里有什么？" });
+    napcat.push({ ...question, message: [...(question.message as object[]), image] });
+    const [first] = await napcat.received("send_group_msg");
+    expect(JSON.stringify(first?.params.message)).toContain("一个绿色的正方形");
+    expect(pictures.requests).toEqual(["/square"]);
+    napcat.push(groupMessage({ mentionsBot: true, text: "它是什么颜色？" }));
+    const [, second] = await napcat.received("send_group_msg", 2);
+    expect(JSON.stringify(second?.params.message)).toContain("绿色。");
+
+    bot.process.kill("SIGINT");
+    const { code, output } = await bot.ended();
+    expect(code).toBe(0);
+    expect(output).not.toContain("hush-hush");
+    await Promise.all([napcat.close(), pictures.close()]);
   });
 
   it("makes up a token when others can reach it, and keeps one that was set to itself", async () => {

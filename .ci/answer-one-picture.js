@@ -26,7 +26,7 @@ const url = await new Promise((resolve, reject) => {
     const found = /http:\/\/127\.0\.0\.1:\d+/.exec(output);
     if (found) resolve(found[0]);
   });
-  ended.then((code) =>
+  void ended.then((code) =>
     reject(new Error(`napcat-vlm start ended with ${code} before it was ready`)),
   );
 });

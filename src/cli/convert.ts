@@ -3,7 +3,7 @@
 
 import { resolve } from "node:path";
 import { defaultVisionPrecision } from "../vlm/convert/convert.ts";
-import { convertCheckpoint, defaultPackageDir } from "../vlm/index.ts";
+import { convertCheckpoint, defaultPackageDir, preferredInt8Weights } from "../vlm/index.ts";
 import { showProgress } from "./progress.ts";
 import type { Settings } from "./settings.ts";
 import { print } from "./terminal.ts";
@@ -31,6 +31,7 @@ export async function convert(command: ConvertCommand, signal: AbortSignal): Pro
       outputDir,
       precision: decoder,
       visionPrecision: vision,
+      int8Weights: await preferredInt8Weights(),
       signal,
       onProgress: ({ doneBytes, totalBytes }) =>
         progress.show({ type: "convert", done: doneBytes, total: totalBytes }),

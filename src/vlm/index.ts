@@ -19,12 +19,13 @@ export {
   convertCheckpoint,
 } from "./convert/convert.ts";
 export { defaultPackageDir } from "./convert/ensure-package.ts";
-export type { Precision } from "./convert/linear-layers.ts";
+export type { Int8Weights, Precision } from "./convert/linear-layers.ts";
 export { type PackageManifest, readManifest, verifyPackage } from "./convert/manifest.ts";
 export type { VisionPrecision } from "./convert/vision-graph.ts";
 
 // What this machine offers.
 
+export { preferredInt8Weights } from "./engine/cpu-settings.ts";
 export { availableProviders, type Device } from "./runtime/device.ts";
 export { ORT_VERSION } from "./runtime/ort.ts";
 

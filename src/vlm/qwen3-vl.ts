@@ -4,6 +4,7 @@ import { startDeadline } from "../abort.ts";
 import { readModelSettings } from "./checkpoint/open-checkpoint.ts";
 import { collectStream } from "./collect.ts";
 import { ensurePackage } from "./convert/ensure-package.ts";
+import { preferredInt8Weights } from "./engine/cpu-settings.ts";
 import { Decoder } from "./engine/decoder.ts";
 import { type Engine, generate } from "./engine/generate.ts";
 import { openPackage } from "./engine/onnx-package.ts";
@@ -57,6 +58,7 @@ export async function loadQwen3Vl(options: LoadOptions): Promise<VisionLanguageM
   signal?.throwIfAborted();
   const packageDir = await ensurePackage({
     ...resolved,
+    int8Weights: await preferredInt8Weights(),
     onProgress: ({ doneBytes, totalBytes }) =>
       onProgress({ type: "convert", done: doneBytes, total: totalBytes }),
   });

@@ -11,7 +11,8 @@ import type { Precision } from "./linear-layers.ts";
 import { isMarkedAsPackage, isPackageOf, verifyPackage } from "./manifest.ts";
 import type { VisionPrecision } from "./vision-graph.ts";
 
-export interface EnsurePackageOptions extends Pick<ConvertOptions, "signal" | "onProgress"> {
+export interface EnsurePackageOptions
+  extends Pick<ConvertOptions, "signal" | "onProgress" | "int8Weights"> {
   /** A checkpoint, or a package. */
   readonly model: string;
   /** @default "w8a8" */
@@ -63,7 +64,7 @@ async function convertInto(
   options: Omit<ConvertOptions, "outputDir" | "precision" | "visionPrecision">,
   { decoder, vision }: PackagePrecision,
 ): Promise<string> {
-  const { checkpointDir, signal, onProgress } = options;
+  const { checkpointDir, int8Weights, signal, onProgress } = options;
   let refused: unknown;
   for (const outputDir of places) {
     try {
@@ -72,6 +73,7 @@ async function convertInto(
         outputDir,
         precision: decoder,
         visionPrecision: vision,
+        int8Weights,
         signal,
         onProgress,
       });

@@ -1,11 +1,20 @@
 // What this CPU needs to multiply int8 weights exactly. Out: settings for every session. It runs a one-node model
 // once per process to find out, because CPU features cannot be read portably.
 
+import type { Int8Weights } from "../convert/linear-layers.ts";
 import { saturationProbe } from "../convert/saturation-probe.ts";
 import { Session, type SessionOptions } from "../runtime/session.ts";
 import { Value } from "../runtime/value.ts";
 
 let saturates: Promise<boolean> | undefined;
+
+/**
+ * Which form of int8 weights a conversion should write for this CPU. Both give the same results everywhere; a CPU whose
+ * products overflow loads u8 several times faster, and all others are fastest with s8.
+ */
+export async function preferredInt8Weights(): Promise<Int8Weights> {
+  return (await int8Saturates()) ? "u8" : "s8";
+}
 
 /**
  * The options with what exact int8 products need on this CPU.
@@ -14,15 +23,19 @@ let saturates: Promise<boolean> | undefined;
  * only make runs slower, so it is set where the probe shows the overflow. It does nothing to other number formats.
  */
 export async function withCpuSettings(options: SessionOptions): Promise<SessionOptions> {
-  saturates ??= probe().catch((error) => {
-    saturates = undefined; // a later load tries again
-    throw error;
-  });
-  if (!(await saturates)) return options;
+  if (!(await int8Saturates())) return options;
   return {
     ...options,
     configEntries: { "session.x64quantprecision": "1", ...options.configEntries },
   };
+}
+
+function int8Saturates(): Promise<boolean> {
+  saturates ??= probe().catch((error) => {
+    saturates = undefined; // a later load tries again
+    throw error;
+  });
+  return saturates;
 }
 
 async function probe(): Promise<boolean> {

@@ -4,9 +4,7 @@ import { loadQwen3Vl } from "napcat-vlm/vlm";
 
 const [file = "photo.jpg", question = "图里有什么？"] = process.argv.slice(2);
 
-await using model = await loadQwen3Vl({
-  model: process.env.VLM_MODEL ?? "./Qwen3-VL-2B-Instruct",
-});
+const model = await loadQwen3Vl({ model: process.env.VLM_MODEL ?? "./Qwen3-VL-2B-Instruct" });
 const { text, usage } = await model.generate({
   messages: [
     {
@@ -20,3 +18,4 @@ const { text, usage } = await model.generate({
 });
 console.log(text);
 console.log(`${usage.imageTokens} image tokens, ${usage.completionTokens} answered`);
+await model.dispose();

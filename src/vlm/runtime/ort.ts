@@ -61,6 +61,8 @@ export class Ort {
   readonly #errorCode: NativeFunction;
   readonly #errorMessage: NativeFunction;
   readonly #releaseStatus: NativeFunction;
+  /** glibc's `malloc_trim`; undefined where there is no glibc. */
+  readonly #trimHeap: NativeFunction | undefined;
 
   /** @internal Use {@link loadOrt}. */
   constructor(koffi: typeof Koffi, libraryPath: string) {
@@ -74,6 +76,7 @@ export class Ort {
     this.#errorCode = this.#function(GET_ERROR_CODE, "int", ["address"]);
     this.#errorMessage = this.#function(GET_ERROR_MESSAGE, "str", ["address"]);
     this.#releaseStatus = this.#function(RELEASE_STATUS, "void", ["address"]);
+    this.#trimHeap = findHeapTrim(koffi);
     const out = addresses(1);
     this.call("CreateEnv", LOG_ERROR, "napcat-vlm", out);
     this.environment = out[0]!;
@@ -119,6 +122,18 @@ export class Ort {
     const native = this.#releaseFunction(name);
     return new Promise((resolve, reject) => {
       native.async(handle, (error: unknown) => (error ? reject(error) : resolve()));
+    });
+  }
+
+  /**
+   * Gives memory that was freed back to the system, which glibc is slow to do: after the session of a 2B was released,
+   * 1.9 of its 2.2 GB stayed with the process until its heap was trimmed.
+   */
+  returnFreeMemory(): Promise<void> {
+    const trim = this.#trimHeap;
+    if (!trim) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      trim.async(0, (error: unknown) => (error ? reject(error) : resolve()));
     });
   }
 
@@ -271,6 +286,15 @@ export function expectVersion(version: unknown, what: string): void {
     `Expected ONNX Runtime ${ORT_VERSION}, but ${what} is version ${version}. ` +
       `Run \`npm install onnxruntime-node@${ORT_VERSION}\`.`,
   );
+}
+
+function findHeapTrim(koffi: typeof Koffi): NativeFunction | undefined {
+  if (process.platform !== "linux") return undefined;
+  try {
+    return koffi.load("libc.so.6").func("malloc_trim", "int", ["size_t"]);
+  } catch {
+    return undefined; // Another C library than glibc; musl returns free memory by itself.
+  }
 }
 
 function loadKoffi(): typeof Koffi {

@@ -155,6 +155,7 @@ export class Session {
     const ort = loadOrt();
     if (this.device !== "cpu") ort.release("ReleaseAllocator", this.#allocator);
     await ort.releaseAsync("ReleaseSession", this.#handle);
+    await ort.returnFreeMemory();
   }
 
   async #run(inputs: NamedValues, outputs: NamedValues, signal?: AbortSignal): Promise<void> {

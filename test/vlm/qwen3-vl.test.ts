@@ -1,6 +1,6 @@
 // The whole model half with real weights: the tiny chat checkpoint through the real loader, asked about drawn pictures.
 
-import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -278,6 +278,31 @@ describe("dispose", () => {
       kept = scoped;
     }
     expect(kept.disposed).toBe(true);
+  });
+});
+
+describe("a Thinking checkpoint", () => {
+  it("keeps what it thinks apart from the answer", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "napcat-vlm-thinking-"));
+    await cp(TINY_CHAT_DIR, directory, { recursive: true });
+    const file = join(directory, "chat_template.json");
+    const { chat_template } = JSON.parse(await readFile(file, "utf8"));
+    const opening = chat_template.replace("assistant\n'", "assistant\n<think>\n'");
+    expect(opening).not.toBe(chat_template);
+    await writeFile(file, JSON.stringify({ chat_template: opening }));
+
+    const thinking = await loadQwen3Vl({ model: directory, onWarning: () => {} });
+    expect(thinking.info.thinking).toBe(true);
+    const result = await thinking.generate({
+      messages: [userMessage(redCircle, "图里有什么？")],
+      maxTokens: 12,
+    });
+    // The toy was never taught to end a thought: without `</think>` everything is one.
+    expect(result.text).toBe("");
+    expect(result.reasoning).not.toBe("");
+    expect(result.usage.reasoningTokens).toBe(result.usage.completionTokens);
+    await thinking.dispose();
+    await rm(directory, { recursive: true, force: true });
   });
 });
 

@@ -44,7 +44,7 @@ const OPTIONS = {
 const COMMANDS: Readonly<Record<string, readonly string[]>> = {
   start: ["model", "device", "precision", "host", "port", "napcat", "image-hosts", "config"],
   convert: ["precision", "out", "config"],
-  doctor: ["model", "device", "host", "port", "napcat", "config"],
+  doctor: ["model", "device", "precision", "host", "port", "napcat", "config"],
   "setup-cuda": ["force"],
 };
 

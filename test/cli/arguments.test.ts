@@ -33,6 +33,7 @@ describe("parseCommand", () => {
       "convert dir --out there --precision fp32",
       { name: "convert", directory: "dir", out: "there", flags: { precision: "fp32" } },
     ],
+    ["doctor --precision q4", { name: "doctor", flags: { precision: "q4" } }],
     ["doctor --napcat ws://b", { name: "doctor", flags: { napcat: "ws://b" } }],
     ["setup-cuda", { name: "setup-cuda", force: false }],
     ["setup-cuda --force", { name: "setup-cuda", force: true }],

@@ -52,6 +52,7 @@ const MIN_TOKEN_LENGTH = 16;
  * console.log(server.url);
  */
 export async function startDebugServer(options: DebugServerOptions): Promise<DebugServer> {
+  refuseUnknownKeys(options);
   const host = options.host ?? "127.0.0.1";
   checkAddress(host, options.port, options.token);
   const { app, routes } = createDebugApp({
@@ -94,6 +95,16 @@ async function close(server: Server, stopRoutes: () => Promise<void>): Promise<v
   await new Promise((resolve) => setImmediate(resolve));
   server.closeAllConnections();
   await closed;
+}
+
+const KEYS = ["responder", "model", "host", "port", "token", "limits", "onError"];
+
+function refuseUnknownKeys(options: DebugServerOptions): void {
+  const unknown = Object.keys(options).filter((key) => !KEYS.includes(key));
+  if (unknown.length === 0) return;
+  throw new TypeError(
+    `Unknown option \`${unknown.join("`, `")}\` of startDebugServer. Known are ${KEYS.join(", ")}.`,
+  );
 }
 
 function checkAddress(host: string, port: number, token: string | undefined): void {

@@ -7,7 +7,7 @@ import { homedir } from "node:os";
 import { basename, join } from "node:path";
 import { isVlmError, ModelLoadError } from "../errors.ts";
 import { type ConvertOptions, convertCheckpoint, defaultVisionPrecision } from "./convert.ts";
-import type { Precision } from "./linear-layers.ts";
+import type { Int8Weights, Precision } from "./linear-layers.ts";
 import { isMarkedAsPackage, isPackageOf, verifyPackage } from "./manifest.ts";
 import type { VisionPrecision } from "./vision-graph.ts";
 
@@ -44,7 +44,7 @@ export async function ensurePackage(options: EnsurePackageOptions): Promise<stri
   const places =
     options.packageDir === undefined ? await defaultPlaces(model, precision) : [options.packageDir];
   for (const place of places) {
-    if (await holdsPackageOf(place, model, precision)) return place;
+    if (await holdsPackageOf(place, model, precision, options.int8Weights)) return place;
   }
   return convertInto(places, { ...options, checkpointDir: model }, precision);
 }
@@ -94,10 +94,14 @@ async function holdsPackageOf(
   place: string,
   checkpointDir: string,
   precision: PackagePrecision,
+  int8Weights: Int8Weights | undefined,
 ): Promise<boolean> {
   if (!(await isMarkedAsPackage(place))) return false;
   try {
     const manifest = await verifyPackage(place, { hashes: false });
+    // Another CPU's form gives the same answers, but loads several times slower, at every start.
+    const holdsInt8 = precision.decoder !== "fp32" || precision.vision !== "fp32";
+    if (holdsInt8 && manifest.int8Weights !== (int8Weights ?? manifest.int8Weights)) return false;
     return await isPackageOf(manifest, checkpointDir, precision);
   } catch (error) {
     // Damaged, or of another version: it is made again.

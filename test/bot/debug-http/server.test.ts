@@ -473,6 +473,7 @@ describe("startDebugServer: who may ask", () => {
 
   it.each([
     [{ port: -1 }, "Expected `port` to be an integer from 0 to 65535, got `-1` (number)"],
+    [{ tokens: "x".repeat(20) } as object, "Unknown option `tokens` of startDebugServer."],
     [{ token: "short" }, "Expected `token` to have at least 16 characters, got 5"],
     [{ limits: { maxPictures: 0 } }, "Expected `limits.maxPictures` to be an integer >= 1"],
     [{ limits: { maxpictures: 1 } as object }, "Unknown limit `maxpictures`."],

@@ -1,0 +1,91 @@
+import { cp, readFile, truncate } from "node:fs/promises";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { convertCheckpoint } from "../../../src/vlm/convert/convert.ts";
+import { ensurePackage } from "../../../src/vlm/convert/ensure-package.ts";
+import { readManifest } from "../../../src/vlm/convert/manifest.ts";
+import { syntheticCheckpoint } from "../../support/synthetic-checkpoint.ts";
+import { tempDir } from "../../support/temp-dir.ts";
+
+vi.mock("../../../src/vlm/convert/convert.ts", { spy: true });
+const conversions = vi.mocked(convertCheckpoint);
+
+let parent: string;
+let checkpoint: string;
+
+beforeEach(async () => {
+  parent = await tempDir();
+  checkpoint = await syntheticCheckpoint(join(parent, "checkpoint"));
+  vi.stubEnv("XDG_CACHE_HOME", join(parent, "cache"));
+  conversions.mockClear();
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
+
+describe("ensurePackage", () => {
+  it("converts beside the checkpoint, once for each precision", async () => {
+    const first = await ensurePackage({ model: checkpoint });
+    expect(first).toBe(join(checkpoint, "onnx", "w8a8"));
+    expect(await ensurePackage({ model: checkpoint })).toBe(first);
+    const q4 = await ensurePackage({ model: checkpoint, precision: "q4", visionPrecision: "fp32" });
+    expect(q4).toBe(join(checkpoint, "onnx", "q4-vision-fp32"));
+    expect(conversions).toHaveBeenCalledTimes(2);
+  });
+
+  it("takes a package for what it is, without its checkpoint", async () => {
+    const made = await ensurePackage({ model: checkpoint });
+    const copy = join(parent, "copy");
+    await cp(made, copy, { recursive: true });
+    expect(await ensurePackage({ model: copy })).toBe(copy);
+    await expect(ensurePackage({ model: copy, precision: "fp32" })).rejects.toThrow(
+      /precision w8a8, not fp32/,
+    );
+  });
+
+  it("makes a damaged package again, and one in another CPU's form", async () => {
+    const packageDir = join(parent, "package");
+    const ensure = (int8Weights: "s8" | "u8") =>
+      ensurePackage({ model: checkpoint, packageDir, int8Weights });
+    await ensure("s8");
+    await truncate(join(packageDir, "decoder.onnx.data"), 100);
+    await ensure("s8");
+    expect(conversions).toHaveBeenCalledTimes(2);
+    await ensure("u8");
+    await ensure("u8");
+    expect(conversions).toHaveBeenCalledTimes(3);
+    expect((await readManifest(packageDir)).int8Weights).toBe("u8");
+    const fp32 = { model: checkpoint, precision: "fp32" as const };
+    await ensurePackage({ ...fp32, int8Weights: "s8" });
+    await ensurePackage({ ...fp32, int8Weights: "u8" });
+    expect(conversions).toHaveBeenCalledTimes(4);
+  });
+
+  it("goes to the user's cache when the checkpoint cannot be written to", async () => {
+    const refuse = () =>
+      Promise.reject(Object.assign(new Error("read-only file system"), { code: "EROFS" }));
+    conversions.mockImplementationOnce(refuse);
+    const cached = await ensurePackage({ model: checkpoint });
+    const cache = process.platform === "linux" ? join(parent, "cache", "napcat-vlm") : "napcat-vlm";
+    expect(cached).toContain(cache);
+    expect(await ensurePackage({ model: checkpoint })).toBe(cached);
+    expect(conversions).toHaveBeenCalledTimes(2);
+
+    conversions.mockImplementationOnce(refuse);
+    const packageDir = join(parent, "chosen");
+    await expect(ensurePackage({ model: checkpoint, packageDir })).rejects.toThrow(
+      /can be written to none of .*chosen\. Set packageDir/,
+    );
+  });
+
+  it("hands on what is wrong with a checkpoint, and says what is no model at all", async () => {
+    await truncate(join(checkpoint, "config.json"), 10);
+    await expect(ensurePackage({ model: checkpoint })).rejects.toMatchObject({
+      name: "ModelLoadError",
+    });
+    await expect(ensurePackage({ model: join(parent, "nowhere") })).rejects.toMatchObject({
+      code: "model-files-missing",
+    });
+    expect(await readFile(join(checkpoint, "config.json"), "utf8")).toHaveLength(10);
+  });
+});

@@ -339,6 +339,23 @@ describe("loadQwen3Vl", () => {
     expect(conversions).toEqual([1, 0, 1]);
   });
 
+  it("stops at every token that generation_config.json names, not at the first alone", async () => {
+    const checkpoint = await mkdtemp(join(directory, "stops-"));
+    await cp(TINY_CHAT_DIR, checkpoint, { recursive: true });
+    await writeFile(
+      join(checkpoint, "generation_config.json"),
+      JSON.stringify({ do_sample: false, eos_token_id: [1664, 1666] }),
+    );
+    const loaded = await loadQwen3Vl({ model: checkpoint, precision: "fp32" });
+    const messages = [userMessage(redCircle, "图里有什么？")];
+    // The model ends its answers with 1666.
+    expect(await loaded.generate({ messages, maxTokens: 100 })).toMatchObject({
+      finishReason: "stop",
+      text: "图里有一个红色的圆形。",
+    });
+    await loaded.dispose();
+  });
+
   it("says what is wrong with a model that is not there", async () => {
     await expect(loadQwen3Vl({ model: join(directory, "nowhere") })).rejects.toMatchObject({
       name: "ModelLoadError",

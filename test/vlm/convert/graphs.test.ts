@@ -49,14 +49,15 @@ describe("visionGraph", () => {
 });
 
 describe("decoderGraph", () => {
-  it("writes the configured epsilon into every RMSNormalization", () => {
-    const { model } = decoderGraph(config, "fp32");
+  it.each([1e-6, 1e-5])("writes the configured epsilon %d into every RMSNormalization", (eps) => {
+    const text_config = { ...CONFIG_SMALL.text_config, rms_norm_eps: eps };
+    const { model } = decoderGraph(parseConfig({ ...CONFIG_SMALL, text_config }, ""), "fp32");
     const norms = writtenNodes(model.serialize("data", "1")).filter(
       ({ op }) => op === "RMSNormalization",
     );
     // Four per layer and the final one.
     expect(norms).toHaveLength(4 * 2 + 1);
-    for (const { attributes } of norms) expect(attributes.epsilon).toBe(Math.fround(1e-6));
+    for (const { attributes } of norms) expect(attributes.epsilon).toBe(Math.fround(eps));
   });
 
   it("gives every attention both present outputs", () => {
@@ -122,6 +123,57 @@ describe("the plan of a package", () => {
       }
     },
   );
+});
+
+describe("the weights of a package", () => {
+  const { text_config, vision_config } = CONFIG_2B;
+  // 4B: heads x head size is 4096, not the hidden size. 8B: vision heads of 72, an inner width of no block's multiple.
+  const sizes = {
+    "2B": CONFIG_2B,
+    "4B": {
+      ...CONFIG_2B,
+      text_config: { ...text_config, hidden_size: 2560, num_attention_heads: 32 },
+      vision_config: { ...vision_config, out_hidden_size: 2560 },
+    },
+    "8B": {
+      ...CONFIG_2B,
+      tie_word_embeddings: false,
+      text_config: { ...text_config, hidden_size: 4096, num_attention_heads: 32 },
+      vision_config: {
+        ...vision_config,
+        depth: 27,
+        hidden_size: 1152,
+        intermediate_size: 4304,
+        out_hidden_size: 4096,
+        deepstack_visual_indexes: [8, 16, 24],
+      },
+    },
+    odd: CONFIG_SMALL,
+  };
+
+  it.each(Object.entries(sizes))("have the shapes of their tensors turned: %s", (_, json) => {
+    const config = parseConfig(json, "config.json");
+    const shapes = new Map(expectedTensors(config).map(({ name, shape }) => [name, shape]));
+    const matrix = (name: string) => {
+      const [rows = 0, ...rest] = shapes.get(name) ?? [];
+      return { rows, columns: rest.reduce((product, size) => product * size, 1) };
+    };
+    for (const precision of ["fp32", "w8a8", "q4"] as const) {
+      const vision = visionGraph(config, precision === "q4" ? "w8a8" : precision);
+      for (const line of [...vision.plan, ...decoderGraph(config, precision).plan]) {
+        if (line.kind === "values") {
+          expect(line.target.shape).toEqual(shapes.get(line.source));
+          continue;
+        }
+        const parts = line.sources.map(matrix);
+        const rows = parts.reduce((sum, part) => sum + part.rows, 0);
+        const [columns] = new Set(parts.map((part) => part.columns));
+        const blocks = Math.ceil((columns ?? 0) / 128);
+        const expected = line.kind === "int4" ? [rows, blocks, 64] : [columns, rows];
+        expect([line.sources, line.target.shape]).toEqual([line.sources, expected]);
+      }
+    }
+  });
 });
 
 function sourcesOf(line: WeightPlan): readonly string[] {

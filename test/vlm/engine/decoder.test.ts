@@ -49,6 +49,7 @@ describe("aborting a prefill", () => {
     controller.abort(reason);
     await outcome;
     const done = cache.length;
+    expect(done).toBeGreaterThanOrEqual(3);
     expect(done).toBeLessThan(1000);
     expect(getEventListeners(signal, "abort")).toHaveLength(0);
 

@@ -42,6 +42,18 @@ describe("mropeCosSin", () => {
     expect(cos[1]).not.toBeCloseTo(Math.cos(position * 5e6 ** (-1 / 64)), 4);
   });
 
+  it("rounds powers, frequencies and angles to fp32, each of them", () => {
+    const position = 4095;
+    const { cos, sin } = mropeCosSin(Int32Array.of(position, position, position), config);
+    for (let j = 0; j < 64; j++) {
+      const angle = fp32Angle(5e6, j / 64, position);
+      expect([cos[j], sin[j]]).toEqual([
+        Math.fround(Math.cos(angle)),
+        Math.fround(Math.sin(angle)),
+      ]);
+    }
+  });
+
   it("is the identity at position zero and takes no tokens", () => {
     const { cos, sin } = mropeCosSin(new Int32Array(3), config);
     expect([...cos].every((value) => value === 1)).toBe(true);
@@ -66,4 +78,24 @@ describe("visionCosSin", () => {
       expect(sin[6 * 36 + 18 + j]).toBeCloseTo(Math.sin(2 * frequency), 6);
     }
   });
+
+  it("rounds powers, frequencies and angles to fp32, each of them", () => {
+    const config = { headSize: 72, mergeSize: 2, ropeTheta: 10_000 };
+    const { cos, sin } = visionCosSin(2, 120, config); // (240, 36)
+    // The last patch: row 1, column 119.
+    for (let j = 0; j < 18; j++) {
+      const angle = fp32Angle(1e4, j / 18, 119);
+      const at = 239 * 36 + 18 + j;
+      expect([cos[at], sin[at]]).toEqual([
+        Math.fround(Math.cos(angle)),
+        Math.fround(Math.sin(angle)),
+      ]);
+    }
+  });
 });
+
+/** As torch computes it: every step in fp32. */
+function fp32Angle(theta: number, exponent: number, position: number): number {
+  const power = Math.fround(theta ** Math.fround(exponent));
+  return Math.fround(Math.fround(1 / power) * position);
+}

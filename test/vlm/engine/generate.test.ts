@@ -115,7 +115,7 @@ async function run({ messages, script, request, capacity = 200 }: Run): Promise<
         cache.length += input.ids.length;
         return next();
       },
-      async step(id: number, position: number, _: unknown, options: { signal?: AbortSignal }) {
+      async step(id: number, position: number, _: unknown, options: { signal?: AbortSignal } = {}) {
         record.steps.push({ id, position, signal: options.signal });
         cache.length++;
         return next();

@@ -1,6 +1,8 @@
 // Cancellation and deadlines: signals in, one signal out that lets go of them again.
 // Not AbortSignal.any or .timeout: on Node 20 their listeners and timers outlive the work on a long-lived signal.
 
+import { setMaxListeners } from "node:events";
+
 /** A signal that follows others and aborts by itself when time is up. */
 export interface Deadline {
   readonly signal: AbortSignal;
@@ -8,6 +10,13 @@ export interface Deadline {
   abort(reason: unknown): void;
   /** Drops the timer and all listeners; call it when the work has ended. */
   end(): void;
+}
+
+/** A controller for many listeners at once: Node 20 takes the eleventh for a leak and warns of it. */
+export function sharedController(): AbortController {
+  const controller = new AbortController();
+  setMaxListeners(0, controller.signal);
+  return controller;
 }
 
 /**
@@ -20,7 +29,7 @@ export function startDeadline(
   timeoutMs: number | undefined,
   ...sources: readonly (AbortSignal | undefined)[]
 ): Deadline {
-  const controller = new AbortController();
+  const controller = sharedController();
   const endings: (() => void)[] = [];
   const end = () => {
     for (const ending of endings.splice(0)) ending();
@@ -77,7 +86,7 @@ export async function* eachUntilAborted<T>(
 }
 
 /** What a deadline aborts with. */
-export function timeoutError(timeoutMs: number): DOMException {
+function timeoutError(timeoutMs: number): DOMException {
   return new DOMException(`Not finished within ${timeoutMs} ms.`, "TimeoutError");
 }
 

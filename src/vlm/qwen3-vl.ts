@@ -1,6 +1,6 @@
 // loadQwen3Vl: a directory in, a model that sees out. It wires the parts; each part is in a file of its own.
 
-import { startDeadline } from "../abort.ts";
+import { sharedController, startDeadline } from "../abort.ts";
 import { readModelSettings } from "./checkpoint/open-checkpoint.ts";
 import { collectStream } from "./collect.ts";
 import { ensurePackage } from "./convert/ensure-package.ts";
@@ -141,7 +141,7 @@ class Qwen3Vl implements VisionLanguageModel {
   readonly info: ModelInfo;
   readonly #engine: Engine;
   readonly #disposals: readonly (() => Promise<void> | void)[];
-  readonly #disposal = new AbortController();
+  readonly #disposal = sharedController();
   #disposing: Promise<void> | undefined;
 
   constructor(engine: Engine, info: ModelInfo, disposals: readonly (() => Promise<void> | void)[]) {

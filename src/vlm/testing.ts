@@ -1,7 +1,7 @@
 // A model without weights, to test whatever talks to one. In: scripted answers. Out: the parts a real model streams.
 // Published as `napcat-vlm/vlm/testing`; needs no ONNX Runtime and no files.
 
-import { startDeadline, untilAborted } from "../abort.ts";
+import { eachUntilAborted, sharedController, startDeadline, untilAborted } from "../abort.ts";
 import { collectStream } from "./collect.ts";
 import { DisposedError } from "./errors.ts";
 import type {
@@ -45,7 +45,7 @@ export class FakeVisionLanguageModel implements VisionLanguageModel {
   /** Every request, in the order they came. */
   readonly requests: GenerateRequest[] = [];
   readonly #answer: FakeAnswers;
-  readonly #disposal = new AbortController();
+  readonly #disposal = sharedController();
 
   constructor(options: FakeVisionLanguageModelOptions = {}) {
     this.#answer = options.answer ?? "好的。";
@@ -79,17 +79,7 @@ export class FakeVisionLanguageModel implements VisionLanguageModel {
     const parts = isStream(answer)
       ? answer
       : scriptedParts(typeof answer === "string" ? { text: answer } : answer, request);
-    const iterator = parts[Symbol.asyncIterator]();
-    try {
-      for (;;) {
-        const next = await untilAborted(iterator.next(), stopped);
-        if (next.done) return;
-        yield next.value;
-      }
-    } finally {
-      // Not awaited: a scripted stream that hangs must not hang the abort that ends it.
-      iterator.return?.().catch(() => {});
-    }
+    yield* eachUntilAborted(parts, stopped);
   }
 
   generate(request: GenerateRequest): Promise<GenerateResult> {

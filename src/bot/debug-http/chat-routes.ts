@@ -4,7 +4,7 @@
 import type { HttpBindings } from "@hono/node-server";
 import type { Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
-import { type Deadline, startDeadline } from "../../abort.ts";
+import { type Deadline, sharedController, startDeadline } from "../../abort.ts";
 import type { ChatId } from "../chat/chat-id.ts";
 import type { Responder } from "../chat/responder.ts";
 import type { Turn } from "../chat/turn.ts";
@@ -36,7 +36,7 @@ export interface ChatRoutes {
 /** Adds `POST /api/chat/group`, `/private` and `/reset`. */
 export function addChatRoutes(app: DebugHono, options: ChatRoutesOptions): ChatRoutes {
   const { responder, limits, onError } = options;
-  const stopping = new AbortController();
+  const stopping = sharedController();
   const running = new Set<Promise<unknown>>();
   let open = 0;
 

@@ -2,7 +2,7 @@
 // It knows nothing of how the connection is kept alive, or of what the model is.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { startDeadline } from "../abort.ts";
+import { sharedController, startDeadline } from "../abort.ts";
 import { Arrivals } from "./chat/arrivals.ts";
 import { chatKey } from "./chat/chat-id.ts";
 import { isEmptyMessage, loadTurn } from "./chat/load-turn.ts";
@@ -69,7 +69,7 @@ class VlmBot implements InstalledVlm {
   readonly #images: ImageFetcher;
   readonly #arrivals: Arrivals;
   readonly #busyNotices = new NoticeLimiter();
-  readonly #closing = new AbortController();
+  readonly #closing = sharedController();
   readonly #running = new Set<Promise<void>>();
   readonly #warned = new Set<string>();
   #closed: Promise<void> | undefined;
@@ -104,7 +104,7 @@ class VlmBot implements InstalledVlm {
     const { signal } = deadline;
     const { phrases } = this.#settings.responder;
     try {
-      const quote = await this.#quoteIfItDecides(message, signal);
+      const quote = await this.#quoteIfItDecides(message);
       if (quote === "of somebody else") return;
       if (quotedId(message) === undefined && isEmptyMessage(message, phrases)) {
         return await this.#reply(message, phrases.emptyMention);
@@ -142,10 +142,13 @@ class VlmBot implements InstalledVlm {
     return arrival === "new" ? message : undefined;
   }
 
-  /** Where only a quote can make a message one for the bot, looks up whose message was quoted. */
-  async #quoteIfItDecides(message: IncomingMessage, signal: AbortSignal) {
+  /**
+   * Where only a quote can make a message one for the bot, looks up whose message was quoted. No time of a turn ends
+   * this: as long as nobody is known to have asked the bot, nobody wants to hear that it was too slow.
+   */
+  async #quoteIfItDecides(message: IncomingMessage) {
     if (decideTrigger(message, this.#settings.triggers) === "answer") return undefined;
-    const quote = await lookUpQuote(message, this.#calls, signal);
+    const quote = await lookUpQuote(message, this.#calls, this.#closing.signal);
     const mine = quote.kind === "found" && quote.message.fromSelf;
     return mine || this.#sender.hasSent(message.chat, quotedId(message) ?? "")
       ? quote

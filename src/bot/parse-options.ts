@@ -17,6 +17,13 @@ export function number(min: number, max: number = Infinity) {
   return z.number({ error }).min(min, { error }).max(max, { error });
 }
 
+/** A number above one and up to another, which belongs to the range. */
+export function numberAbove(min: number, max: number = Infinity) {
+  const upper = max === Infinity ? "" : ` and <= ${max}`;
+  const error = `a number > ${min}${upper}`;
+  return z.number({ error }).gt(min, { error }).max(max, { error });
+}
+
 /** A time in milliseconds that a timer can hold. */
 export function milliseconds() {
   return integer(1, 2 ** 31 - 1);

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { type InstalledVlm, installVlm } from "../../src/bot/install-vlm.ts";
 import type { InstallVlmOptions } from "../../src/bot/options.ts";
 import { FakeNapCat, groupMessage, privateMessage } from "../../src/bot/testing.ts";
@@ -104,6 +104,18 @@ describe("installVlm", () => {
     napcat.answer("get_msg", readEvent("group_quoted_target_image_message"));
     await receive(groupMessage({ text: "好看", quotes: 1629673528 }));
     expect([napcat.sent, model.requests]).toEqual([[], []]);
+  });
+
+  it("does not complain in public when it takes too long to look up somebody else's quote", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const { napcat, bot, errors } = setUp("好的。", { turnTimeoutMs: 1000 });
+    napcat.answer("get_msg", () => new Promise(() => {}));
+    napcat.receive(groupMessage({ text: "没错", quotes: 999 }));
+    await vi.advanceTimersByTimeAsync(60_000);
+    vi.useRealTimers();
+    await bot.idle();
+    expect(napcat.sent).toEqual([]);
+    expect(errors).toEqual([]);
   });
 
   it("sees the picture that was quoted", async () => {
@@ -258,6 +270,18 @@ describe("installVlm", () => {
     const { napcat, receive } = setUp(() => new Promise(() => {}), { turnTimeoutMs: 20 });
     await receive(at({ text: "?" }));
     expect(napcat.sentTexts).toEqual(["想太久了，这次没有想出来。"]);
+  });
+
+  it("makes Node warn of no leak when many chats talk at once", async () => {
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error) => void warnings.push(warning);
+    process.on("warning", onWarning);
+    const { napcat, model, bot } = setUp(() => new Promise(() => {}));
+    for (let groupId = 1; groupId <= 20; groupId++) napcat.receive(at({ text: "?", groupId }));
+    while (model.requests.length < 20) await new Promise(setImmediate);
+    await bot.close();
+    process.off("warning", onWarning);
+    expect(warnings).toEqual([]);
   });
 
   it("says once per chat that it is busy", async () => {
@@ -435,7 +459,24 @@ describe("installVlm", () => {
     [
       { sampling: { topP: 2 } },
       RangeError,
-      "Expected `sampling.topP` to be a number >= 0 and <= 1, got `2` (number).",
+      "Expected `sampling.topP` to be a number > 0 and <= 1, got `2` (number).",
+    ],
+    // The model would refuse these too, but only when somebody asks something.
+    [{ sampling: { topP: 0 } }, RangeError, "Expected `sampling.topP` to be a number > 0"],
+    [
+      { sampling: { temperature: 101 } },
+      RangeError,
+      "Expected `sampling.temperature` to be a number >= 0 and <= 100",
+    ],
+    [
+      { sampling: { repetitionPenalty: 0 } },
+      RangeError,
+      "Expected `sampling.repetitionPenalty` to be a number > 0",
+    ],
+    [
+      { sampling: { presencePenalty: -101 } },
+      RangeError,
+      "Expected `sampling.presencePenalty` to be a number >= -100 and <= 100",
     ],
     [{ phrases: { busy: 5 } }, TypeError, "Expected `phrases.busy` to be a string, got a number."],
     [
@@ -470,5 +511,6 @@ describe("installVlm", () => {
       installVlm(napcat as FakeNapCat, { model: new FakeVisionLanguageModel() });
     expect(install(undefined)).toThrow("Expected `napcat` to be a NapCat connection");
     expect(install({ on() {}, off() {} })).toThrow("got an object without send");
+    expect(install("ws://127.0.0.1:3001?access_token=CANARY")).toThrow(/got a string\.$/u);
   });
 });

@@ -98,7 +98,7 @@ function draftMessage(
       case "reply":
         return { type: "text", text: "" };
       case "other":
-        return { type: "note", text: phrases.unseen[segment.name] ?? phrases.unseen.other ?? "" };
+        return { type: "note", text: unseenText(segment.name, phrases) };
       default:
         return segment satisfies never;
     }
@@ -106,6 +106,11 @@ function draftMessage(
   return picturesFirst(
     trimEnds(parts.filter((part) => part.type === "wanted" || textOf(part) !== "")),
   );
+}
+
+/** The name is the sender's: only phrases count, not what every object has, such as `constructor`. */
+function unseenText(name: string, { unseen }: Phrases): string {
+  return (Object.hasOwn(unseen, name) ? unseen[name] : unseen.other) ?? "";
 }
 
 /**

@@ -24,6 +24,7 @@ export function expectClient(client: NapCatClient): void {
   if (missing.length === 0) return;
   throw new TypeError(
     "Expected `napcat` to be a NapCat connection, such as a NCWebsocket, " +
-      `got ${isObject ? `an object without ${missing.join(", ")}` : String(client)}.`,
+      // Never the value itself: an address may hold the token.
+      `got ${isObject ? `an object without ${missing.join(", ")}` : `a ${typeof client}`}.`,
   );
 }

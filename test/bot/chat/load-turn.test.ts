@@ -160,11 +160,13 @@ describe("loadTurn", () => {
         { type: "at", data: { qq: "all" } },
         { type: "at", data: { qq: "10086" } },
         { type: "neu", data: {} },
+        { type: "constructor", data: {} },
+        { type: "__proto__", data: {} },
       ],
     };
     const { parts } = await loadTurn(parse(event), NONE, sources);
     const said = parts.map((part) => (part.type === "image" ? "" : part.text)).join("");
-    expect(said).toBe("[语音][斜眼笑][表情]@全体成员 @10086 [无法显示的内容]");
+    expect(said).toBe("[语音][斜眼笑][表情]@全体成员 @10086 " + "[无法显示的内容]".repeat(3));
   });
 
   it("loads every message fixture without throwing", async () => {

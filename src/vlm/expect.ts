@@ -50,7 +50,8 @@ export function expectOneOf<const T extends string>(
 /** @throws {TypeError} if the value is not a plain object, or has a key that is not known. */
 export function expectKeys(name: string, value: unknown, known: readonly string[]): object {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new TypeError(unexpected(name, "an object", value));
+    // Somebody may have passed a text in place of an object that holds it.
+    throw new TypeError(unexpectedKind(name, "an object", value));
   }
   const unknown = Object.keys(value).filter((key) => !known.includes(key));
   if (unknown.length > 0) {
@@ -58,6 +59,20 @@ export function expectKeys(name: string, value: unknown, known: readonly string[
       `Unknown option ${unknown.map((key) => `\`${key}\``).join(", ")} in ${name}. Known are ${known.join(", ")}.`,
     );
   }
+  return value;
+}
+
+/** @throws {TypeError} if the value is not an object of some kind; arrays are none. */
+export function expectObject<T>(name: string, expected: string, value: T): T {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new TypeError(unexpectedKind(name, expected, value));
+  }
+  return value;
+}
+
+/** @throws {TypeError} if the value is not an array. */
+export function expectList<T>(name: string, value: readonly T[]): readonly T[] {
+  if (!Array.isArray(value)) throw new TypeError(unexpectedKind(name, "an array", value));
   return value;
 }
 

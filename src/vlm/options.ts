@@ -1,17 +1,19 @@
 // What a caller may ask of the loader and of one request, checked once at the door and completed with defaults.
 
 import { availableParallelism } from "node:os";
+import { expectMessages } from "./chat-messages.ts";
 import type { GenerationDefaults } from "./checkpoint/generation-config.ts";
 import type { Precision } from "./convert/linear-layers.ts";
 import type { VisionPrecision } from "./convert/vision-graph.ts";
 import {
   expectKeys,
+  expectList,
   expectNumber,
+  expectObject,
   expectOneOf,
   expectString,
   type NumberRange,
   unexpected,
-  unexpectedKind,
 } from "./expect.ts";
 import type { Device } from "./runtime/device.ts";
 import type { ChatMessage, GenerateRequest, SamplingOptions } from "./vision-language-model.ts";
@@ -172,7 +174,9 @@ export function resolveRequest(
   optional(request.signal, (value) => expectSignal("signal", value));
   return {
     messages: expectMessages(request.messages),
-    tools: expectList("tools", request.tools ?? []),
+    tools: expectList("tools", request.tools ?? []).map((tool, index) =>
+      expectObject(`tools[${index}]`, "an object", tool),
+    ),
     sampling: resolveSampling(request, defaults),
     maxTokens: expectNumber("maxTokens", request.maxTokens ?? DEFAULT_MAX_TOKENS, count),
     stop: expectList(
@@ -212,53 +216,11 @@ function resolveSampling(
   };
 }
 
-function expectMessages(messages: unknown): readonly ChatMessage[] {
-  if (!Array.isArray(messages) || messages.length === 0) {
-    throw new TypeError(unexpectedKind("messages", "an array of at least one message", messages));
-  }
-  for (const [index, message] of messages.entries()) expectMessage(`messages[${index}]`, message);
-  const last: ChatMessage = messages[messages.length - 1];
-  if (last.role !== "user" && last.role !== "tool") {
-    throw new TypeError(
-      unexpected("messages", "an array that ends with a user or tool message", last.role),
-    );
-  }
-  return messages;
-}
-
-function expectMessage(name: string, message: ChatMessage): void {
-  if (typeof message !== "object" || message === null) {
-    throw new TypeError(unexpectedKind(name, "a message", message));
-  }
-  expectOneOf(`${name}.role`, message.role, ["system", "user", "assistant", "tool"]);
-  const { content } = message;
-  if (typeof content === "string") return;
-  if (message.role === "system" || message.role === "assistant" || !Array.isArray(content)) {
-    const expected = message.role === "user" ? "a string or an array of parts" : "a string";
-    throw new TypeError(unexpectedKind(`${name}.content`, expected, content));
-  }
-  for (const [index, part] of content.entries()) {
-    const where = `${name}.content[${index}]`;
-    expectOneOf(`${where}.type`, part?.type, ["text", "image"]);
-    if (part.type === "text" && typeof part.text !== "string") {
-      throw new TypeError(unexpectedKind(`${where}.text`, "a string", part.text));
-    }
-    if (part.type === "image" && !(part.data instanceof Uint8Array)) {
-      throw new TypeError(unexpectedKind(`${where}.data`, "a Uint8Array", part.data));
-    }
-  }
-}
-
 function expectDevice(value: string): Device {
   if (value === "cpu" || value === "webgpu") return value;
   const cuda = /^cuda(?::(\d+))?$/.exec(value);
   if (cuda) return `cuda:${Number(cuda[1] ?? 0)}`;
   throw new TypeError(unexpected("device", '"cpu", "webgpu" or "cuda:N"', value));
-}
-
-function expectList<T>(name: string, value: readonly T[]): readonly T[] {
-  if (!Array.isArray(value)) throw new TypeError(unexpected(name, "an array", value));
-  return value;
 }
 
 function expectFunction<T>(name: string, value: T): T {

@@ -68,7 +68,8 @@ export async function loadQwen3Vl(options: LoadOptions): Promise<VisionLanguageM
     signal?.throwIfAborted();
     return new Qwen3Vl(engine, info, disposals);
   } catch (error) {
-    await disposeAll(disposals);
+    // Why it could not be loaded is what counts; trouble with cleaning up is a consequence.
+    await disposeAll(disposals).catch(() => {});
     throw error;
   }
 }
@@ -79,7 +80,7 @@ async function loadEngine(
   disposals: (() => Promise<void> | void)[],
 ): Promise<{ engine: Engine; info: ModelInfo }> {
   const { signal, onProgress, device, threads } = options;
-  const sessionOptions = { device, ...(threads === undefined ? {} : { threads }) };
+  const sessionOptions = { device, signal, ...(threads === undefined ? {} : { threads }) };
   const onnxPackage = await openPackage(packageDir);
   const { config, manifest } = onnxPackage;
   const tokenizer = await loadTokenizer(packageDir);

@@ -49,3 +49,54 @@ describe("the sampling of a request", () => {
     for (const seed of seeds) expect(seed).toSatisfy(Number.isSafeInteger);
   });
 });
+
+describe("the messages of a request", () => {
+  const request = (assistant: object) => () =>
+    resolveRequest(
+      {
+        messages: [
+          { role: "user", content: "?" },
+          { role: "assistant", content: "!", ...assistant },
+          { role: "user", content: "?" },
+        ],
+      },
+      DEFAULTS,
+    );
+
+  it("may hold thoughts and calls of tools", () => {
+    const toolCalls = [
+      { name: "f", arguments: "{}" },
+      { name: "g", arguments: { a: 1 } },
+    ];
+    expect(request({ reasoning: "…", toolCalls })).not.toThrow();
+    expect(request({ reasoning: undefined, toolCalls: undefined })).not.toThrow();
+  });
+
+  it.each([
+    [{ reasoning: 5 }, "Expected `messages[1].reasoning` to be a string, got `5` (number)"],
+    [{ toolCalls: {} }, "Expected `messages[1].toolCalls` to be an array, got an object"],
+    [{ toolCalls: ["f"] }, "Expected `messages[1].toolCalls[0]` to be a call of a tool"],
+    [{ toolCalls: [{}] }, "Expected `messages[1].toolCalls[0].name` to be a non-empty string"],
+    [
+      { toolCalls: [{ name: "f" }] },
+      "Expected `messages[1].toolCalls[0].arguments` to be a string or an object, got `undefined`",
+    ],
+  ])("refuse %j before anything is computed", (assistant, message) => {
+    expect(request(assistant)).toThrow(message);
+    expect(request(assistant)).toThrow(TypeError);
+  });
+
+  it("says that a tool may answer with parts", () => {
+    const messages = [{ role: "tool" as const, content: 5 as never }];
+    expect(() => resolveRequest({ messages }, DEFAULTS)).toThrow(
+      "Expected `messages[0].content` to be a string or an array of parts, got `5` (number)",
+    );
+  });
+
+  it("refuses a tool that is no object", () => {
+    const tools = [5 as never];
+    expect(() =>
+      resolveRequest({ messages: [{ role: "user", content: "?" }], tools }, DEFAULTS),
+    ).toThrow("Expected `tools[0]` to be an object, got `5` (number)");
+  });
+});

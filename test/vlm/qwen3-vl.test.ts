@@ -3,7 +3,9 @@
 import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { Decoder } from "../../src/vlm/engine/decoder.ts";
+import { VisionEncoder } from "../../src/vlm/engine/vision-encoder.ts";
 import {
   DisposedError,
   ImageDecodeError,
@@ -12,6 +14,7 @@ import {
   QueueFullError,
 } from "../../src/vlm/errors.ts";
 import { loadQwen3Vl } from "../../src/vlm/qwen3-vl.ts";
+import { Session } from "../../src/vlm/runtime/session.ts";
 import type { StreamPart, VisionLanguageModel } from "../../src/vlm/vision-language-model.ts";
 import { drawDigits, drawShapes } from "../support/draw.ts";
 import { loadTinyChat, TINY_CHAT_DIR, tinyChatPackage, userMessage } from "../support/tiny-chat.ts";
@@ -195,7 +198,9 @@ describe("a loaded model", () => {
     // @ts-expect-error a spelling mistake
     expect(() => model.stream({ messages, maxToken: 3 })).toThrow("`maxToken`");
     // @ts-expect-error chat text must not be shown
-    expect(() => model.stream({ messages: "秘密的话" })).not.toThrow("秘密");
+    expect(() => model.stream({ messages: "秘密的话" })).toThrow(/got a string of 4 characters$/);
+    // @ts-expect-error nor here
+    expect(() => model.stream("秘密的话")).toThrow(/got a string of 4 characters$/);
   });
 });
 
@@ -249,6 +254,19 @@ describe("the queue", () => {
     expect(refused).toHaveLength(1);
     expect(refused[0]?.reason).toBeInstanceOf(QueueFullError);
     await narrow.dispose();
+  });
+});
+
+describe("many requests", () => {
+  it("make Node warn of no leak", async () => {
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error) => void warnings.push(warning);
+    process.on("warning", onWarning);
+    const request = () => model.generate({ messages: [userMessage("你好")], maxTokens: 1 });
+    await Promise.all(Array.from({ length: 16 }, request));
+    await new Promise(setImmediate);
+    process.off("warning", onWarning);
+    expect(warnings).toEqual([]);
   });
 });
 
@@ -391,6 +409,31 @@ describe("loadQwen3Vl", () => {
       onProgress: () => controller.abort("stop"),
     });
     await expect(loading).rejects.toBe("stop");
+  });
+
+  it("does not wait for a graph to be loaded when it is aborted", async () => {
+    const load = vi.spyOn(Session, "load");
+    const controller = new AbortController();
+    const loading = loadTinyChat({
+      signal: controller.signal,
+      onProgress: (progress) => {
+        if (progress.type === "load" && progress.part === "decoder") controller.abort("stop");
+      },
+    });
+    await expect(loading).rejects.toBe("stop");
+    expect(load.mock.settledResults.at(-1)).toEqual({ type: "rejected", value: "stop" });
+    load.mockRestore();
+  });
+
+  it("tells why loading failed, even when cleaning up fails too", async () => {
+    const mocks = [
+      vi.spyOn(Decoder.prototype, "createCache").mockImplementation(() => {
+        throw new Error("the first");
+      }),
+      vi.spyOn(VisionEncoder.prototype, "dispose").mockRejectedValue(new Error("the second")),
+    ];
+    await expect(loadTinyChat()).rejects.toThrow("the first");
+    for (const mock of mocks) mock.mockRestore();
   });
 
   it("refuses wrong options by name", async () => {

@@ -3,7 +3,8 @@
 
 import { join } from "node:path";
 import type { Qwen3VlConfig } from "../checkpoint/config.ts";
-import { DisposedError } from "../errors.ts";
+import { DisposedError, ModelLoadError } from "../errors.ts";
+import { OrtError } from "../runtime/ort-error.ts";
 import { Session, type SessionOptions } from "../runtime/session.ts";
 import { withCpuSettings } from "./cpu-settings.ts";
 import { EmbeddingTable } from "./embedding-table.ts";
@@ -72,9 +73,13 @@ export class Decoder {
     }
   }
 
-  /** An empty cache for up to `capacity` tokens. It ends with the decoder at the latest. */
+  /**
+   * An empty cache for up to `capacity` tokens. It ends with the decoder at the latest.
+   *
+   * @throws ModelLoadError when there is not so much memory
+   */
   createCache(capacity: number): KvCache {
-    const cache = new KvCache(this.#session, this.#text, capacity);
+    const cache = this.#reserve(capacity);
     const logits = new Float32Array(this.#sizes.vocabSize); // (1, vocab)
     const buffers = new RunBuffers(this.#sizes, { tokens: 1, deepstack: false, logits });
     this.#stepBuffers.set(cache, buffers);
@@ -149,6 +154,19 @@ export class Decoder {
     const ended = this.#session.dispose();
     for (const cache of this.#stepBuffers.keys()) cache.dispose();
     await Promise.all([ended, this.#table.close()]);
+  }
+
+  #reserve(capacity: number): KvCache {
+    try {
+      return new KvCache(this.#session, this.#text, capacity);
+    } catch (cause) {
+      if (!(cause instanceof OrtError)) throw cause;
+      throw new ModelLoadError(
+        "session-failed",
+        `There is no memory for a context of ${capacity} tokens. Load the model with a smaller maxContextTokens.`,
+        { cause },
+      );
+    }
   }
 
   async #runChunk(

@@ -6,7 +6,7 @@ import { convertCheckpoint } from "../../../src/vlm/convert/convert.ts";
 import { Decoder } from "../../../src/vlm/engine/decoder.ts";
 import { type OnnxPackage, openPackage } from "../../../src/vlm/engine/onnx-package.ts";
 import { VisionEncoder } from "../../../src/vlm/engine/vision-encoder.ts";
-import { DisposedError, InferenceError } from "../../../src/vlm/errors.ts";
+import { DisposedError, InferenceError, ModelLoadError } from "../../../src/vlm/errors.ts";
 import { mropePositions } from "../../../src/vlm/text/position-ids.ts";
 import { largestDifference } from "../../support/float-error.ts";
 import { goldenCheckpoint } from "../../support/golden-checkpoint.ts";
@@ -126,6 +126,12 @@ describe("caches", () => {
     expect(cache.length).toBe(10);
     cache.dispose();
     await expect(decoder.step(1, 10, cache)).rejects.toBeInstanceOf(DisposedError);
+  });
+
+  it("are refused with advice when there is no memory for so many tokens", () => {
+    const create = () => decoder.createCache(2 ** 40);
+    expect(create).toThrow(ModelLoadError);
+    expect(create).toThrow(/context of 1099511627776 tokens.*smaller maxContextTokens/u);
   });
 
   it("are filled to the last token", async () => {

@@ -59,7 +59,11 @@ function phraseSchema(phrase: Phrases[keyof Phrases]) {
   return matching<never>("a function that returns a string", isFunction).optional();
 }
 
-/** The checks of {@link ResponderOptions}, for whoever takes these options among others. */
+/**
+ * The checks of {@link ResponderOptions}, for whoever takes these options among others.
+ *
+ * @internal
+ */
 export const RESPONDER_SHAPE = {
   model: matching<VisionLanguageModel>("a VisionLanguageModel", isModel),
   systemPrompt: text().optional(),

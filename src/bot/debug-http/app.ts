@@ -2,7 +2,6 @@
 // It opens no socket.
 
 import { Hono } from "hono";
-import type { VisionLanguageModel } from "../../vlm/index.ts";
 import {
   addChatRoutes,
   type ChatRoutes,
@@ -12,9 +11,7 @@ import {
 import { refuseForeignPages, requireToken } from "./guard.ts";
 import type { PageFile } from "./page-files.ts";
 import { RequestError, toErrorBody, toRequestError } from "./request-error.ts";
-
-/** What is told about a model: its state and its name. */
-export type DescribedModel = Pick<VisionLanguageModel, "info" | "disposed">;
+import type { DescribedModel } from "./served-bot.ts";
 
 export interface DebugAppOptions extends ChatRoutesOptions {
   readonly model: DescribedModel;

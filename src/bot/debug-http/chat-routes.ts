@@ -6,19 +6,16 @@ import type { Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { type Deadline, sharedController, startDeadline } from "../../abort.ts";
 import type { ChatId } from "../chat/chat-id.ts";
-import type { Responder } from "../chat/responder.ts";
 import type { Turn } from "../chat/turn.ts";
 import { parseChatRequest, parseResetRequest } from "./chat-request.ts";
 import type { DebugServerLimits } from "./limits.ts";
 import { streamReply } from "./reply-stream.ts";
 import { RequestError, toErrorBody, toRequestError } from "./request-error.ts";
+import type { ChatResponder } from "./served-bot.ts";
 
 /** The app runs on Node's own server, whose response tells when a client is gone. */
 export type DebugHono = Hono<{ Bindings: HttpBindings }>;
 type ChatContext = Context<{ Bindings: HttpBindings }>;
-
-/** What the routes need of a responder; a fake is easily made. */
-export type ChatResponder = Pick<Responder, "respond" | "reset">;
 
 export interface ChatRoutesOptions {
   readonly responder: ChatResponder;

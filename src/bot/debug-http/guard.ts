@@ -2,15 +2,9 @@
 // On loopback the danger is a web page somewhere else that a browser on this machine has open; beyond it, everybody.
 
 import { createHash, timingSafeEqual } from "node:crypto";
-import { isIPv4 } from "node:net";
 import type { MiddlewareHandler } from "hono";
+import { isLoopback } from "./loopback.ts";
 import { RequestError } from "./request-error.ts";
-
-/** Is this address or name reachable from this machine only? Brackets of IPv6 are fine. */
-export function isLoopback(host: string): boolean {
-  const name = host.toLowerCase().replace(/^\[(.*)\]$/, "$1");
-  return name === "localhost" || name === "::1" || (isIPv4(name) && name.startsWith("127."));
-}
 
 /**
  * Refuses what a foreign web page could send: a name that was rebound to this machine (Host), or a page of another

@@ -5,17 +5,16 @@ import { once } from "node:events";
 import { createServer, type Server, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import { getRequestListener, RequestError as MalformedRequest } from "@hono/node-server";
-import { createDebugApp, type DescribedModel } from "./app.ts";
-import type { ChatResponder } from "./chat-routes.ts";
-import { isLoopback } from "./guard.ts";
+import { createDebugApp } from "./app.ts";
 import { type DebugServerLimits, resolveLimits } from "./limits.ts";
+import { isLoopback } from "./loopback.ts";
 import { readPageFiles } from "./page-files.ts";
 import { RequestError, toErrorBody, toRequestError } from "./request-error.ts";
+import type { ChatResponder, DescribedModel } from "./served-bot.ts";
 
-export type { DescribedModel } from "./app.ts";
-export type { ChatResponder } from "./chat-routes.ts";
-export { isLoopback } from "./guard.ts";
 export type { DebugServerLimits } from "./limits.ts";
+export { isLoopback } from "./loopback.ts";
+export type { ChatResponder, DescribedModel } from "./served-bot.ts";
 
 export interface DebugServerOptions {
   readonly responder: ChatResponder;

@@ -136,9 +136,12 @@ export function addChatRoutes(app: DebugHono, options: ChatRoutesOptions): ChatR
 function asRefusal(error: unknown, request: Deadline): RequestError {
   if (!request.signal.aborted) return toRequestError(error);
   const { reason } = request.signal;
-  return reason instanceof RequestError
-    ? reason
-    : new RequestError(503, "client-gone", "The client closed the connection.");
+  return reason instanceof RequestError ? reason : clientGone();
+}
+
+/** Nobody reads it, but it is no error of the bot's either. */
+function clientGone(): RequestError {
+  return new RequestError(503, "client-gone", "The client closed the connection.");
 }
 
 function toReplyBody(kind: ChatId["kind"], shouldReply: boolean, reply: string) {
@@ -148,7 +151,9 @@ function toReplyBody(kind: ChatId["kind"], shouldReply: boolean, reply: string) 
 }
 
 async function readJson(context: ChatContext): Promise<unknown> {
-  const text = await context.req.text();
+  const text = await context.req.text().catch((error: unknown) => {
+    throw context.env.incoming.errored ? clientGone() : error;
+  });
   try {
     return JSON.parse(text);
   } catch {

@@ -51,7 +51,7 @@ const MIN_TOKEN_LENGTH = 16;
  * console.log(server.url);
  */
 export async function startDebugServer(options: DebugServerOptions): Promise<DebugServer> {
-  refuseUnknownKeys(options);
+  checkOptions(options);
   const host = options.host ?? "127.0.0.1";
   checkAddress(host, options.port, options.token);
   const { app, routes } = createDebugApp({
@@ -98,12 +98,24 @@ async function close(server: Server, stopRoutes: () => Promise<void>): Promise<v
 
 const KEYS = ["responder", "model", "host", "port", "token", "limits", "onError"];
 
-function refuseUnknownKeys(options: DebugServerOptions): void {
+function checkOptions(options: DebugServerOptions): void {
   const unknown = Object.keys(options).filter((key) => !KEYS.includes(key));
-  if (unknown.length === 0) return;
-  throw new TypeError(
-    `Unknown option \`${unknown.join("`, `")}\` of startDebugServer. Known are ${KEYS.join(", ")}.`,
-  );
+  if (unknown.length > 0) {
+    throw new TypeError(
+      `Unknown option \`${unknown.join("`, `")}\` of startDebugServer. Known are ${KEYS.join(", ")}.`,
+    );
+  }
+  const { responder, model, host = "", token = "" } = options;
+  if (typeof responder?.respond !== "function")
+    throw wrongKind("responder", "a Responder", responder);
+  if (typeof model?.info !== "object") throw wrongKind("model", "a VisionLanguageModel", model);
+  if (typeof host !== "string") throw wrongKind("host", "a string", host);
+  if (typeof token !== "string") throw wrongKind("token", "a string", token);
+}
+
+/** Without the value: it may be the token. */
+function wrongKind(name: string, expected: string, value: unknown): TypeError {
+  return new TypeError(`Expected \`${name}\` to be ${expected}, got ${typeof value}`);
 }
 
 function checkAddress(host: string, port: number, token: string | undefined): void {

@@ -474,11 +474,31 @@ describe("startDebugServer: who may ask", () => {
   it.each([
     [{ port: -1 }, "Expected `port` to be an integer from 0 to 65535, got `-1` (number)"],
     [{ tokens: "x".repeat(20) } as object, "Unknown option `tokens` of startDebugServer."],
+    [{ token: 1234567890123456 as never }, "Expected `token` to be a string, got number"],
+    [{ host: 127 as never }, "Expected `host` to be a string, got number"],
+    [{ responder: {} as never }, "Expected `responder` to be a Responder"],
+    [{ model: undefined as never }, "Expected `model` to be a VisionLanguageModel"],
     [{ token: "short" }, "Expected `token` to have at least 16 characters, got 5"],
     [{ limits: { maxPictures: 0 } }, "Expected `limits.maxPictures` to be an integer >= 1"],
     [{ limits: { maxpictures: 1 } as object }, "Unknown limit `maxpictures`."],
   ])("refuses wrong options (%#)", async (options, message) => {
     await expect(start({}, options)).rejects.toThrow(message);
+  });
+
+  it("does not report a client that leaves in the middle of its message", async () => {
+    const errors: unknown[] = [];
+    const onError = (error: unknown) => errors.push(error);
+    const { server } = await start({}, { onError, limits: { maxRequests: 1 } });
+    const socket = connect(server.port, "127.0.0.1");
+    const head =
+      "POST /api/chat/private HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n\r\n{";
+    socket.write(head);
+    // Its place is taken when the message begins, and free again when it has gone.
+    const next = () => post(server, "/api/chat/private", privateMessage);
+    while ((await next()).status !== 503);
+    socket.destroy();
+    while ((await next()).status !== 200);
+    expect(errors).toEqual([]);
   });
 
   it("says when its port is taken", async () => {

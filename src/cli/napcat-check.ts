@@ -44,9 +44,10 @@ export async function askNapCat(
   token: string | undefined,
   options: { readonly timeoutMs: number; readonly signal: AbortSignal },
 ): Promise<NapCatIdentity> {
-  const socket = new WebSocket(url, {
-    headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
-  });
+  // In the address, where the bot sends it too: a header would take only some of the characters of a token.
+  const address = new URL(url);
+  if (token !== undefined) address.searchParams.set("access_token", token);
+  const socket = new WebSocket(address);
   let giveUp: (reason: unknown) => void = () => {};
   const failed = new Promise<never>((_resolve, reject) => {
     giveUp = reject;

@@ -29,7 +29,10 @@ const schemas = {
     (value) => (typeof value === "string" ? value.split(/[\s,]+/).filter(Boolean) : value),
     z.array(z.string().regex(/^[\w.-]+(:\d+)?$/, HOSTS), HOSTS),
   ),
-  debugToken: z.string().min(16, "expected at least 16 characters"),
+  debugToken: z
+    .string()
+    .min(16, "expected at least 16 characters")
+    .regex(/^[!-~]*$/, "expected ASCII characters without spaces, for it travels in a header"),
 };
 
 type Key = keyof typeof schemas;
@@ -109,7 +112,8 @@ function readConfig(path: string): Values {
   }
   let json: unknown;
   try {
-    json = JSON.parse(text);
+    // Editors on Windows put a byte order mark in front.
+    json = JSON.parse(text.replace(/^\uFEFF/, ""));
   } catch {
     throw new UsageError(`${path} is not valid JSON.`);
   }

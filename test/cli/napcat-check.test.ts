@@ -23,14 +23,15 @@ function frame(name: string, echo: unknown): string {
 }
 
 /** A NapCat that answers each action with what the function returns. */
-async function napcat(answer: (action: string, authorization: string | undefined) => string[]) {
+async function napcat(answer: (action: string, token: string | null) => string[]) {
   const server = new WebSocketServer({ port: 0, host: "127.0.0.1" });
   servers.push(server);
   server.on("connection", (socket, request) => {
+    const token = new URL(request.url ?? "", "ws://napcat").searchParams.get("access_token");
     socket.send('{"post_type":"meta_event","meta_event_type":"lifecycle"}');
     socket.on("message", (data) => {
       const { action } = JSON.parse(String(data));
-      for (const text of answer(action, request.headers.authorization)) socket.send(text);
+      for (const text of answer(action, token)) socket.send(text);
     });
   });
   await new Promise((resolve) => server.once("listening", resolve));
@@ -47,12 +48,15 @@ const answers = (action: string) =>
 describe("askNapCat", () => {
   it("says who is logged in and what answered", async () => {
     const tokens: unknown[] = [];
-    const url = await napcat((action, authorization) => {
-      tokens.push(authorization);
+    const url = await napcat((action, token) => {
+      tokens.push(token);
       return ["not json", answers(action)];
     });
-    expect(await ask(url, "s3cret")).toEqual({ selfId: "3000000001", app: "NapCat.Onebot 4.18.0" });
-    expect(tokens).toEqual(["Bearer s3cret", "Bearer s3cret"]);
+    expect(await ask(url, "密 s3cret+/&%")).toEqual({
+      selfId: "3000000001",
+      app: "NapCat.Onebot 4.18.0",
+    });
+    expect(tokens).toEqual(["密 s3cret+/&%", "密 s3cret+/&%"]);
   });
 
   it("notices a wrong token, which NapCat tells after it has opened the socket", async () => {

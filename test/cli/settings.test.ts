@@ -109,6 +109,11 @@ describe("resolveSettings", () => {
     expect(() => resolveSettings({ config: file }, {})).toThrow(message);
   });
 
+  it("reads a file with a byte order mark, as Windows editors write it", () => {
+    const file = config('\uFEFF{ "port": 8080 }');
+    expect(resolveSettings({ config: file }, {}).port).toBe(8080);
+  });
+
   it("refuses a file that is not there", () => {
     expect(() => resolveSettings({ config: join(directory, "none") }, {})).toThrow(/ENOENT/);
   });
@@ -116,6 +121,9 @@ describe("resolveSettings", () => {
   it("never shows a token", () => {
     expect(() => resolveSettings({}, { DEBUG_TOKEN: "short-secret" })).toThrow(
       /^DEBUG_TOKEN: expected at least 16 characters\.$/,
+    );
+    expect(() => resolveSettings({}, { DEBUG_TOKEN: "密".repeat(16) })).toThrow(
+      /^DEBUG_TOKEN: expected ASCII characters without spaces, for it travels in a header\.$/,
     );
   });
 });

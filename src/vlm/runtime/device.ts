@@ -67,7 +67,7 @@ function adviceFor(device: Device): string {
   }
   return (
     `The device "${device}" cannot be used: it needs an NVIDIA driver, the CUDA 12 and cuDNN 9 libraries, and ` +
-    "ONNX Runtime's CUDA provider, which `npx napcat-vlm setup-cuda` (here: `npm run setup:cuda`) installs."
+    "ONNX Runtime's CUDA provider, which `npx napcat-vlm setup-cuda` (in a clone: `npm run setup:cuda`) installs."
   );
 }
 

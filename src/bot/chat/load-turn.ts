@@ -8,6 +8,12 @@ import type { QuotedMessage } from "./quoted-message.ts";
 import { cleanName } from "./speaker-name.ts";
 import type { Turn, TurnPart } from "./turn.ts";
 
+/**
+ * Text of one message, more than people type. Its tokens are made in one go, and 6000 rare characters take 0.1 s in
+ * which nobody else is answered.
+ */
+const MAX_TEXT_CHARACTERS = 6000;
+
 export interface TurnSources {
   readonly fetchImage: (image: ImageReference, signal?: AbortSignal) => Promise<Uint8Array>;
   readonly phrases: Phrases;
@@ -103,9 +109,22 @@ function draftMessage(
         return segment satisfies never;
     }
   });
-  return picturesFirst(
-    trimEnds(parts.filter((part) => part.type === "wanted" || textOf(part) !== "")),
-  );
+  const said = trimEnds(parts.filter((part) => part.type === "wanted" || textOf(part) !== ""));
+  return picturesFirst(cutText(said, phrases));
+}
+
+/** Keeps the text of a message, notes included, within its bound; pictures stay. */
+function cutText(draft: Draft, { textCut }: Phrases): Draft {
+  let left = MAX_TEXT_CHARACTERS;
+  return draft.flatMap((part): Draft => {
+    if (part.type === "wanted" || part.type === "image") return [part];
+    if (left < 0) return [];
+    left -= part.text.length;
+    if (left >= 0) return [part];
+    const text = part.text.slice(0, left).replace(/\p{Surrogate}$/u, "");
+    const note = { type: "note", text: textCut } as const;
+    return text === "" ? [note] : [{ ...part, text }, note];
+  });
 }
 
 /** The name is the sender's: only phrases count, not what every object has, such as `constructor`. */

@@ -20,11 +20,6 @@ import {
 import type { PendingTurn, Turn, TurnPart } from "./turn.ts";
 import { TurnQueue } from "./turns.ts";
 
-export type { ChatId } from "./chat-id.ts";
-export type { HistoryLimits } from "./conversation.ts";
-export type { ResponderOptions } from "./responder-options.ts";
-export type { NotePart, PendingTurn, Quote, Speaker, Turn, TurnPart } from "./turn.ts";
-
 /** A piece of an answer that is being written. */
 export type ReplyPart =
   | { readonly type: "text-delta"; readonly text: string }
@@ -175,7 +170,8 @@ export class Responder {
 function badImage(error: unknown, images: number) {
   if (!isVlmError(error) || error.name !== "ImageDecodeError") return undefined;
   const decodeError = error as ImageDecodeError;
-  const { imageIndex } = decodeError;
-  if (imageIndex === undefined || imageIndex >= images) return undefined;
+  const { imageIndex = -1 } = decodeError;
+  // An index that names no picture would repair nothing, and the question would be asked for ever.
+  if (!Number.isInteger(imageIndex) || imageIndex < 0 || imageIndex >= images) return undefined;
   return decodeError as ImageDecodeError & { readonly imageIndex: number };
 }

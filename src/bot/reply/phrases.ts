@@ -43,6 +43,8 @@ export interface ModelPhrases {
   readonly imageReasons: Readonly<Record<ImageFailureReason, string>>;
   /** In place of a picture that has dropped out of the history. */
   readonly olderImage: string;
+  /** In place of the rest of a message that is too long. */
+  readonly textCut: string;
   /** In place of a quoted message that could not be looked up. */
   readonly quoteUnavailable: string;
   /** A mention of somebody else; `id` is a QQ number, or `all`. */
@@ -89,6 +91,7 @@ export const DEFAULT_PHRASES: Phrases = {
     unavailable: "下载失败",
   },
   olderImage: "[较早的图片]",
+  textCut: "[后面的文字太长，已省略]",
   quoteUnavailable: "[引用的消息已无法查看]",
   mention: (id) => (id === "all" ? "@全体成员 " : `@${id} `),
   face: (name) => `[${name || "表情"}]`,

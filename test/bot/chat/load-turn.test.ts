@@ -166,7 +166,26 @@ describe("loadTurn", () => {
     };
     const { parts } = await loadTurn(parse(event), NONE, sources);
     const said = parts.map((part) => (part.type === "image" ? "" : part.text)).join("");
-    expect(said).toBe("[语音][斜眼笑][表情]@全体成员 @10086 " + "[无法显示的内容]".repeat(3));
+    expect(said).toBe(`[语音][斜眼笑][表情]@全体成员 @10086 ${"[无法显示的内容]".repeat(3)}`);
+  });
+
+  it("cuts what is too long to be computed while others wait, and says so", async () => {
+    const segment = (said: string) => ({ type: "text", data: { text: said } });
+    const long = "字".repeat(5_999);
+    const event = {
+      ...groupMessage(),
+      message: [segment(long), segment("😀尾"), { type: "image", data: { file: "p" } }],
+    };
+    const { parts } = await loadTurn(parse(event), NONE, sources);
+    expect(parts).toEqual([
+      image("p"),
+      text(long),
+      { type: "note", text: "[后面的文字太长，已省略]" },
+    ]);
+    const short = { ...groupMessage(), message: [segment("字".repeat(6_000))] };
+    const quoting = await loadTurn(parse(short), found(event), sources);
+    expect(quoting.parts).toEqual([text("字".repeat(6_000))]);
+    expect(quoting.quote?.parts.at(-1)).toEqual({ type: "note", text: "[后面的文字太长，已省略]" });
   });
 
   it("loads every message fixture without throwing", async () => {

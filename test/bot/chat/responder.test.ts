@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { Turn, TurnPart } from "../../../src/bot/chat/responder.ts";
 import { Responder } from "../../../src/bot/chat/responder.ts";
+import type { Turn, TurnPart } from "../../../src/bot/chat/turn.ts";
 import { ImageDecodeError, PromptTooLongError, QueueFullError } from "../../../src/vlm/index.ts";
 import { FakeVisionLanguageModel } from "../../../src/vlm/testing.ts";
 
@@ -130,6 +130,14 @@ describe("Responder", () => {
   it("gives up on a decode error that names no picture of the request", async () => {
     const error = new ImageDecodeError("image-corrupt", "x").at(1);
     const responder = new Responder({ model: new FakeVisionLanguageModel({ answer: error }) });
+    await expect(responder.respond(privateTurn("5", image(1)))).rejects.toBe(error);
+  });
+
+  it.each([-1, 0.5, Number.NaN])("gives up on a decode error of picture %d", async (index) => {
+    const error = new ImageDecodeError("image-corrupt", "x").at(index);
+    let asked = 0;
+    const answer = () => (asked++ < 3 ? error : "好");
+    const responder = new Responder({ model: new FakeVisionLanguageModel({ answer }) });
     await expect(responder.respond(privateTurn("5", image(1)))).rejects.toBe(error);
   });
 

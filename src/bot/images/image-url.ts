@@ -7,7 +7,7 @@ import ipaddr from "ipaddr.js";
 import { ImageFetchError } from "../errors.ts";
 
 /** Where QQ keeps pictures: the NT servers, the older ones, and those of sticker shops. */
-export const QQ_IMAGE_HOSTS: readonly string[] = [
+const QQ_IMAGE_HOSTS: readonly string[] = [
   "multimedia.nt.qq.com.cn",
   "gchat.qpic.cn",
   "gxh.vip.qq.com",

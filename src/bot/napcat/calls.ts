@@ -21,7 +21,7 @@ const FILE_TIMEOUT_MS = 60_000;
 const READ_TIMEOUT_MS = 12_000;
 
 /** How long an action may take before it counts as unanswered. */
-export function callTimeoutMs(action: string): number {
+function callTimeoutMs(action: string): number {
   if (action.startsWith("send_")) return SEND_TIMEOUT_MS;
   if (action === "get_image" || action === "get_file") return FILE_TIMEOUT_MS;
   return READ_TIMEOUT_MS;

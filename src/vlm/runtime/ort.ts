@@ -32,7 +32,7 @@ type Argument = Handle | string | number | OffHeapView | null;
 type NativeFunction = ReturnType<Koffi.LibraryHandle["func"]>;
 
 /** ONNX Runtime's log levels; everything it has to say comes back as a status anyway. */
-export const LOG_ERROR = 3;
+const LOG_ERROR = 3;
 export const LOG_FATAL = 4;
 
 /** Gives a typed array memory that neither moves nor is copied: small ones live on the JavaScript heap by default. */

@@ -2,7 +2,7 @@
 // place by one rename. Leftovers of runs that died are swept. Knows nothing of what is inside.
 
 import { randomBytes } from "node:crypto";
-import { mkdir, readdir, realpath, rename, rm, stat } from "node:fs/promises";
+import { mkdir, readdir, realpath, rename, rm, rmdir, stat } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 
@@ -47,6 +47,7 @@ export class StagingDirectory {
     for (let attempt = 1; ; attempt++) {
       try {
         if (await isOccupied(this.#target)) await this.#moveAside();
+        else await removeEmpty(this.#target);
         await rename(this.dir, this.#target);
         return;
       } catch (error) {
@@ -118,6 +119,15 @@ async function isOccupied(path: string): Promise<boolean> {
   } catch (error) {
     if (isMissing(error)) return false;
     throw error;
+  }
+}
+
+/** Windows moves nothing to where a directory is, not even an empty one. */
+async function removeEmpty(path: string): Promise<void> {
+  try {
+    await rmdir(path);
+  } catch (error) {
+    if (!isMissing(error)) throw error;
   }
 }
 

@@ -1,7 +1,7 @@
 // What connectNapCat can be told: the interface people read, the defaults, and the check at the door.
 
 import { DEFAULT_LOGGER, isLogger, type Logger, safeLogger } from "../logger.ts";
-import { matching, milliseconds, object, parseOptions, text } from "../parse-options.ts";
+import { matching, milliseconds, object, parseOptions } from "../parse-options.ts";
 
 export interface ConnectNapCatOptions {
   /** Address of NapCat's WebSocket server, such as `ws://127.0.0.1:3001`. */
@@ -47,7 +47,11 @@ const SCHEMA = object({
     "a ws:// or wss:// address without a query, a password or the path /api",
     isServerUrl,
   ),
-  token: text().optional(),
+  token: matching<string>(
+    "a string of whole characters",
+    // Half a surrogate pair cannot be part of an address.
+    (value) => typeof value === "string" && value.isWellFormed(),
+  ).optional(),
   minDelayMs: milliseconds().optional(),
   maxDelayMs: milliseconds().optional(),
   authRetryMs: milliseconds().optional(),

@@ -233,7 +233,8 @@ describe("connectNapCat", () => {
     [{ url: "ws://127.0.0.1:3001/?access_token=CANARY" }, "Expected `url`"],
     [{ url: "ws://127.0.0.1:3001/api" }, "Expected `url`"],
     [{ url: "ws://a:CANARY@127.0.0.1" }, "Expected `url`"],
-    [{ url: "ws://x", token: 5 }, "Expected `token` to be a string, got a number."],
+    [{ url: "ws://x", token: 5 }, "Expected `token` to be a string of whole characters, got a"],
+    [{ url: "ws://x", token: "CANARY\ud800" }, "Expected `token` to be a string of whole"],
     [{ url: "ws://x", minDelayMs: 0 }, "Expected `minDelayMs` to be an integer >= 1"],
     [{ url: "ws://x", accessToken: "CANARY" }, "Unknown option `accessToken` of connectNapCat."],
   ])("refuses %j", (options, message) => {

@@ -37,7 +37,7 @@ export interface FakeVisionLanguageModelOptions {
  *
  * @example
  * const model = new FakeVisionLanguageModel({ answer: "一只猫。" });
- * await installVlm(napcat, { model });
+ * installVlm(napcat, { model });
  * expect(model.requests[0].messages).toMatchObject([{ role: "user" }]);
  */
 export class FakeVisionLanguageModel implements VisionLanguageModel {

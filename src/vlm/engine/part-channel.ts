@@ -4,7 +4,7 @@
 import type { StreamPart } from "../vision-language-model.ts";
 
 /**
- * Runs `produce` at once and hands its parts to one reader.
+ * Runs `produce`, from the first read on, and hands its parts to one reader.
  *
  * What has been produced before a failure is read before the failure is thrown. Leaving the iterator early
  * (`break`, `return()`) aborts the signal given to `produce` and waits until it has ended.

@@ -9,12 +9,12 @@ import { resolveLimits } from "../src/bot/debug-http/limits.ts";
 import type { DebugServerOptions } from "../src/bot/debug-http/server.ts";
 import { parseConnectOptions } from "../src/bot/napcat/connect-options.ts";
 import { parseInstallOptions } from "../src/bot/options.ts";
-import { DEFAULT_PRECISION } from "../src/cli/convert.ts";
 import { HELP } from "../src/cli/help.ts";
 import { resolveSettings } from "../src/cli/settings.ts";
 import { parseConfig } from "../src/vlm/checkpoint/config.ts";
 import { parseGenerationConfig } from "../src/vlm/checkpoint/generation-config.ts";
 import { decoderGraph } from "../src/vlm/convert/decoder-graph.ts";
+import { DEFAULT_PRECISION } from "../src/vlm/convert/ensure-package.ts";
 import { visionGraph } from "../src/vlm/convert/vision-graph.ts";
 import { DEFAULT_MAX_IMAGE_TOKENS } from "../src/vlm/image/image-tensor.ts";
 import {

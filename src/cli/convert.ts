@@ -2,7 +2,7 @@
 // Ctrl-C leaves nothing behind; the converter sees to that.
 
 import { resolve } from "node:path";
-import { defaultVisionPrecision } from "../vlm/convert/convert.ts";
+import { choosePrecision } from "../vlm/convert/ensure-package.ts";
 import { convertCheckpoint, defaultPackageDir, preferredInt8Weights } from "../vlm/index.ts";
 import { showProgress } from "./progress.ts";
 import type { Settings } from "./settings.ts";
@@ -15,13 +15,10 @@ export interface ConvertCommand {
   readonly precision: Settings["precision"];
 }
 
-/** What `start` converts to as well. */
-export const DEFAULT_PRECISION = "w8a8";
-
 /** Resolves when the package is complete. */
 export async function convert(command: ConvertCommand, signal: AbortSignal): Promise<void> {
-  const decoder = command.precision ?? DEFAULT_PRECISION;
-  const vision = defaultVisionPrecision(decoder);
+  // What `start` converts to as well.
+  const { decoder, vision } = choosePrecision(command.precision);
   const checkpointDir = resolve(command.directory);
   const outputDir = resolve(command.out ?? defaultPackageDir(checkpointDir, { decoder, vision }));
   const progress = showProgress();

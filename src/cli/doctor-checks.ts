@@ -3,12 +3,10 @@
 
 import { availableParallelism, cpus } from "node:os";
 import { openCheckpoint } from "../vlm/checkpoint/open-checkpoint.ts";
-import { defaultVisionPrecision } from "../vlm/convert/convert.ts";
-import { defaultPackageDir } from "../vlm/convert/ensure-package.ts";
+import { choosePrecision, defaultPackageDir } from "../vlm/convert/ensure-package.ts";
 import { isMarkedAsPackage, isPackageOf, verifyPackage } from "../vlm/convert/manifest.ts";
 import { appendProvider, availableProviders } from "../vlm/runtime/device.ts";
 import { loadOrt } from "../vlm/runtime/ort.ts";
-import { DEFAULT_PRECISION } from "./convert.ts";
 import { type CpuFeatures, readCpuFeatures } from "./cpu-features.ts";
 import { describeFailure } from "./errors.ts";
 import type { Finding } from "./finding.ts";
@@ -89,8 +87,8 @@ async function describeCheckpoint(
 ): Promise<string> {
   const checkpoint = await openCheckpoint(model);
   await checkpoint.close();
-  const decoder = named ?? DEFAULT_PRECISION;
-  const precision = { decoder, vision: defaultVisionPrecision(decoder) };
+  const precision = choosePrecision(named);
+  const { decoder } = precision;
   const dir = defaultPackageDir(model, precision);
   if (await isMarkedAsPackage(dir)) {
     const manifest = await verifyPackage(dir, { hashes: true, signal });

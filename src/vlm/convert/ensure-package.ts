@@ -22,7 +22,8 @@ export interface EnsurePackageOptions
   readonly packageDir?: string | undefined;
 }
 
-const DEFAULT_PRECISION: Precision = "w8a8";
+/** Of a decoder, when nobody names one. */
+export const DEFAULT_PRECISION: Precision = "w8a8";
 const NOT_WRITABLE = new Set(["EACCES", "EPERM", "EROFS"]);
 
 /**
@@ -39,8 +40,7 @@ export async function ensurePackage(options: EnsurePackageOptions): Promise<stri
     assertPrecision(model, (await verifyPackage(model, { hashes: false })).precision, options);
     return model;
   }
-  const decoder = options.precision ?? DEFAULT_PRECISION;
-  const precision = { decoder, vision: options.visionPrecision ?? defaultVisionPrecision(decoder) };
+  const precision = choosePrecision(options.precision, options.visionPrecision);
   const places =
     options.packageDir === undefined ? await defaultPlaces(model, precision) : [options.packageDir];
   for (const place of places) {
@@ -49,12 +49,20 @@ export async function ensurePackage(options: EnsurePackageOptions): Promise<stri
   return convertInto(places, { ...options, checkpointDir: model }, precision);
 }
 
+/** The precisions of a conversion, with what nobody named filled in. */
+export function choosePrecision(
+  decoder: Precision = DEFAULT_PRECISION,
+  vision: VisionPrecision = defaultVisionPrecision(decoder),
+): PackagePrecision {
+  return { decoder, vision };
+}
+
 /** Where the package of a checkpoint goes when nobody says: beside its weights, or into the user's cache. */
 export function defaultPackageDir(checkpointDir: string, precision: PackagePrecision): string {
   return join(checkpointDir, "onnx", precisionName(precision));
 }
 
-interface PackagePrecision {
+export interface PackagePrecision {
   readonly decoder: Precision;
   readonly vision: VisionPrecision;
 }

@@ -1,4 +1,4 @@
-// The tables of both READMEs against the code: every option, flag, variable, graph name and error code is there, with
+// The tables of the documentation in both languages against the code: every option, flag, variable, graph name and error code is there, with
 // its default, and none that the code does not know.
 
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -24,13 +24,13 @@ import {
   resolveRequest,
 } from "../src/vlm/options.ts";
 import { FakeVisionLanguageModel } from "../src/vlm/testing.ts";
-import { codes, type Table, tables } from "./support/markdown.ts";
-import { blockOf, PAGES, read, tableOf, texts } from "./support/readme.ts";
+import { allTables, blockOf, LANGUAGES, read, tableOf } from "./support/book.ts";
+import { codes, type Table } from "./support/markdown.ts";
 import { CONFIG_2B } from "./support/synthetic-checkpoint.ts";
 
 let temporary: string;
 beforeAll(async () => {
-  temporary = await mkdtemp(join(tmpdir(), "napcat-vlm-readme-"));
+  temporary = await mkdtemp(join(tmpdir(), "napcat-vlm-docs-"));
 });
 afterAll(() => rm(temporary, { recursive: true, force: true }));
 
@@ -85,8 +85,8 @@ const DEBUG_SERVER_OPTIONS: Readonly<Record<keyof DebugServerOptions, string>> =
   onError: "",
 };
 
-describe.each(PAGES)("options in %s", (page) => {
-  const names = (label: string) => tableOf(page, label).map(([name = ""]) => codes(name)[0]);
+describe.each(LANGUAGES)("options in %s", (language) => {
+  const names = (label: string) => tableOf(language, label).map(([name = ""]) => codes(name)[0]);
 
   it("are all of loadQwen3Vl's, with their defaults", () => {
     const known = knownOptions(() => resolveLoadOptions({ model: "x", wrong: 1 } as never));
@@ -94,7 +94,7 @@ describe.each(PAGES)("options in %s", (page) => {
     const { signal, packageDir, onProgress, onWarning, model, ...defaults } = resolveLoadOptions({
       model: "x",
     });
-    expectDefaults(tableOf(page, "options: loadQwen3Vl"), {
+    expectDefaults(tableOf(language, "options: loadQwen3Vl"), {
       ...defaults,
       precision: DEFAULT_PRECISION,
       maxContextTokens: DEFAULT_CONTEXT_TOKENS,
@@ -108,7 +108,7 @@ describe.each(PAGES)("options in %s", (page) => {
     const known = knownOptions(() => resolveRequest({ messages, wrong: 1 } as never, generation));
     expect(names("options: generate").toSorted()).toEqual(known.toSorted());
     const { sampling } = resolveRequest({ messages }, generation);
-    expectDefaults(tableOf(page, "options: generate"), {
+    expectDefaults(tableOf(language, "options: generate"), {
       maxTokens: DEFAULT_MAX_TOKENS,
       presencePenalty: sampling.presencePenalty,
       tools: undefined,
@@ -133,7 +133,7 @@ describe.each(PAGES)("options in %s", (page) => {
     const { responder, triggers, reply, images, turnTimeoutMs, maxMessageAgeMs } =
       parseInstallOptions({ model });
     const { history, maxQueue, maxQueuePerChat } = responder;
-    expectDefaults(tableOf(page, label), {
+    expectDefaults(tableOf(language, label), {
       ...Object.fromEntries(flatten({ triggers, reply, images, history })),
       maxQueue,
       maxQueuePerChat,
@@ -148,7 +148,7 @@ describe.each(PAGES)("options in %s", (page) => {
     const known = knownOptions(() => parseConnectOptions({ url, wrong: 1 } as never));
     expect(names("options: connectNapCat").toSorted()).toEqual(known.toSorted());
     const { url: _url, token: _token, logger, signal, ...defaults } = parseConnectOptions({ url });
-    expectDefaults(tableOf(page, "options: connectNapCat"), { ...defaults, token: undefined });
+    expectDefaults(tableOf(language, "options: connectNapCat"), { ...defaults, token: undefined });
   });
 
   it("are all of startDebugServer's, with every limit and its default", () => {
@@ -156,11 +156,11 @@ describe.each(PAGES)("options in %s", (page) => {
     const limits = Object.fromEntries(flatten({ limits: resolveLimits() }));
     const { limits: _limits, ...options } = DEBUG_SERVER_OPTIONS;
     expect(names(label).toSorted()).toEqual([options, limits].flatMap(Object.keys).toSorted());
-    expectDefaults(tableOf(page, label), { ...limits, host: options.host, token: undefined });
+    expectDefaults(tableOf(language, label), { ...limits, host: options.host, token: undefined });
   });
 
   it("have every setting of the command line, with flag, variable and default", async () => {
-    const rows = tableOf(page, "settings");
+    const rows = tableOf(language, "settings");
     const column = (index: number) =>
       rows.flatMap((row) => codes(row[index] ?? "").map((code) => code.split(" ")[0]));
     const sources = await read("src/cli/arguments.ts");
@@ -192,7 +192,7 @@ describe.each(PAGES)("options in %s", (page) => {
   });
 
   it("have an example of a file that the command line takes", async () => {
-    const file = await temporaryFile(blockOf(page, "config file"));
+    const file = await temporaryFile(blockOf(language, "config file"));
     const { napcat, model } = resolveSettings({ config: file }, {});
     expect(model).toBe(join(temporary, "Qwen3-VL-2B-Instruct"));
     expect(napcat).toEqual({ url: "ws://127.0.0.1:3001", token: "secret" });
@@ -200,7 +200,7 @@ describe.each(PAGES)("options in %s", (page) => {
 
   it("name the graphs' inputs and outputs", () => {
     const config = parseConfig(CONFIG_2B, "config.json");
-    const rows = tableOf(page, "graphs");
+    const rows = tableOf(language, "graphs");
     for (const [index, { model }] of [
       visionGraph(config, "fp32"),
       decoderGraph(config, "fp32"),
@@ -219,7 +219,7 @@ describe.each(PAGES)("options in %s", (page) => {
     const unions = [...source.matchAll(/ErrorCode =([^;]+);/g)].map(([, union]) => union);
     const single = [...source.matchAll(/readonly code = ("[a-z-]+");/g)].map(([, code]) => code);
     const inCode = [...unions, ...single].join().match(/[a-z]+(?:-[a-z]+)*(?=")/g) ?? [];
-    const shown = tables(texts[page])
+    const shown = allTables(language)
       .flatMap(({ rows }) => rows)
       .filter(([name = ""]) => /Error`/.test(name))
       .flatMap(([, code = ""]) => codes(code));

@@ -1,15 +1,15 @@
-// The HTTP samples of both READMEs against a real server with a fake model: it takes the requests that are shown and
+// The HTTP samples of the documentation in both languages against a real server with a fake model: it takes the requests that are shown and
 // answers what is shown.
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Responder } from "../src/bot/chat/responder.ts";
 import { type DebugServer, startDebugServer } from "../src/bot/debug-http/server.ts";
 import { FakeVisionLanguageModel } from "../src/vlm/testing.ts";
+import { allTables, blockOf, LANGUAGES, read } from "./support/book.ts";
 import { drawShapes } from "./support/draw.ts";
-import { codes, tables } from "./support/markdown.ts";
-import { blockOf, PAGES, read, texts } from "./support/readme.ts";
+import { codes } from "./support/markdown.ts";
 
-describe.each(PAGES)("HTTP interface in %s", (page) => {
+describe.each(LANGUAGES)("HTTP interface in %s", (language) => {
   const model = new FakeVisionLanguageModel({ answer: "..." });
   let server: DebugServer;
   let picture: string;
@@ -28,11 +28,11 @@ describe.each(PAGES)("HTTP interface in %s", (page) => {
     ["group request", "/api/chat/group", "group reply"],
     ["private request", "/api/chat/private", "private reply"],
   ])("answers its %s as it says", async (request, path, reply) => {
-    const body = blockOf(page, request);
+    const body = blockOf(language, request);
     expect(body).toContain('"<base64>"');
     const response = await post(path, body.replace("<base64>", picture));
     expect(response.status).toBe(200);
-    expect(await response.json()).toEqual(JSON.parse(blockOf(page, reply)));
+    expect(await response.json()).toEqual(JSON.parse(blockOf(language, reply)));
     expect(model.requests.at(-1)?.messages.at(-1)?.content).toContainEqual({
       type: "image",
       data: Buffer.from(picture, "base64"),
@@ -40,24 +40,24 @@ describe.each(PAGES)("HTTP interface in %s", (page) => {
   });
 
   it("forgets, tells its health and refuses as it says", async () => {
-    const reset = await post("/api/chat/reset", blockOf(page, "reset request"));
+    const reset = await post("/api/chat/reset", blockOf(language, "reset request"));
     expect(await reset.json()).toEqual({ status: "success" });
     const health = await fetch(`${server.url}/health`);
-    expect(await health.json()).toEqual(JSON.parse(blockOf(page, "health reply")));
+    expect(await health.json()).toEqual(JSON.parse(blockOf(language, "health reply")));
     const refused = await post("/api/chat/group", "no JSON");
-    expect(await refused.json()).toEqual(JSON.parse(blockOf(page, "error reply")));
+    expect(await refused.json()).toEqual(JSON.parse(blockOf(language, "error reply")));
   });
 
   it("streams the events it shows, in their order", async () => {
-    const shown = blockOf(page, "event stream");
+    const shown = blockOf(language, "event stream");
     const response = await post(
       "/api/chat/group",
-      blockOf(page, "group request").replace("<base64>", picture),
+      blockOf(language, "group request").replace("<base64>", picture),
       {
         Accept: "text/event-stream",
       },
     );
-    // What stands for objects on the page.
+    // What stands for objects on the language.
     const sent = (await response.text()).replace(
       /"(usage|timings|cache)":\{[^}]*\}/g,
       '"$1":{...}',
@@ -83,7 +83,7 @@ describe.each(PAGES)("HTTP interface in %s", (page) => {
     // Those of the model that have a status of their own.
     for (const code of ["bad-request", "prompt-too-long", "queue-full", "disposed"])
       inCode.add(code);
-    const rows = tables(texts[page]).find(({ rows }) => rows[0]?.[0] === "400")?.rows ?? [];
+    const rows = allTables(language).find(({ rows }) => rows[0]?.[0] === "400")?.rows ?? [];
     expect(rows.flatMap(([, cell = ""]) => codes(cell)).toSorted()).toEqual([...inCode].toSorted());
   });
 });

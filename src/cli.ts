@@ -47,7 +47,7 @@ async function run(): Promise<number> {
     }
     case "doctor": {
       const { doctor } = await import("./cli/doctor.ts");
-      return doctor(settings, signal);
+      return doctor(settings, { ...command, signal });
     }
   }
 }

@@ -2,6 +2,7 @@
 // What the options mean, settings.ts finds out.
 
 import { parseArgs } from "node:util";
+import type { Language } from "./language.ts";
 import { UsageError } from "./usage-error.ts";
 
 /** Options that are settings too; they can also come from the environment or a file. */
@@ -20,7 +21,12 @@ export type Command =
       readonly out: string | undefined;
       readonly flags: SettingFlags;
     }
-  | { readonly name: "doctor"; readonly flags: SettingFlags }
+  | {
+      readonly name: "doctor";
+      readonly language: Language | undefined;
+      readonly json: boolean;
+      readonly flags: SettingFlags;
+    }
   | { readonly name: "setup-cuda"; readonly force: boolean }
   | { readonly name: "help" }
   | { readonly name: "version" };
@@ -36,6 +42,8 @@ const OPTIONS = {
   config: { type: "string" },
   out: { type: "string" },
   force: { type: "boolean" },
+  lang: { type: "string" },
+  json: { type: "boolean" },
   help: { type: "boolean", short: "h" },
   version: { type: "boolean", short: "v" },
 } as const;
@@ -44,7 +52,7 @@ const OPTIONS = {
 const COMMANDS: Readonly<Record<string, readonly string[]>> = {
   start: ["model", "device", "precision", "host", "port", "napcat", "image-hosts", "config"],
   convert: ["precision", "out", "config"],
-  doctor: ["model", "device", "precision", "host", "port", "napcat", "config"],
+  doctor: ["model", "device", "precision", "host", "port", "napcat", "config", "lang", "json"],
   "setup-cuda": ["force"],
 };
 
@@ -66,7 +74,7 @@ export function parseCommand(argv: readonly string[]): Command {
     }
   }
 
-  const { out, force = false, help: _help, version: _version, ...flags } = values;
+  const { out, force = false, lang, json = false, help: _, version: __, ...flags } = values;
   if (name === "convert") {
     const [directory, ...more] = rest;
     if (directory === undefined) throw new UsageError("`convert` needs the directory of a model.");
@@ -75,7 +83,13 @@ export function parseCommand(argv: readonly string[]): Command {
   }
   refuseMore(name, rest);
   if (name === "setup-cuda") return { name, force };
-  return name === "start" ? { name, flags } : { name: "doctor", flags };
+  if (name === "start") return { name, flags };
+  return { name: "doctor", language: toLanguage(lang), json, flags };
+}
+
+function toLanguage(lang: string | undefined): Language | undefined {
+  if (lang === undefined || lang === "zh" || lang === "en") return lang;
+  throw new UsageError(`\`--lang\` is \`zh\` or \`en\`, got \`${lang.slice(0, 20)}\`.`);
 }
 
 function parse(argv: readonly string[]) {

@@ -1,73 +1,48 @@
-// What is there and what is missing, for somebody who sets up a bot. In: settings. Out: one line for each check.
-// It changes nothing on this machine.
+// What is there and what is missing, for somebody who sets up a bot or reports a bug. In: settings. Out: a report, one
+// line for each finding, and an exit code. It changes nothing on this machine; what it asks is in doctor/checks.ts.
 
-import { totalmem } from "node:os";
-import {
-  checkDevice,
-  checkModel,
-  checkNapCat,
-  checkPort,
-  checkProcessor,
-} from "./doctor-checks.ts";
-import type { Finding, Verdict } from "./finding.ts";
+import { CHECKS } from "./doctor/checks.ts";
+import type { Check, CheckContext, Finding } from "./doctor/finding.ts";
+import { JsonReport, TextReport } from "./doctor/report.ts";
+import { privateThings } from "./doctor/shown.ts";
+import { describeFailure } from "./errors.ts";
+import { type Language, systemLanguage } from "./language.ts";
+import { packageVersion } from "./package-root.ts";
 import type { Settings } from "./settings.ts";
 import { print } from "./terminal.ts";
 
-const MARKS: Readonly<Record<Verdict, string>> = { ok: "✓ ok  ", warn: "! warn", fail: "✗ fail" };
-const MIN_NODE = [20, 19];
-const GIB = 2 ** 30;
-/** A 2B in w8a8 with its caches does not fit into less. */
-const LITTLE_MEMORY = 3 * GIB;
+export interface DoctorOptions {
+  readonly signal: AbortSignal;
+  /** @default what this computer speaks */
+  readonly language?: Language | undefined;
+  readonly json?: boolean;
+  /** For tests. */
+  readonly checks?: readonly Check[];
+}
 
 /** Prints every finding; resolves to exit code 1 if something has to be done, else 0. */
-export async function doctor(settings: Settings, signal: AbortSignal): Promise<number> {
-  const checks: readonly (() => Finding | Promise<Finding>)[] = [
-    checkNode,
-    checkProcessor,
-    checkMemory,
-    () => checkDevice(settings.device),
-    () => checkModel(settings, signal),
-    () => checkPort(settings),
-    () => checkNapCat(settings, signal),
-  ];
-  let failures = 0;
+export async function doctor(settings: Settings, options: DoctorOptions): Promise<number> {
+  const { signal, language = systemLanguage(), json = false, checks = CHECKS } = options;
+  const secrets = privateThings([settings.napcat?.token, settings.debugToken]);
+  const Form = json ? JsonReport : TextReport;
+  const report = new Form({ language, private: secrets, print }, packageVersion());
   for (const check of checks) {
-    const finding = await check();
-    signal.throwIfAborted();
-    if (finding.verdict === "fail") failures++;
-    show(finding);
+    const findings = await look(check, { settings, signal });
+    for (const finding of findings) report.add(finding);
   }
-  print();
-  print(
-    failures === 0
-      ? "可以启动 · ready: napcat-vlm start"
-      : `有 ${failures} 项需要处理 · ${failures} to be fixed, see above`,
-  );
-  return failures === 0 ? 0 : 1;
+  return report.end() === 0 ? 0 : 1;
 }
 
-function show({ verdict, what, found, advice }: Finding): void {
-  print(`${MARKS[verdict]}  ${what}: ${found}`);
-  if (advice !== undefined) print(`        → ${advice}`);
-}
-
-function checkNode(): Finding {
-  const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
-  const [minMajor = 0, minMinor = 0] = MIN_NODE;
-  const enough = major > minMajor || (major === minMajor && minor >= minMinor);
-  const found = `${process.version} (${process.platform} ${process.arch})`;
-  return enough
-    ? { verdict: "ok", what: "Node.js", found }
-    : { verdict: "fail", what: "Node.js", found, advice: `需要 · needs >= ${MIN_NODE.join(".")}` };
-}
-
-function checkMemory(): Finding {
-  const limit = process.constrainedMemory();
-  const total = limit > 0 && limit < totalmem() ? limit : totalmem();
-  const free = process.availableMemory();
-  const found = `${(free / GIB).toFixed(1)} GiB 可用 free, ${(total / GIB).toFixed(1)} GiB`;
-  const what = "内存 Memory";
-  if (free >= LITTLE_MEMORY) return { verdict: "ok", what, found };
-  const advice = "只够很小的模型 · enough for very small models only";
-  return { verdict: "warn", what, found, advice };
+/** A check that breaks is a line of the report as well. */
+async function look(check: Check, context: CheckContext): Promise<readonly Finding[]> {
+  try {
+    return [await check(context)].flat();
+  } catch (error) {
+    context.signal.throwIfAborted();
+    const found = { zh: "检查本身出错", en: "the check itself failed" };
+    const what = check.name || "napcat-vlm";
+    return [{ verdict: "fail", what, found, advice: describeFailure(error) }];
+  } finally {
+    context.signal.throwIfAborted();
+  }
 }

@@ -25,6 +25,8 @@ export const HELP = `napcat-vlm: 会看图的 QQ 机器人 · QQ bots that see
   --config FILE                                 JSON: model, device, precision, host, port, napcat,
                                                 napcatToken, imageHosts, debugToken
   --out DIR                                     convert: 输出目录 · where the package goes
+  --lang zh|en                                  doctor: 报告的语言 · of the report (系统语言 the system's)
+  --json                                        doctor: JSON 格式的报告 · the report as JSON
   --force                                       setup-cuda: 重新安装 · install again
 
 命令行优先于环境变量，环境变量优先于文件。

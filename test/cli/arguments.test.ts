@@ -33,8 +33,11 @@ describe("parseCommand", () => {
       "convert dir --out there --precision fp32",
       { name: "convert", directory: "dir", out: "there", flags: { precision: "fp32" } },
     ],
-    ["doctor --precision q4", { name: "doctor", flags: { precision: "q4" } }],
-    ["doctor --napcat ws://b", { name: "doctor", flags: { napcat: "ws://b" } }],
+    ["doctor --precision q4", { name: "doctor", json: false, flags: { precision: "q4" } }],
+    [
+      "doctor --napcat ws://b --lang zh --json",
+      { name: "doctor", language: "zh", json: true, flags: { napcat: "ws://b" } },
+    ],
     ["setup-cuda", { name: "setup-cuda", force: false }],
     ["setup-cuda --force", { name: "setup-cuda", force: true }],
   ])("understands `%s`", (line, command) => {
@@ -51,6 +54,8 @@ describe("parseCommand", () => {
     ["start --out there", "`--out` is not an option of `start`."],
     ["convert dir --port 1", "`--port` is not an option of `convert`."],
     ["setup-cuda --force=yes", "Option '--force' does not take an argument."],
+    ["doctor --lang fr", "`--lang` is `zh` or `en`, got `fr`."],
+    ["start --json", "`--json` is not an option of `start`."],
     ["start extra", "`start` does not know what to do with `extra`."],
     ["convert", "`convert` needs the directory of a model."],
     ["convert a b", "`convert` does not know what to do with `b`."],

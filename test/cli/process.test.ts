@@ -1,4 +1,12 @@
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -85,17 +93,45 @@ describe("napcat-vlm", () => {
 
   it("diagnoses this machine, a model and a missing NapCat", async () => {
     const model = join(work, "tiny-chat");
-    const good = await run(["doctor", "--model", model, "--port", "0"]).ended();
-    expect(good.output).toMatch(/ok {4}Node\.js: [\s\S]*ok {4}模型 Model: tiny-chat[\s\S]*ready/);
+    const good = await run(["doctor", "--lang", "en", "--model", model, "--port", "0"]).ended();
+    expect(good.output).toMatch(
+      /ok {4}Node\.js: [\s\S]*ok {4}ONNX Runtime: 1\.[\s\S]*ok {4}Model: tiny-chat[\s\S]*ready/,
+    );
     expect(good.code).toBe(0);
 
-    const args = ["doctor", "--model", join(work, "nothing"), "--napcat", "ws://127.0.0.1:1"];
+    const args = [
+      "doctor",
+      "--lang=zh",
+      "--model",
+      join(work, "nothing"),
+      "--napcat=ws://127.0.0.1:1",
+    ];
     const bad = await run(args, { NAPCAT_TOKEN: "hush-hush" }).ended();
     expect(bad.output).toMatch(
-      /fail {2}模型 Model: [\s\S]*fail {2}NapCat: 127\.0\.0\.1:1 \(unreachable\)/,
+      /fail {2}模型: [\s\S]*fail {2}NapCat: 127\.0\.0\.1:1 \(unreachable\)/,
     );
     expect(bad.output).not.toContain("hush-hush");
     expect(bad.code).toBe(1);
+  });
+
+  it("goes on with its diagnosis when a native library ends its process", async () => {
+    const crash = join(work, "crash.cjs");
+    writeFileSync(
+      crash,
+      `if (process.argv[2] === "runtime") process.kill(process.pid, "SIGSEGV");`,
+    );
+    const args = ["doctor", "--lang=en", "--json", "--port=0", "--model", join(work, "tiny-chat")];
+    const { code, output } = await run(args, { NODE_OPTIONS: `--require ${crash}` }).ended();
+    expect(code).toBe(1);
+    const { ready, findings } = JSON.parse(output);
+    expect(ready).toBe(false);
+    const verdicts = findings.map(({ what, verdict }: Record<string, string>) => [what, verdict]);
+    expect(Object.fromEntries(verdicts)).toMatchObject({
+      "Node.js": "ok",
+      "ONNX Runtime": "fail",
+      Model: "ok",
+      "Debug page": "ok",
+    });
   });
 });
 

@@ -1,0 +1,58 @@
+// Is the model there, whole, and converted already? Reads every byte of a package: a disk that lies is found here and
+// not in an answer.
+
+import { openCheckpoint } from "../../vlm/checkpoint/open-checkpoint.ts";
+import { choosePrecision, defaultPackageDir } from "../../vlm/convert/ensure-package.ts";
+import { isMarkedAsPackage, isPackageOf, verifyPackage } from "../../vlm/convert/manifest.ts";
+import { describeFailure } from "../errors.ts";
+import type { Settings } from "../settings.ts";
+import type { CheckContext, Finding, Text } from "./finding.ts";
+
+export async function checkModel({ settings, signal }: CheckContext): Promise<Finding> {
+  const what = { zh: "模型", en: "Model" };
+  const { model } = settings;
+  try {
+    const found = (await isMarkedAsPackage(model))
+      ? await describePackage(model, signal)
+      : await describeCheckpoint(settings, signal);
+    return { verdict: "ok", what, found };
+  } catch (error) {
+    signal.throwIfAborted();
+    return { verdict: "fail", what, found: model, advice: describeFailure(error) };
+  }
+}
+
+async function describePackage(dir: string, signal: AbortSignal): Promise<Text> {
+  const { source, precision, outputs } = await verifyPackage(dir, { hashes: true, signal });
+  const bytes = outputs.reduce((sum, output) => sum + output.bytes, 0);
+  return `${source.name}, ${precision.decoder}, ${megabytes(bytes)}, ${dir}`;
+}
+
+async function describeCheckpoint(
+  { model, precision: named }: Settings,
+  signal: AbortSignal,
+): Promise<Text> {
+  const checkpoint = await openCheckpoint(model);
+  await checkpoint.close();
+  const { name } = checkpoint.source;
+  const precision = choosePrecision(named);
+  const { decoder } = precision;
+  const dir = defaultPackageDir(model, precision);
+  if (await isMarkedAsPackage(dir)) {
+    const manifest = await verifyPackage(dir, { hashes: true, signal });
+    if (await isPackageOf(manifest, model, precision)) {
+      return {
+        zh: `${name}，${decoder}，已转换，${model}`,
+        en: `${name}, ${decoder}, converted, ${model}`,
+      };
+    }
+  }
+  return {
+    zh: `${name}，首次启动时转换为 ${decoder}，${model}`,
+    en: `${name}, to be converted to ${decoder} by the first start, ${model}`,
+  };
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`;
+}

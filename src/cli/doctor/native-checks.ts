@@ -1,0 +1,19 @@
+// The checks that load native libraries, by name: each runs in a process of its own. Nothing is imported before it is
+// asked for, since importing is what may crash.
+
+import type { Check, Text } from "./finding.ts";
+
+export interface NativeCheck {
+  /** What the report calls it when its process died and it could say nothing itself. */
+  readonly what: Text;
+  readonly load: () => Promise<Check>;
+}
+
+export const NATIVE_CHECKS = {
+  runtime: {
+    what: "ONNX Runtime",
+    load: async () => (await import("./check-runtime.ts")).checkRuntime,
+  },
+} as const satisfies Readonly<Record<string, NativeCheck>>;
+
+export type NativeCheckName = keyof typeof NATIVE_CHECKS;

@@ -1,6 +1,17 @@
 // What installVlm can be told: the interface people read, the defaults, and the check at the door.
 
 import {
+  boolean,
+  integer,
+  list,
+  matching,
+  milliseconds,
+  object,
+  oneOf,
+  parseOptions,
+  withDefaults,
+} from "../parse-options.ts";
+import {
   RESPONDER_SHAPE,
   type ResolvedResponderOptions,
   type ResponderOptions,
@@ -11,17 +22,6 @@ import type { ImageFetchLimits } from "./images/fetch-image.ts";
 import type { ImageUrlPolicy } from "./images/image-url.ts";
 import { DEFAULT_LOGGER, isLogger, type Logger, safeLogger } from "./logger.ts";
 import type { IncomingMessage } from "./napcat/events.ts";
-import {
-  boolean,
-  integer,
-  list,
-  matching,
-  milliseconds,
-  object,
-  oneOf,
-  parseOptions,
-  withDefaults,
-} from "./parse-options.ts";
 
 export interface ImageOptions extends ImageFetchLimits, ImageUrlPolicy {
   /** Most pictures of one turn, quoted ones included. */

@@ -1,64 +1,71 @@
 // The messages of a request, checked at the door so that nothing behind it meets a surprise.
-// In: whatever a caller passed. Out: the same, or an error that never shows what a message says.
+// It says what a message is made of; the words of an error are those of every option.
 
 import {
-  expectList,
-  expectObject,
-  expectOneOf,
-  expectString,
-  unexpected,
-  unexpectedKind,
-} from "./expect.ts";
-import type { AssistantMessage, ChatMessage } from "./vision-language-model.ts";
+  either,
+  kindsOf,
+  list,
+  literal,
+  matching,
+  nonEmptyText,
+  openObject,
+  text,
+} from "../parse-options.ts";
 
-/** @throws {TypeError} naming the message and its part, what was expected and what kind of thing came */
-export function expectMessages(messages: unknown): readonly ChatMessage[] {
-  if (!Array.isArray(messages) || messages.length === 0) {
-    throw new TypeError(unexpectedKind("messages", "an array of at least one message", messages));
-  }
-  for (const [index, message] of messages.entries()) expectMessage(`messages[${index}]`, message);
-  const last: ChatMessage = messages[messages.length - 1];
-  if (last.role !== "user" && last.role !== "tool") {
-    throw new TypeError(
-      unexpected("messages", "an array that ends with a user or tool message", last.role),
-    );
-  }
-  return messages;
-}
+const PARTS = list(
+  kindsOf(
+    "type",
+    [
+      openObject({ type: literal("text"), text: text() }, "a part"),
+      openObject(
+        {
+          type: literal("image"),
+          data: matching<Uint8Array>("a Uint8Array", (value) => value instanceof Uint8Array),
+        },
+        "a part",
+      ),
+    ],
+    ["text", "image"],
+    "a part",
+  ),
+  "an array of parts",
+);
 
-function expectMessage(name: string, message: ChatMessage): void {
-  expectObject(name, "a message", message);
-  expectOneOf(`${name}.role`, message.role, ["system", "user", "assistant", "tool"]);
-  if (message.role === "assistant") expectAssistantParts(name, message);
-  const { content } = message;
-  if (typeof content === "string") return;
-  if (message.role === "system" || message.role === "assistant" || !Array.isArray(content)) {
-    const withParts = message.role === "user" || message.role === "tool";
-    const expected = withParts ? "a string or an array of parts" : "a string";
-    throw new TypeError(unexpectedKind(`${name}.content`, expected, content));
-  }
-  for (const [index, part] of content.entries()) {
-    const where = `${name}.content[${index}]`;
-    expectOneOf(`${where}.type`, part?.type, ["text", "image"]);
-    if (part.type === "text" && typeof part.text !== "string") {
-      throw new TypeError(unexpectedKind(`${where}.text`, "a string", part.text));
-    }
-    if (part.type === "image" && !(part.data instanceof Uint8Array)) {
-      throw new TypeError(unexpectedKind(`${where}.data`, "a Uint8Array", part.data));
-    }
-  }
-}
+const TEXT_OR_PARTS = either([text(), PARTS], "a string or an array of parts");
 
-function expectAssistantParts(name: string, { reasoning = "", toolCalls = [] }: AssistantMessage) {
-  if (typeof reasoning !== "string") {
-    throw new TypeError(unexpectedKind(`${name}.reasoning`, "a string", reasoning));
-  }
-  for (const [index, call] of expectList(`${name}.toolCalls`, toolCalls).entries()) {
-    const where = `${name}.toolCalls[${index}]`;
-    expectObject(where, "a call of a tool", call);
-    expectString(`${where}.name`, call.name);
-    if (typeof call.arguments !== "string") {
-      expectObject(`${where}.arguments`, "a string or an object", call.arguments);
-    }
-  }
-}
+const TOOL_CALL = openObject(
+  {
+    name: nonEmptyText(),
+    arguments: either([text(), openObject({}, "an object")], "a string or an object"),
+  },
+  "a call of a tool",
+);
+
+const MESSAGE = kindsOf(
+  "role",
+  [
+    openObject({ role: literal("system"), content: text() }, "a message"),
+    openObject({ role: literal("user"), content: TEXT_OR_PARTS }, "a message"),
+    openObject(
+      {
+        role: literal("assistant"),
+        content: text(),
+        reasoning: text().optional(),
+        toolCalls: list(TOOL_CALL, "an array").optional(),
+      },
+      "a message",
+    ),
+    openObject({ role: literal("tool"), content: TEXT_OR_PARTS }, "a message"),
+  ],
+  ["system", "user", "assistant", "tool"],
+  "a message",
+);
+
+const AT_LEAST_ONE = "an array of at least one message";
+
+/** At least one message; the last one is a user's or a tool's, because somebody has to be answered. */
+export const MESSAGES_SCHEMA = list(MESSAGE, AT_LEAST_ONE)
+  .min(1, { error: AT_LEAST_ONE, abort: true })
+  .refine((messages) => ["user", "tool"].includes(messages.at(-1)?.role ?? ""), {
+    error: "an array that ends with a user or tool message",
+  });

@@ -1,20 +1,25 @@
 // What a caller may ask of the loader and of one request, checked once at the door and completed with defaults.
 
 import { availableParallelism } from "node:os";
-import { expectMessages } from "./chat-messages.ts";
-import type { GenerationDefaults } from "./checkpoint/generation-config.ts";
-import type { Precision } from "./convert/linear-layers.ts";
-import type { VisionPrecision } from "./convert/vision-graph.ts";
 import {
-  expectKeys,
-  expectList,
-  expectNumber,
-  expectObject,
-  expectOneOf,
-  expectString,
-  type NumberRange,
-  unexpected,
-} from "./expect.ts";
+  abortSignal,
+  callback,
+  either,
+  integer,
+  list,
+  matching,
+  nonEmptyText,
+  number,
+  numberAbove,
+  object,
+  oneOf,
+  openObject,
+  parseOptions,
+} from "../parse-options.ts";
+import { MESSAGES_SCHEMA } from "./chat-messages.ts";
+import type { GenerationDefaults } from "./checkpoint/generation-config.ts";
+import { PRECISIONS, type Precision } from "./convert/linear-layers.ts";
+import { VISION_PRECISIONS, type VisionPrecision } from "./convert/vision-graph.ts";
 import type { Device } from "./runtime/device.ts";
 import type { ChatMessage, GenerateRequest, SamplingOptions } from "./vision-language-model.ts";
 
@@ -38,7 +43,7 @@ export interface LoadOptions {
   readonly threads?: number;
   /** Most tokens of prompt and answer together. @default 4096, or the checkpoint's maximum if smaller */
   readonly maxContextTokens?: number;
-  /** Most tokens one picture may become; a token is 32 x 32 pixels. @default see the README */
+  /** Most tokens one picture may become; a token is 32 x 32 pixels. @default see docs */
   readonly maxImageTokens?: number;
   /** What lies under transparent pixels: white paper, or nothing (`drop`, as the reference does). @default "white" */
   readonly transparency?: "white" | "drop";
@@ -79,66 +84,43 @@ const DEFAULT_IMAGE_CACHE_BYTES = 256 * 2 ** 20;
 const DEFAULT_MAX_QUEUE = 16;
 const DEFAULT_PREFILL_CHUNK_TOKENS = 256;
 
-const LOAD_KEYS = [
-  "model",
-  "device",
-  "precision",
-  "visionPrecision",
-  "packageDir",
-  "threads",
-  "maxContextTokens",
-  "maxImageTokens",
-  "transparency",
-  "imageCacheBytes",
-  "maxQueue",
-  "prefillChunkTokens",
-  "signal",
-  "onProgress",
-  "onWarning",
-];
+const LOAD_SCHEMA = object({
+  model: nonEmptyText(),
+  device: matching<string>('"cpu", "webgpu" or "cuda:N"', isDevice).optional(),
+  precision: oneOf(PRECISIONS).optional(),
+  visionPrecision: oneOf(VISION_PRECISIONS).optional(),
+  packageDir: nonEmptyText().optional(),
+  threads: integer(1, 4 * availableParallelism()).optional(),
+  maxContextTokens: integer(16).optional(),
+  maxImageTokens: integer(4).optional(),
+  transparency: oneOf(["white", "drop"]).optional(),
+  imageCacheBytes: integer(1).optional(),
+  maxQueue: integer(0).optional(),
+  prefillChunkTokens: integer(1).optional(),
+  signal: abortSignal().optional(),
+  onProgress: callback().optional(),
+  onWarning: callback().optional(),
+});
 
-const count: NumberRange = { integer: true, min: 1 };
-
-/** @throws {TypeError | RangeError} naming the option, what was expected and what came */
+/** @throws {TypeError | RangeError} naming every option that is wrong, what was expected and what came */
 export function resolveLoadOptions(options: LoadOptions): ResolvedLoadOptions {
-  expectKeys("the options of loadQwen3Vl", options, LOAD_KEYS);
+  parseOptions(LOAD_SCHEMA, options, "loadQwen3Vl");
   return {
-    model: expectString("model", options.model),
-    device: expectDevice(options.device ?? "cpu"),
-    precision: optional(options.precision, (value) =>
-      expectOneOf("precision", value, ["fp32", "w8a8", "q4"]),
-    ),
-    visionPrecision: optional(options.visionPrecision, (value) =>
-      expectOneOf("visionPrecision", value, ["fp32", "w8a8"]),
-    ),
-    packageDir: optional(options.packageDir, (value) => expectString("packageDir", value)),
-    threads: optional(options.threads, (value) =>
-      expectNumber("threads", value, { ...count, max: 4 * availableParallelism() }),
-    ),
-    maxContextTokens: optional(options.maxContextTokens, (value) =>
-      expectNumber("maxContextTokens", value, { integer: true, min: 16 }),
-    ),
-    maxImageTokens: optional(options.maxImageTokens, (value) =>
-      expectNumber("maxImageTokens", value, { integer: true, min: 4 }),
-    ),
-    transparency: expectOneOf("transparency", options.transparency ?? "white", ["white", "drop"]),
-    imageCacheBytes: expectNumber(
-      "imageCacheBytes",
-      options.imageCacheBytes ?? DEFAULT_IMAGE_CACHE_BYTES,
-      count,
-    ),
-    maxQueue: expectNumber("maxQueue", options.maxQueue ?? DEFAULT_MAX_QUEUE, {
-      integer: true,
-      min: 0,
-    }),
-    prefillChunkTokens: expectNumber(
-      "prefillChunkTokens",
-      options.prefillChunkTokens ?? DEFAULT_PREFILL_CHUNK_TOKENS,
-      count,
-    ),
-    signal: optional(options.signal, (value) => expectSignal("signal", value)),
-    onProgress: expectFunction("onProgress", options.onProgress ?? (() => {})),
-    onWarning: expectFunction("onWarning", options.onWarning ?? ((text) => console.warn(text))),
+    model: options.model,
+    device: deviceOf(options.device ?? "cpu"),
+    precision: options.precision,
+    visionPrecision: options.visionPrecision,
+    packageDir: options.packageDir,
+    threads: options.threads,
+    maxContextTokens: options.maxContextTokens,
+    maxImageTokens: options.maxImageTokens,
+    transparency: options.transparency ?? "white",
+    imageCacheBytes: options.imageCacheBytes ?? DEFAULT_IMAGE_CACHE_BYTES,
+    maxQueue: options.maxQueue ?? DEFAULT_MAX_QUEUE,
+    prefillChunkTokens: options.prefillChunkTokens ?? DEFAULT_PREFILL_CHUNK_TOKENS,
+    signal: options.signal,
+    onProgress: options.onProgress ?? (() => {}),
+    onWarning: options.onWarning ?? ((text) => console.warn(text)),
   };
 }
 
@@ -150,91 +132,58 @@ export interface ResolvedRequest {
   readonly stop: readonly string[];
 }
 
-const REQUEST_KEYS = [
-  "messages",
-  "tools",
-  "maxTokens",
-  "stop",
-  "signal",
-  "temperature",
-  "topP",
-  "topK",
-  "minP",
-  "repetitionPenalty",
-  "presencePenalty",
-  "seed",
-];
+const REQUEST_SCHEMA = object({
+  messages: MESSAGES_SCHEMA,
+  tools: list(openObject({}, "an object"), "an array").optional(),
+  maxTokens: integer(1).optional(),
+  stop: either(
+    [nonEmptyText(), list(nonEmptyText(), "an array")],
+    "a non-empty string or an array of them",
+  ).optional(),
+  signal: abortSignal().optional(),
+  temperature: number(0, 100).optional(),
+  topP: numberAbove(0, 1).optional(),
+  topK: integer(0).optional(),
+  minP: number(0, 1).optional(),
+  repetitionPenalty: numberAbove(0).optional(),
+  presencePenalty: number(-100, 100).optional(),
+  seed: integer(0).optional(),
+});
 
-/** @throws {TypeError | RangeError} naming the option, what was expected and what came; never what a message says */
+/**
+ * @throws {TypeError | RangeError} naming every option that is wrong, what was expected and what came; never what a
+ *   message says
+ */
 export function resolveRequest(
   request: GenerateRequest,
   defaults: GenerationDefaults,
 ): ResolvedRequest {
-  expectKeys("the request", request, REQUEST_KEYS);
-  optional(request.signal, (value) => expectSignal("signal", value));
+  parseOptions(REQUEST_SCHEMA, request, "the request");
   return {
-    messages: expectMessages(request.messages),
-    tools: expectList("tools", request.tools ?? []).map((tool, index) =>
-      expectObject(`tools[${index}]`, "an object", tool),
-    ),
-    sampling: resolveSampling(request, defaults),
-    maxTokens: expectNumber("maxTokens", request.maxTokens ?? DEFAULT_MAX_TOKENS, count),
-    stop: expectList(
-      "stop",
-      typeof request.stop === "string" ? [request.stop] : (request.stop ?? []),
-    ).map((text, index) => expectString(`stop[${index}]`, text)),
+    messages: request.messages,
+    tools: request.tools ?? [],
+    sampling: {
+      temperature: request.temperature ?? (defaults.doSample ? defaults.temperature : 0),
+      topP: request.topP ?? defaults.topP,
+      topK: request.topK ?? defaults.topK,
+      minP: request.minP ?? defaults.minP,
+      repetitionPenalty: request.repetitionPenalty ?? defaults.repetitionPenalty,
+      presencePenalty: request.presencePenalty ?? 0,
+      seed: request.seed ?? Math.floor(Math.random() * 2 ** 32),
+    },
+    maxTokens: request.maxTokens ?? DEFAULT_MAX_TOKENS,
+    stop: typeof request.stop === "string" ? [request.stop] : (request.stop ?? []),
   };
 }
 
-function resolveSampling(
-  request: GenerateRequest,
-  defaults: GenerationDefaults,
-): Required<SamplingOptions> {
-  const share: NumberRange = { min: 0, max: 1 };
-  return {
-    temperature: expectNumber(
-      "temperature",
-      request.temperature ?? (defaults.doSample ? defaults.temperature : 0),
-      { min: 0, max: 100 },
-    ),
-    topP: expectNumber("topP", request.topP ?? defaults.topP, { ...share, exclusiveMin: true }),
-    topK: expectNumber("topK", request.topK ?? defaults.topK, { integer: true, min: 0 }),
-    minP: expectNumber("minP", request.minP ?? defaults.minP, share),
-    repetitionPenalty: expectNumber(
-      "repetitionPenalty",
-      request.repetitionPenalty ?? defaults.repetitionPenalty,
-      { min: 0, exclusiveMin: true },
-    ),
-    presencePenalty: expectNumber("presencePenalty", request.presencePenalty ?? 0, {
-      min: -100,
-      max: 100,
-    }),
-    seed: expectNumber("seed", request.seed ?? Math.floor(Math.random() * 2 ** 32), {
-      integer: true,
-      min: 0,
-    }),
-  };
+const CUDA = /^cuda(?::(\d+))?$/u;
+
+function isDevice(value: unknown): boolean {
+  return value === "cpu" || value === "webgpu" || (typeof value === "string" && CUDA.test(value));
 }
 
-function expectDevice(value: string): Device {
-  if (value === "cpu" || value === "webgpu") return value;
-  const cuda = /^cuda(?::(\d+))?$/.exec(value);
-  if (cuda) return `cuda:${Number(cuda[1] ?? 0)}`;
-  throw new TypeError(unexpected("device", '"cpu", "webgpu" or "cuda:N"', value));
-}
-
-function expectFunction<T>(name: string, value: T): T {
-  if (typeof value !== "function") throw new TypeError(unexpected(name, "a function", value));
-  return value;
-}
-
-function expectSignal(name: string, value: AbortSignal): AbortSignal {
-  if (!(value instanceof AbortSignal)) {
-    throw new TypeError(unexpected(name, "an AbortSignal", value));
-  }
-  return value;
-}
-
-function optional<T, R>(value: T | undefined, check: (value: T) => R): R | undefined {
-  return value === undefined ? undefined : check(value);
+/** `cuda` is `cuda:0`. */
+function deviceOf(name: string): Device {
+  const cuda = CUDA.exec(name);
+  return cuda ? `cuda:${Number(cuda[1] ?? 0)}` : (name as Device);
 }

@@ -1,6 +1,7 @@
 // loadQwen3Vl: a directory in, a model that sees out. It wires the parts; each part is in a file of its own.
 
 import { sharedController, startDeadline } from "../abort.ts";
+import { unexpected } from "../parse-options.ts";
 import { readModelSettings } from "./checkpoint/open-checkpoint.ts";
 import { collectStream } from "./collect.ts";
 import { ensurePackage } from "./convert/ensure-package.ts";
@@ -12,7 +13,6 @@ import { channelParts } from "./engine/part-channel.ts";
 import { Scheduler } from "./engine/scheduler.ts";
 import { VisionEncoder } from "./engine/vision-encoder.ts";
 import { DisposedError, ModelLoadError } from "./errors.ts";
-import { unexpected } from "./expect.ts";
 import { ImageTensorCache } from "./image/image-tensor.ts";
 import {
   DEFAULT_CONTEXT_TOKENS,

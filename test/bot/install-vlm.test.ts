@@ -430,7 +430,7 @@ describe("installVlm", () => {
       TypeError,
       "Expected `maxTokens` to be an integer >= 1, got `9` (string).",
     ],
-    [{ model: {} }, TypeError, "Expected `model` to be a VisionLanguageModel, got object."],
+    [{ model: {} }, TypeError, "Expected `model` to be a VisionLanguageModel, got an object."],
     [
       { history: { maxTurns: -1 } },
       RangeError,
@@ -449,12 +449,12 @@ describe("installVlm", () => {
     [
       { triggers: { group: ["at"] } },
       TypeError,
-      'Expected `triggers.group.0` to be one of "mention", "quote", "any", got `at` (string).',
+      'Expected `triggers.group[0]` to be one of "mention", "quote", "any", got `at` (string).',
     ],
     [
       { images: { extraHosts: ["http://x/y"] } },
       TypeError,
-      "Expected `images.extraHosts.0` to be a host such as `img.example.com`",
+      "Expected `images.extraHosts[0]` to be a host such as `img.example.com`",
     ],
     [
       { sampling: { topP: 2 } },
@@ -489,7 +489,7 @@ describe("installVlm", () => {
       TypeError,
       "Expected `logger` to be a logger with debug, info, warn and error",
     ],
-    [{ signal: {} }, TypeError, "Expected `signal` to be an AbortSignal, got object."],
+    [{ signal: {} }, TypeError, "Expected `signal` to be an AbortSignal, got an object."],
   ])("refuses %j", (wrong, type, message) => {
     let thrown: unknown;
     try {

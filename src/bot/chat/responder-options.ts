@@ -1,6 +1,5 @@
 // What a Responder can be told, the defaults, and the check at the door. installVlm passes these options through.
 
-import type { SamplingOptions, VisionLanguageModel } from "../../vlm/index.ts";
 import {
   integer,
   matching,
@@ -11,7 +10,8 @@ import {
   parseOptions,
   text,
   withDefaults,
-} from "../parse-options.ts";
+} from "../../parse-options.ts";
+import type { SamplingOptions, VisionLanguageModel } from "../../vlm/index.ts";
 import {
   DEFAULT_PHRASES,
   DEFAULT_SYSTEM_PROMPT,

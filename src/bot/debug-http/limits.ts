@@ -1,5 +1,7 @@
 // How much one client of the debug adapter may ask for. In: what was configured. Out: every limit, checked.
 
+import { integer, object, withDefaults } from "../../parse-options.ts";
+
 /** Limits of the debug adapter. What is over one of them is refused with a 413 or a 503. */
 export interface DebugServerLimits {
   /** Whole body of a request, base64 and all, in bytes. @default 67108864 */
@@ -23,22 +25,19 @@ const DEFAULTS: DebugServerLimits = {
 };
 
 /**
- * Fills in what was left out.
+ * The check of `limits`, for whoever takes them among other options.
  *
- * @throws {TypeError} for an unknown limit. @throws {RangeError} for one that is no integer >= 1.
+ * @internal
  */
+export const LIMITS_SCHEMA = object({
+  maxBodyBytes: integer(1).optional(),
+  maxPictureBytes: integer(1).optional(),
+  maxPictures: integer(1).optional(),
+  maxTextLength: integer(1).optional(),
+  maxRequests: integer(1).optional(),
+});
+
+/** Completes limits that were checked already. */
 export function resolveLimits(given: Partial<DebugServerLimits> = {}): DebugServerLimits {
-  for (const [key, value] of Object.entries(given)) {
-    if (!Object.hasOwn(DEFAULTS, key)) {
-      throw new TypeError(
-        `Unknown limit \`${key}\`. Known are ${Object.keys(DEFAULTS).join(", ")}.`,
-      );
-    }
-    if (!Number.isSafeInteger(value) || value < 1) {
-      throw new RangeError(
-        `Expected \`limits.${key}\` to be an integer >= 1, got \`${value}\` (${typeof value})`,
-      );
-    }
-  }
-  return { ...DEFAULTS, ...given };
+  return withDefaults(DEFAULTS, given);
 }

@@ -5,8 +5,9 @@ import { once } from "node:events";
 import { createServer, type Server, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import { getRequestListener, RequestError as MalformedRequest } from "@hono/node-server";
+import { callback, integer, matching, object, parseOptions, text } from "../../parse-options.ts";
 import { createDebugApp } from "./app.ts";
-import { type DebugServerLimits, resolveLimits } from "./limits.ts";
+import { type DebugServerLimits, LIMITS_SCHEMA, resolveLimits } from "./limits.ts";
 import { isLoopback } from "./loopback.ts";
 import { readPageFiles } from "./page-files.ts";
 import { RequestError, toErrorBody, toRequestError } from "./request-error.ts";
@@ -24,7 +25,7 @@ export interface DebugServerOptions {
   readonly host?: string;
   /** `0` takes a free one. */
   readonly port: number;
-  /** At least 16 characters. Every request must carry it, see the README. */
+  /** At least 16 characters. Every request must carry it, see docs. */
   readonly token?: string;
   readonly limits?: Partial<DebugServerLimits>;
   /** Told of every error behind a 500; clients see little of it. @default console.error */
@@ -51,9 +52,9 @@ const MIN_TOKEN_LENGTH = 16;
  * console.log(server.url);
  */
 export async function startDebugServer(options: DebugServerOptions): Promise<DebugServer> {
-  checkOptions(options);
+  parseOptions(OPTIONS_SCHEMA, options, "startDebugServer");
   const host = options.host ?? "127.0.0.1";
-  checkAddress(host, options.port, options.token);
+  checkToken(host, options.token);
   const { app, routes } = createDebugApp({
     responder: options.responder,
     limits: resolveLimits(options.limits),
@@ -96,34 +97,24 @@ async function close(server: Server, stopRoutes: () => Promise<void>): Promise<v
   await closed;
 }
 
-const KEYS = ["responder", "model", "host", "port", "token", "limits", "onError"];
+const hasMethod = (name: string) => (value: unknown) =>
+  typeof value === "object" && value !== null && typeof Reflect.get(value, name) === "function";
 
-function checkOptions(options: DebugServerOptions): void {
-  const unknown = Object.keys(options).filter((key) => !KEYS.includes(key));
-  if (unknown.length > 0) {
-    throw new TypeError(
-      `Unknown option \`${unknown.join("`, `")}\` of startDebugServer. Known are ${KEYS.join(", ")}.`,
-    );
-  }
-  const { responder, model, host = "", token = "" } = options;
-  if (typeof responder?.respond !== "function")
-    throw wrongKind("responder", "a Responder", responder);
-  if (typeof model?.info !== "object") throw wrongKind("model", "a VisionLanguageModel", model);
-  if (typeof host !== "string") throw wrongKind("host", "a string", host);
-  if (typeof token !== "string") throw wrongKind("token", "a string", token);
-}
+const OPTIONS_SCHEMA = object({
+  responder: matching<ChatResponder>("a Responder", hasMethod("respond")),
+  model: matching<DescribedModel>(
+    "a VisionLanguageModel",
+    (value) =>
+      typeof value === "object" && value !== null && typeof Reflect.get(value, "info") === "object",
+  ),
+  host: text().optional(),
+  port: integer(0, 65_535),
+  token: text().optional(),
+  limits: LIMITS_SCHEMA.optional(),
+  onError: callback().optional(),
+});
 
-/** Without the value: it may be the token. */
-function wrongKind(name: string, expected: string, value: unknown): TypeError {
-  return new TypeError(`Expected \`${name}\` to be ${expected}, got ${typeof value}`);
-}
-
-function checkAddress(host: string, port: number, token: string | undefined): void {
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
-    throw new RangeError(
-      `Expected \`port\` to be an integer from 0 to 65535, got \`${port}\` (${typeof port})`,
-    );
-  }
+function checkToken(host: string, token: string | undefined): void {
   if (token === undefined && !isLoopback(host)) {
     throw new TypeError(
       `Expected \`token\` to be set, because \`${host}\` can be reached from other machines.`,

@@ -1,7 +1,7 @@
 // What connectNapCat can be told: the interface people read, the defaults, and the check at the door.
 
+import { matching, milliseconds, object, parseOptions } from "../../parse-options.ts";
 import { DEFAULT_LOGGER, isLogger, type Logger, safeLogger } from "../logger.ts";
-import { matching, milliseconds, object, parseOptions } from "../parse-options.ts";
 
 export interface ConnectNapCatOptions {
   /** Address of NapCat's WebSocket server, such as `ws://127.0.0.1:3001`. */

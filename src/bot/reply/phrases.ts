@@ -1,7 +1,7 @@
 // Every sentence a person or the model can see, in one place: Chinese by default, each one replaceable.
 // It knows nothing of when they are used.
 
-import { withDefaults } from "../parse-options.ts";
+import { withDefaults } from "../../parse-options.ts";
 
 /** Why a picture is missing, as far as a sentence can tell. */
 export type ImageFailureReason =

@@ -4,6 +4,7 @@
 
 import { readFile, stat, writeFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
+import { object, oneOf, parseOptions } from "../../parse-options.ts";
 import { DTYPE_BYTES, weightDtype } from "../checkpoint/dtype.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.ts";
 import { EMBED_TOKENS } from "../checkpoint/tensor-names.ts";
@@ -17,7 +18,7 @@ import {
   type StreamOptions,
   sha256File,
 } from "./hashed-file.ts";
-import { type Int8Weights, type Precision, WEIGHT_ZERO_POINT } from "./linear-layers.ts";
+import { INT8_WEIGHTS, type Int8Weights, PRECISIONS, type Precision } from "./linear-layers.ts";
 import {
   CONVERTER_VERSION,
   FORMAT_VERSION,
@@ -32,11 +33,14 @@ import {
 import { type GraphValue, ONNX_OPSET } from "./onnx-model.ts";
 import { INT4_BLOCK } from "./quantize.ts";
 import { StagingDirectory } from "./staging.ts";
-import { type PlannedGraph, type VisionPrecision, visionGraph } from "./vision-graph.ts";
+import {
+  type PlannedGraph,
+  VISION_PRECISIONS,
+  type VisionPrecision,
+  visionGraph,
+} from "./vision-graph.ts";
 import { WeightWriter } from "./weight-writer.ts";
 
-const PRECISIONS: readonly Precision[] = ["fp32", "w8a8", "q4"];
-const VISION_PRECISIONS: readonly VisionPrecision[] = ["fp32", "w8a8"];
 const EMBED_TOKENS_FILE = "embed_tokens.bin";
 
 export type ConvertStage =
@@ -263,30 +267,22 @@ class Conversion {
   }
 }
 
+const FORMATS_SCHEMA = object({
+  precision: oneOf(PRECISIONS),
+  visionPrecision: oneOf(VISION_PRECISIONS).optional(),
+  int8Weights: oneOf(INT8_WEIGHTS).optional(),
+});
+
 function checkOptions(options: ConvertOptions): PackageManifest["precision"] {
-  const decoder = options.precision;
-  if (!PRECISIONS.includes(decoder)) {
-    throw new TypeError(
-      `Expected \`precision\` to be one of ${PRECISIONS.join(", ")}, got \`${decoder}\`.`,
-    );
-  }
-  const vision = options.visionPrecision ?? defaultVisionPrecision(decoder);
-  if (!VISION_PRECISIONS.includes(vision)) {
-    throw new TypeError(
-      `Expected \`visionPrecision\` to be one of ${VISION_PRECISIONS.join(", ")}, got \`${vision}\`.`,
-    );
-  }
-  const int8Weights = options.int8Weights ?? "s8";
-  if (!Object.hasOwn(WEIGHT_ZERO_POINT, int8Weights)) {
-    throw new TypeError(`Expected \`int8Weights\` to be s8 or u8, got \`${int8Weights}\`.`);
-  }
+  const { precision, visionPrecision, int8Weights } = options;
+  parseOptions(FORMATS_SCHEMA, { precision, visionPrecision, int8Weights }, "convertCheckpoint");
   const fromOutput = relative(resolve(options.outputDir), resolve(options.checkpointDir));
   if (fromOutput === "" || !(fromOutput.startsWith("..") || resolve(fromOutput) === fromOutput)) {
     throw new TypeError(
       "Expected `outputDir` to be outside the checkpoint's path, got the checkpoint itself or a directory around it.",
     );
   }
-  return { decoder, vision };
+  return { decoder: precision, vision: visionPrecision ?? defaultVisionPrecision(precision) };
 }
 
 /** Nothing but an earlier package, however damaged, is ever replaced. */

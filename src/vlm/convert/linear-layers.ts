@@ -14,14 +14,16 @@ import type { ExternalTensor, OnnxModel } from "./onnx-model.ts";
 import { INT4_BLOCK, int4Blocks } from "./quantize.ts";
 
 /** How the weights of a graph are stored and multiplied. */
-export type Precision = "fp32" | "w8a8" | "q4";
+export const PRECISIONS = ["fp32", "w8a8", "q4"] as const;
+export type Precision = (typeof PRECISIONS)[number];
 
 /**
  * How int8 weights are stored. `s8` is what the VNNI and AMX kernels take. An x64 CPU without them saturates on it:
  * there ONNX Runtime can rewrite the weights at load (22 s and 1.1 GB for a 2B), or find them as `u8` from the
  * start. Both give the same exact products on every CPU that has been told; `u8` needs no telling.
  */
-export type Int8Weights = "s8" | "u8";
+export const INT8_WEIGHTS = ["s8", "u8"] as const;
+export type Int8Weights = (typeof INT8_WEIGHTS)[number];
 
 /** Added to a weight's level to store it. */
 export const WEIGHT_ZERO_POINT: Readonly<Record<Int8Weights, number>> = { s8: 0, u8: 128 };

@@ -19,7 +19,8 @@ import {
 } from "./linear-layers.ts";
 import { OnnxModel } from "./onnx-model.ts";
 
-export type VisionPrecision = "fp32" | "w8a8";
+export const VISION_PRECISIONS = ["fp32", "w8a8"] as const;
+export type VisionPrecision = (typeof VISION_PRECISIONS)[number];
 
 export interface PlannedGraph {
   readonly model: OnnxModel;

@@ -3,8 +3,8 @@
 // It knows nothing of patches or of caches.
 
 import sharp, { type Sharp, type SharpOptions } from "sharp";
+import { integer, object, parseOptions, withDefaults } from "../../parse-options.ts";
 import { ImageDecodeError } from "../errors.ts";
-import { expectKeys, expectNumber } from "../expect.ts";
 import { readBmpHeader } from "./bmp-header.ts";
 import { decodeBmp } from "./decode-bmp.ts";
 import {
@@ -32,6 +32,12 @@ const DEFAULT_LIMITS: Required<ImageLimits> = {
   maxConcurrent: 2,
 };
 
+const LIMITS_SCHEMA = object({
+  maxFileBytes: integer(1).optional(),
+  maxPixels: integer(1).optional(),
+  maxConcurrent: integer(1).optional(),
+});
+
 /** Beyond what JPEG, GIF, WebP and AVIF can say at all; one row stays short work. */
 const MAX_SIDE_PIXELS = 65_536;
 
@@ -40,14 +46,8 @@ const DECODE_TIMEOUT_SECONDS = 30;
 
 /** @throws {TypeError | RangeError} that says what was expected and what came. */
 export function checkImageLimits(limits: ImageLimits = {}): Required<ImageLimits> {
-  expectKeys("limits", limits, Object.keys(DEFAULT_LIMITS));
-  const positive = (key: keyof ImageLimits) =>
-    expectNumber(`limits.${key}`, limits[key] ?? DEFAULT_LIMITS[key], { integer: true, min: 1 });
-  return {
-    maxFileBytes: positive("maxFileBytes"),
-    maxPixels: positive("maxPixels"),
-    maxConcurrent: positive("maxConcurrent"),
-  };
+  parseOptions(object({ limits: LIMITS_SCHEMA }), { limits }, "reading pictures");
+  return withDefaults(DEFAULT_LIMITS, limits);
 }
 
 /**

@@ -5,8 +5,8 @@
 import { createHash } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import PQueue from "p-queue";
+import { integer, object, oneOf, parseOptions } from "../../parse-options.ts";
 import type { ImageProcessorConfig } from "../checkpoint/processor-config.ts";
-import { expectNumber, expectOneOf } from "../expect.ts";
 import { resizeBicubic } from "./bicubic.ts";
 import { checkFileBytes, checkImageLimits, decodeImage, type ImageLimits } from "./decode-image.ts";
 import { patchify } from "./patches.ts";
@@ -64,6 +64,12 @@ export const DEFAULT_MAX_IMAGE_TOKENS = 512;
 /** Key, sizes and bookkeeping of an entry, roughly. */
 const ENTRY_OVERHEAD_BYTES = 512;
 
+const OPTIONS_SCHEMA = object({
+  maxBytes: integer(0),
+  maxImageTokens: integer(1).optional(),
+  alpha: oneOf(["white", "drop"]),
+});
+
 /** Makes image tensors, each once for all who want it, and keeps the latest within a number of bytes. */
 export class ImageTensorCache {
   readonly #processor: ImageProcessorConfig;
@@ -77,11 +83,12 @@ export class ImageTensorCache {
 
   /** @throws {TypeError | RangeError} for a wrong option: what was expected and what came. */
   constructor(options: ImageTensorCacheOptions) {
-    const maxBytes = expectNumber("maxBytes", options.maxBytes, { integer: true, min: 0 });
+    const { maxBytes, maxImageTokens, alpha = "white" } = options;
+    parseOptions(OPTIONS_SCHEMA, { maxBytes, maxImageTokens, alpha }, "an image tensor cache");
     this.#processor = options.processor;
-    this.#alpha = expectOneOf("alpha", options.alpha ?? "white", ["white", "drop"]);
+    this.#alpha = alpha;
     this.#limits = checkImageLimits(options.limits);
-    this.#budget = pixelBudget(options.processor, options.maxImageTokens);
+    this.#budget = pixelBudget(options.processor, maxImageTokens);
     this.#settings = settingsKey(options.processor, this.#budget, this.#alpha);
     this.#finished =
       maxBytes === 0
@@ -161,7 +168,6 @@ function pixelBudget(
   { patchSize, mergeSize, minPixels, maxPixels }: ImageProcessorConfig,
   maxImageTokens: number = DEFAULT_MAX_IMAGE_TOKENS,
 ): PixelBudget {
-  expectNumber("maxImageTokens", maxImageTokens, { integer: true, min: 1 });
   const factor = patchSize * mergeSize;
   const fewest = Math.min(maxPixels, maxImageTokens * factor ** 2);
   return { factor, minPixels: Math.min(minPixels, fewest), maxPixels: fewest };

@@ -472,15 +472,18 @@ describe("startDebugServer: who may ask", () => {
   });
 
   it.each([
-    [{ port: -1 }, "Expected `port` to be an integer from 0 to 65535, got `-1` (number)"],
+    [{ port: -1 }, "Expected `port` to be an integer >= 0 and <= 65535, got `-1` (number)"],
     [{ tokens: "x".repeat(20) } as object, "Unknown option `tokens` of startDebugServer."],
-    [{ token: 1234567890123456 as never }, "Expected `token` to be a string, got number"],
-    [{ host: 127 as never }, "Expected `host` to be a string, got number"],
+    [{ token: 1234567890123456 as never }, "Expected `token` to be a string, got a number."],
+    [{ host: 127 as never }, "Expected `host` to be a string, got `127` (number)"],
     [{ responder: {} as never }, "Expected `responder` to be a Responder"],
     [{ model: undefined as never }, "Expected `model` to be a VisionLanguageModel"],
     [{ token: "short" }, "Expected `token` to have at least 16 characters, got 5"],
     [{ limits: { maxPictures: 0 } }, "Expected `limits.maxPictures` to be an integer >= 1"],
-    [{ limits: { maxpictures: 1 } as object }, "Unknown limit `maxpictures`."],
+    [
+      { limits: { maxpictures: 1 } as object },
+      "Unknown option `limits.maxpictures` of startDebugServer.",
+    ],
   ])("refuses wrong options (%#)", async (options, message) => {
     await expect(start({}, options)).rejects.toThrow(message);
   });

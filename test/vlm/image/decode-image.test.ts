@@ -271,6 +271,6 @@ describe("checkImageLimits", () => {
       "Expected `limits.maxPixels` to be an integer >= 1, got `0` (number)",
     );
     expect(() => checkImageLimits({ maxFileBytes: 1.5 })).toThrow("`limits.maxFileBytes`");
-    expect(() => checkImageLimits({ maxPixel: 5 } as object)).toThrow("`maxPixel`");
+    expect(() => checkImageLimits({ maxPixel: 5 } as object)).toThrow("`limits.maxPixel`");
   });
 });

@@ -29,7 +29,7 @@ export function isVlmBotError(error: unknown): error is VlmBotError {
 /**
  * - `url-refused`: not http(s), not a known host, or an address on a private network
  * - `http-status`: the server said something else than 200
- * - `expired`: QQ's link is too old
+ * - `expired`: the key in QQ's link is too old, wrong or missing
  * - `not-an-image`: bytes came, but not those of a picture
  * - `too-large`: more than `maxBytes`
  * - `timed-out`: the time for this picture was used up

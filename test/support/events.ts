@@ -1,4 +1,4 @@
-// OneBot fixtures of test/events, without the keys that document them.
+// OneBot fixtures of test/events and test/cases/events, without the keys that document them.
 
 import { readdirSync, readFileSync } from "node:fs";
 
@@ -7,7 +7,16 @@ const directory = new URL("../events/", import.meta.url);
 export type Fixture = Readonly<Record<string, unknown>>;
 
 export function readEvent(name: string): Fixture {
-  const fixture = JSON.parse(readFileSync(new URL(`${name}.json`, directory), "utf8"));
+  return read(new URL(`${name}.json`, directory));
+}
+
+/** A fixture of test/cases: what people have met on servers and networks of all kinds. */
+export function readCase(name: string): Fixture {
+  return read(new URL(`../cases/events/${name}.json`, import.meta.url));
+}
+
+function read(file: URL): Fixture {
+  const fixture = JSON.parse(readFileSync(file, "utf8"));
   return Object.fromEntries(Object.entries(fixture).filter(([key]) => !key.startsWith("_")));
 }
 

@@ -15,15 +15,16 @@ export interface PictureServer {
   close(): Promise<void>;
 }
 
-/** Paths without a handler answer 404. */
+/** @param otherwise answers paths without a handler; left out, they are 404 */
 export async function startPictureServer(
   handlers: Readonly<Record<string, PictureHandler | Uint8Array>>,
+  otherwise?: PictureHandler | Uint8Array,
 ): Promise<PictureServer> {
   const requests: string[] = [];
   const server = createServer((request, response) => {
     const path = request.url ?? "/";
     requests.push(path);
-    const handler = handlers[path];
+    const handler = handlers[path] ?? otherwise;
     if (handler === undefined) response.writeHead(404).end();
     else if (handler instanceof Uint8Array) response.end(handler);
     else handler(request, response);

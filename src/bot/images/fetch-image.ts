@@ -1,15 +1,17 @@
 // The ladder: where a picture may be found in, its bytes or one typed reason out, within one budget of time.
-// Size first, then the link of the event, a fresh link, and NapCat's own copy. It knows nothing of what is in a picture.
+// Size first, then the links of the event, fresh links, those links with a fresh key, and NapCat's own copy.
+// It knows nothing of what is in a picture.
 
 import PQueue from "p-queue";
 import { isTimeoutError, startDeadline } from "../../abort.ts";
 import { ImageFetchError, isVlmBotError } from "../errors.ts";
 import type { NapCatCalls } from "../napcat/calls.ts";
-import { type ImageReference, parseMessageEvent } from "../napcat/events.ts";
+import { type ImageReference, parseImages } from "../napcat/events.ts";
 import { isRecord, textOf, wireId } from "../napcat/wire.ts";
 import type { Downloader } from "./download.ts";
 import { decodeBase64Image, inlineImage, tooLarge } from "./image-bytes.ts";
 import { isKnownDead } from "./image-url.ts";
+import { takesKey, withFreshKeys, withoutKey } from "./picture-keys.ts";
 
 export interface ImageFetchLimits {
   /** Most bytes of one picture. */
@@ -22,6 +24,8 @@ export interface ImageFetchLimits {
 
 /** One attempt may use this part of the budget, so that the next one still has a chance. */
 const ATTEMPT_SHARE = 0.4;
+/** What a server says of a link that another key might open. */
+const REFUSED_BY_SERVER: ReadonlySet<string> = new Set(["expired", "http-status", "not-an-image"]);
 /** Names NapCat makes up itself: an unknown name would make it search its files by that text. */
 const NAPCAT_FILE_NAME = /^\{?[\w-]{8,100}\}?(\.\w{2,5})?$/u;
 
@@ -80,26 +84,40 @@ export class ImageFetcher {
 
   /** Cheapest first; an attempt that has nothing to offer returns `undefined`. */
   *#attempts(image: ImageReference): Generator<Attempt> {
+    const { maxBytes } = this.#limits;
     const tried = new Set<string>();
+    /** Links whose server wants another key, by what they are without one. */
+    const locked = new Map<string, string>();
     const download = async (url: string, signal: AbortSignal) => {
-      if (url === "" || isKnownDead(url) || tried.has(url)) return undefined;
+      if (url === "" || tried.has(url)) return undefined;
       tried.add(url);
-      return this.#downloader.download(url, { maxBytes: this.#limits.maxBytes, signal });
+      const lock = () => void (takesKey(url) && locked.set(withoutKey(url), url));
+      if (isKnownDead(url)) return lock();
+      return this.#downloader.download(url, { maxBytes, signal }).catch((error) => {
+        if (isFetchError(error) && REFUSED_BY_SERVER.has(error.code)) lock();
+        throw error;
+      });
     };
-    yield async () =>
-      inlineImage(image.url, this.#limits.maxBytes) ??
-      inlineImage(image.file, this.#limits.maxBytes);
-    yield (signal) => download(image.url, signal);
-    yield async (signal) => download(await this.#freshUrl(image, signal), signal);
+    yield async () => inlineImage(image.url, maxBytes) ?? inlineImage(image.file, maxBytes);
+    for (const link of linksOf(image)) yield (signal) => download(link, signal);
+    let fresh: readonly string[] = [];
+    yield async (signal) => {
+      fresh = await this.#freshLinks(image, signal);
+      return download(fresh[0] ?? "", signal);
+    };
+    for (const link of fresh.slice(1)) yield (signal) => download(link, signal);
+    for (const link of [...locked.values()]) {
+      yield (signal) => this.#unlock(link, (url) => download(url, signal), signal);
+    }
     if (image.marketFace || !NAPCAT_FILE_NAME.test(image.file)) return;
     yield async (signal) => {
       const answer = await this.#calls.call("get_image", { file: image.file }, { signal });
       if (!isRecord(answer)) return undefined;
       const base64 = textOf(answer.base64);
-      if (base64 !== "") return decodeBase64Image(base64, this.#limits.maxBytes);
+      if (base64 !== "") return decodeBase64Image(base64, maxBytes);
       // NapCat puts a path of its own machine here when it has no link.
       const url = textOf(answer.url);
-      return url.startsWith("http") ? download(url, signal) : undefined;
+      return isLink(url) ? download(url, signal) : undefined;
     };
   }
 
@@ -112,17 +130,45 @@ export class ImageFetcher {
     }
   }
 
-  /** NapCat builds a new link, with a new key, every time a message is looked up. */
-  async #freshUrl(image: ImageReference, signal: AbortSignal): Promise<string> {
-    const params = { message_id: wireId(image.messageId) };
-    const parsed = parseMessageEvent(await this.#calls.call("get_msg", params, { signal }));
-    if (parsed.kind !== "message") return "";
-    const images = parsed.message.segments.flatMap((segment) =>
-      segment.type === "image" ? [segment.image] : [],
-    );
-    const sameName = images.filter(({ file }) => file === image.file);
-    return (sameName.length === 1 ? sameName[0] : images[image.index])?.url ?? "";
+  /** Tries a link with each key that can be had; a key that is refused as well is no reason to stop. */
+  async #unlock(
+    link: string,
+    download: (url: string) => Promise<Uint8Array | undefined>,
+    signal: AbortSignal,
+  ): Promise<Uint8Array | undefined> {
+    let refusal: ImageFetchError | undefined;
+    for await (const url of withFreshKeys(link, this.#calls, signal)) {
+      try {
+        const bytes = await download(url);
+        if (bytes !== undefined) return bytes;
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!isFetchError(error) || error.code === "too-large") throw error;
+        refusal ??= error;
+      }
+    }
+    if (refusal !== undefined) throw refusal;
+    return undefined;
   }
+
+  /** NapCat builds a new link, with a new key, every time a message is looked up. */
+  async #freshLinks(image: ImageReference, signal: AbortSignal): Promise<readonly string[]> {
+    const params = { message_id: wireId(image.messageId) };
+    const images = parseImages(await this.#calls.call("get_msg", params, { signal }));
+    const sameName = images.filter(({ file }) => file === image.file);
+    const same =
+      sameName.length === 1 ? sameName[0] : images.find(({ index }) => index === image.index);
+    return same === undefined ? [] : linksOf(same);
+  }
+}
+
+/** Where a message says its picture is: mostly in `url`, on some servers in `file`. What is no link is refused later. */
+function linksOf({ url, file }: ImageReference): readonly string[] {
+  return isLink(file) ? [url, file] : [url];
+}
+
+function isLink(text: string): boolean {
+  return /^https?:\/\//iu.test(text);
 }
 
 function isFetchError(error: unknown): error is ImageFetchError {

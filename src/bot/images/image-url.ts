@@ -5,18 +5,12 @@ import { type LookupAddress, lookup as systemLookup } from "node:dns";
 import { isIP, type LookupFunction } from "node:net";
 import ipaddr from "ipaddr.js";
 import { ImageFetchError } from "../errors.ts";
-
-/** Where QQ keeps pictures: the NT servers, the older ones, and those of sticker shops. */
-const QQ_IMAGE_HOSTS: readonly string[] = [
-  "multimedia.nt.qq.com.cn",
-  "gchat.qpic.cn",
-  "gxh.vip.qq.com",
-];
+import { isInventedByProxy, isQqHost } from "./qq-hosts.ts";
 
 export interface ImageUrlPolicy {
   /** Hosts besides QQ's own, as `host` (default ports only) or `host:port`. */
   readonly extraHosts: readonly string[];
-  /** Whether `extraHosts` may be on a private network; QQ's own hosts never are. */
+  /** Whether `extraHosts` may be on a private network; QQ's own hosts never are, whatever this says. */
   readonly allowPrivateAddresses: boolean;
 }
 
@@ -33,8 +27,9 @@ export function checkImageUrl(url: string, policy: ImageUrlPolicy): URL {
   }
   if (parsed.username !== "" || parsed.password !== "") throw refusal("it holds a password");
   // `host` has the port only if it is not the default one of the scheme.
-  const known = [...QQ_IMAGE_HOSTS, ...policy.extraHosts.map((host) => host.toLowerCase())];
-  if (!known.includes(parsed.host.toLowerCase())) {
+  const host = parsed.host.toLowerCase();
+  const named = policy.extraHosts.some((extra) => extra.toLowerCase() === host);
+  if (!named && !(parsed.port === "" && isQqHost(host))) {
     throw refusal("its host is not among those allowed", parsed.hostname);
   }
   const address = bareAddress(parsed.hostname);
@@ -44,17 +39,23 @@ export function checkImageUrl(url: string, policy: ImageUrlPolicy): URL {
   return parsed;
 }
 
-/** A DNS look-up that fails for names that lead to a private network, at the moment of connecting. */
+/**
+ * A DNS look-up that fails for names that lead to a private network, at the moment of connecting. For QQ's own hosts,
+ * which nobody else can point anywhere, it takes what a local proxy answers in place of their address.
+ */
 export function guardedLookup(
   policy: ImageUrlPolicy,
-  lookup: LookupFunction = systemLookup as LookupFunction,
+  lookup: LookupFunction = (...question) => (systemLookup as LookupFunction)(...question),
 ): LookupFunction {
   return (hostname, options, callback) => {
+    const isQqs = isQqHost(hostname);
+    const allowed = (address: string) =>
+      isPublicAddress(address) ||
+      (isQqs ? isInventedByProxy(address) : policy.allowPrivateAddresses);
     lookup(hostname, { ...options, all: true }, (error, found) => {
       if (error !== null) return callback(error, "");
       const addresses = found as LookupAddress[];
-      const trusted = policy.allowPrivateAddresses && !QQ_IMAGE_HOSTS.includes(hostname);
-      if (!trusted && !addresses.every(({ address }) => isPublicAddress(address))) {
+      if (!addresses.every(({ address }) => allowed(address))) {
         return callback(refusal("it is on a private network", hostname), "");
       }
       if (options.all === true) return callback(null, addresses);

@@ -3,11 +3,12 @@
 
 import type { ChatId } from "../chat/chat-id.ts";
 import type { Speaker } from "../chat/turn.ts";
+import { withoutDoubles } from "./picture-doubles.ts";
 import { idOf, isRecord, numberOf, textOf, type WireRecord } from "./wire.ts";
 
 /** A picture somebody sent: where it may be found, not its bytes. */
 export interface ImageReference {
-  /** NapCat's name for the file; its ending says nothing about the format. */
+  /** NapCat's name for the file; its ending says nothing about the format. On some servers a link. */
   readonly file: string;
   /** May be empty, expired or forged. */
   readonly url: string;
@@ -98,6 +99,13 @@ export function parseMessageEvent(wire: unknown): ParsedEvent {
   };
 }
 
+/** The pictures of what `get_msg` answers; other servers leave out most of what an event has. Never throws. */
+export function parseImages(wire: unknown): readonly ImageReference[] {
+  if (!isRecord(wire) || !Array.isArray(wire.message)) return [];
+  const segments = parseSegments(wire.message, idOf(wire.message_id) ?? "");
+  return segments.flatMap((segment) => (segment.type === "image" ? [segment.image] : []));
+}
+
 function groupTarget(wire: WireRecord): ReplyTarget | undefined {
   const groupId = idOf(wire.group_id);
   return groupId === undefined ? undefined : { kind: "group", groupId };
@@ -125,7 +133,7 @@ function timeMsOf(time: unknown): number | undefined {
 
 function parseSegments(wire: readonly unknown[], messageId: string): readonly Segment[] {
   let images = 0;
-  return wire.flatMap((segment): Segment[] => {
+  const segments = wire.flatMap((segment): Segment[] => {
     if (!isRecord(segment) || typeof segment.type !== "string") return [];
     const data = isRecord(segment.data) ? segment.data : {};
     switch (segment.type) {
@@ -148,13 +156,17 @@ function parseSegments(wire: readonly unknown[], messageId: string): readonly Se
         return [{ type: "other", name: segment.type }];
     }
   });
+  return withoutDoubles(segments);
 }
 
 function parseImage(data: WireRecord, messageId: string, index: number): ImageReference {
+  const file = textOf(data.file) || textOf(data.file_id);
   const url = textOf(data.url);
+  // Lagrange and others put the link into `file` and the name beside it.
+  const swapped = url === "" && /^https?:\/\//iu.test(file);
   return {
-    file: textOf(data.file) || textOf(data.file_id),
-    url,
+    file: swapped ? textOf(data.filename) : file,
+    url: swapped ? file : url,
     bytes: numberOf(data.file_size),
     messageId,
     index,

@@ -3,6 +3,7 @@
 
 import { WebSocket } from "undici";
 import { z } from "zod";
+import { upgradeStatus } from "./upgrade-status.ts";
 
 const answer = z.object({
   status: z.string(),
@@ -15,6 +16,9 @@ const version = z.object({ app_name: z.string(), app_version: z.string() });
 
 /** NapCat answers this when the token is wrong, after it has accepted the connection. */
 const WRONG_TOKEN = 1403;
+/** Other servers close the socket with one of these, or do not let it open and answer with one of those. */
+const WRONG_TOKEN_CLOSE = [1008, 4001];
+const WRONG_TOKEN_STATUS = [401, 403];
 
 export interface NapCatIdentity {
   readonly selfId: string;
@@ -57,6 +61,12 @@ export async function askNapCat(
   options.signal.addEventListener("abort", onAbort, { once: true });
   try {
     return await Promise.race([converse(socket), failed]);
+  } catch (error) {
+    // A WebSocket does not tell with which status it was refused.
+    if (!(error instanceof NapCatCheckError) || error.problem !== "unreachable") throw error;
+    const status = await Promise.race([upgradeStatus(address, options.signal), failed]);
+    if (!WRONG_TOKEN_STATUS.includes(status ?? 0)) throw error;
+    throw new NapCatCheckError("wrong-token");
   } finally {
     clearTimeout(timer);
     options.signal.removeEventListener("abort", onAbort);
@@ -77,8 +87,12 @@ function converse(socket: WebSocket): Promise<NapCatIdentity> {
       opened = true;
       ask("get_login_info");
     });
-    socket.addEventListener("error", () => fail(opened ? "no-answer" : "unreachable"));
-    socket.addEventListener("close", () => fail(opened ? "no-answer" : "unreachable"));
+    // An error is followed by this too, which knows more.
+    socket.addEventListener("close", ({ code }) => {
+      if (WRONG_TOKEN_CLOSE.includes(code)) fail("wrong-token");
+      else fail(opened ? "no-answer" : "unreachable");
+    });
+    socket.addEventListener("error", () => {});
     socket.addEventListener("message", ({ data }) => {
       const frame = parseFrame(data);
       if (frame === undefined) return;

@@ -41,6 +41,12 @@ export interface SessionOptions {
 
 /** NapCat's code for a wrong token; it comes after the socket has opened. */
 const AUTH_FAILED = 1403;
+/** Other servers close the socket with one of these (SnowLuma, Lagrange) … */
+const AUTH_FAILED_CLOSE = [1008, 4001];
+/** … or do not let it open, and say why in HTTP (Shamrock, go-cqhttp, any reverse proxy). */
+const AUTH_FAILED_UPGRADE = /\bserver response: 40[13]\b/iu;
+/** A call fails at once on a socket that is being closed; why it is closed, its close event tells a moment later. */
+const CLOSE_EVENT_MS = 1_000;
 /** A client that still waits for its peer to say goodbye is left behind after this long. */
 const DISCONNECT_TIMEOUT_MS = 1_000;
 /** Silence of this many heartbeats is suspicious; then NapCat has another half to answer a question. */
@@ -54,6 +60,7 @@ export class Session {
   readonly #listeners: [event: string, handler: (context: unknown) => void][] = [];
   readonly #ending = new AbortController();
   #end: SessionEnd | undefined;
+  #ready = false;
   #heartbeatMs: number;
   #lastSignMs = performance.now();
 
@@ -78,9 +85,11 @@ export class Session {
       onOpen();
       const login = await this.#logIn(deadline.signal);
       deadline.end();
+      this.#ready = true;
       onReady(login);
       await this.#watch();
     } catch (error) {
+      if (!deadline.signal.aborted) await this.#ended(CLOSE_EVENT_MS);
       this.#over("lost", deadline.signal.aborted ? "no answer in time" : describeError(error));
     } finally {
       deadline.end();
@@ -101,6 +110,11 @@ export class Session {
       sleep(DISCONNECT_TIMEOUT_MS, undefined, { signal }).catch(() => {}),
     ]);
     patience.abort();
+  }
+
+  /** Resolves when the end is known, or when this time is over. */
+  async #ended(timeoutMs: number): Promise<void> {
+    await sleep(timeoutMs, undefined, { signal: this.#ending.signal }).catch(() => {});
   }
 
   /** The first reason counts: whatever comes after it is its consequence. */
@@ -125,10 +139,13 @@ export class Session {
     this.#on("api.response", alive);
     this.#on("meta_event.heartbeat", (event) => this.#onHeartbeat(event));
     this.#on("notice.bot_offline", () => this.#options.onOnline(false));
-    this.#on("socket.close", (event) => this.#over("lost", closeReason(event)));
+    this.#on("socket.close", (event) => {
+      // Once the token was accepted, the same codes mean something else.
+      if (!this.#ready && isTokenRefusal(event)) this.#over("auth-failed", closeReason(event));
+      else this.#over("lost", closeReason(event));
+    });
     this.#on("socket.error", (event) => {
-      if (!isRecord(event) || !isRecord(event.info)) return;
-      if (event.info.errno === AUTH_FAILED) this.#over("auth-failed", "the token is wrong");
+      if (isTokenError(event)) this.#over("auth-failed", "the token is wrong");
     });
     return new Promise((resolve) => this.#on("socket.open", () => resolve()));
   }
@@ -173,6 +190,18 @@ export class Session {
     await setImmediate();
     return this.#lastSignMs >= asked || this.#ending.signal.aborted;
   }
+}
+
+/** NapCat's frame, or an HTTP status in place of a WebSocket. */
+function isTokenError(event: unknown): boolean {
+  if (!isRecord(event)) return false;
+  if (isRecord(event.info) && event.info.errno === AUTH_FAILED) return true;
+  const errors = Array.isArray(event.errors) ? event.errors : [];
+  return errors.some((error) => error instanceof Error && AUTH_FAILED_UPGRADE.test(error.message));
+}
+
+function isTokenRefusal(event: unknown): boolean {
+  return isRecord(event) && AUTH_FAILED_CLOSE.includes(numberOf(event.code) ?? 0);
 }
 
 function closeReason(event: unknown): string {

@@ -112,7 +112,7 @@ async function loadEngine(
     ...(options.maxImageTokens === undefined ? {} : { maxImageTokens: options.maxImageTokens }),
   });
   disposals.push(() => images.clear());
-  const cache = decoder.createCache(contextTokens);
+  const cache = decoder.createSlots(1, contextTokens).open();
   disposals.push(() => cache.dispose());
 
   return {

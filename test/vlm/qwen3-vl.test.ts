@@ -427,7 +427,7 @@ describe("loadQwen3Vl", () => {
 
   it("tells why loading failed, even when cleaning up fails too", async () => {
     const mocks = [
-      vi.spyOn(Decoder.prototype, "createCache").mockImplementation(() => {
+      vi.spyOn(Decoder.prototype, "createSlots").mockImplementation(() => {
         throw new Error("the first");
       }),
       vi.spyOn(VisionEncoder.prototype, "dispose").mockRejectedValue(new Error("the second")),

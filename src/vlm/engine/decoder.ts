@@ -1,55 +1,45 @@
-// The language half: token ids, positions and features of pictures in, logits out, keys and values into a cache.
-// Prompts go through in chunks, answers token by token. It knows nothing of text, of sampling or of who asks.
+// The language half: token ids, positions and features of pictures in, logits out, keys and values into slots.
+// It appends tokens to one sequence, or one token to each of several. It knows nothing of text, of sampling or of who asks.
 
 import { join } from "node:path";
 import type { Qwen3VlConfig } from "../checkpoint/config.ts";
 import { DisposedError, ModelLoadError } from "../errors.ts";
 import { OrtError } from "../runtime/ort-error.ts";
 import { Session, type SessionOptions } from "../runtime/session.ts";
+import { elementBytes } from "../runtime/value.ts";
 import { withCpuSettings } from "./cpu-settings.ts";
+import type {
+  AppendOptions,
+  BackendRunOptions,
+  DecodeRow,
+  DecoderBackend,
+  DecoderInput,
+  PlacedFeatures,
+  Scores,
+} from "./decoder-backend.ts";
 import { EmbeddingTable } from "./embedding-table.ts";
 import { atStage } from "./inference-error.ts";
-import { KvCache } from "./kv-cache.ts";
+import type { KvCache } from "./kv-cache.ts";
+import { KvSlots, kvParts } from "./kv-slots.ts";
 import type { OnnxPackage } from "./onnx-package.ts";
 import { mropeCosSin } from "./rotary.ts";
 import { type DecoderSizes, RunBuffers } from "./run-buffers.ts";
-import type { VisionFeatures } from "./vision-encoder.ts";
 
-/** A picture among the tokens of a prompt. */
-export interface PlacedFeatures {
-  /** Index of its first token. Negative when its first tokens are in the cache already. */
-  readonly start: number;
-  readonly features: VisionFeatures;
+/** A row of a decode run on slots of this decoder. */
+interface CacheRow extends DecodeRow {
+  readonly slot: KvCache;
 }
-
-/** Tokens that follow those in the cache. */
-export interface DecoderInput {
-  /** (S) */
-  readonly ids: Int32Array;
-  /** (3, S): time, height and width. */
-  readonly positions: Int32Array;
-  /** In order of appearance. */
-  readonly images?: readonly PlacedFeatures[];
-}
-
-export interface PrefillOptions {
-  /** Logits of which tokens: every one is for tests. @default "last" */
-  readonly logitRows?: "last" | "all";
-  /** Tokens of one run: points to cancel at, and a bound for memory. @default 256 */
-  readonly chunkTokens?: number;
-  readonly signal?: AbortSignal | undefined;
-}
-
-const DEFAULT_CHUNK_TOKENS = 256;
 
 /** A loaded decoder. */
-export class Decoder {
+export class Decoder implements DecoderBackend {
   readonly #session: Session;
   readonly #table: EmbeddingTable;
   readonly #text: Qwen3VlConfig["text"];
   readonly #sizes: DecoderSizes;
-  /** What a decode step needs, kept from step to step. */
-  readonly #stepBuffers = new Map<KvCache, RunBuffers>();
+  readonly #slots = new Set<KvSlots>();
+  /** Buffers of decode steps, by how many sequences they have; those of a step in progress are not here. */
+  readonly #stepBuffers = new Map<number, RunBuffers>();
+  #disposed = false;
 
   private constructor(session: Session, table: EmbeddingTable, config: Qwen3VlConfig) {
     this.#session = session;
@@ -73,134 +63,134 @@ export class Decoder {
     }
   }
 
+  /** Bytes of keys and values that one token takes. */
+  get tokenBytes(): number {
+    return kvParts(this.#session.inputs).reduce(
+      (sum, { heads, width, type }) => sum + heads * width * elementBytes(type),
+      0,
+    );
+  }
+
   /**
-   * An empty cache for up to `capacity` tokens. It ends with the decoder at the latest.
+   * Empty slots for `count` sequences of up to `capacity` tokens. They end with the decoder at the latest.
    *
    * @throws ModelLoadError when there is not so much memory
    */
-  createCache(capacity: number): KvCache {
-    const cache = this.#reserve(capacity);
-    const logits = new Float32Array(this.#sizes.vocabSize); // (1, vocab)
-    const buffers = new RunBuffers(this.#sizes, { tokens: 1, deepstack: false, logits });
-    this.#stepBuffers.set(cache, buffers);
-    cache.onDispose(() => {
-      this.#stepBuffers.delete(cache);
-      buffers.dispose();
-    });
-    return cache;
-  }
-
-  /**
-   * Appends tokens to the cache.
-   *
-   * When it is aborted or fails, the chunks that were done are in the cache, and nothing else.
-   *
-   * @returns (S, vocab) or (1, vocab). The latter is the cache's own buffer: the next run on it writes there.
-   * @throws InferenceError `prefill`; RangeError when the tokens do not fit; the signal's reason when aborted
-   */
-  async prefill(
-    input: DecoderInput,
-    cache: KvCache,
-    options: PrefillOptions = {},
-  ): Promise<Float32Array> {
-    const { logitRows = "last", chunkTokens = DEFAULT_CHUNK_TOKENS, signal } = options;
-    this.#check(input, cache, chunkTokens);
-    const tokens = input.ids.length;
-    const { vocabSize } = this.#sizes;
-    const last = this.#buffersOf(cache).logits; // (1, vocab)
-    const all = logitRows === "all" ? new Float32Array(tokens * vocabSize) : undefined; // (S, vocab)
-    return atStage("prefill", signal, () =>
-      cache.fill(async (append) => {
-        for (let start = 0; start < tokens; start += chunkTokens) {
-          signal?.throwIfAborted();
-          const end = Math.min(start + chunkTokens, tokens);
-          const logits = all?.subarray(start * vocabSize, end * vocabSize) ?? last;
-          await this.#runChunk(input, start, end, logits, cache, signal);
-          append(end - start);
-        }
-        return all ?? last;
-      }),
-    );
-  }
-
-  /**
-   * Appends one token of text to the cache.
-   *
-   * @param position on all three axes.
-   * @returns (1, vocab), the cache's own buffer: the next run on it writes there.
-   * @throws InferenceError `decode`; RangeError when the cache is full; the signal's reason when aborted
-   */
-  async step(
-    id: number,
-    position: number,
-    cache: KvCache,
-    options: { readonly signal?: AbortSignal | undefined } = {},
-  ): Promise<Float32Array> {
-    const input = { ids: Int32Array.of(id), positions: new Int32Array(3).fill(position) };
-    this.#check(input, cache, 1);
-    const buffers = this.#buffersOf(cache);
-    return atStage("decode", options.signal, () =>
-      cache.fill(async (append) => {
-        await this.#fillText(input, buffers);
-        await this.#run(buffers, cache, 1, options.signal);
-        append(1);
-        return buffers.logits;
-      }),
-    );
-  }
-
-  /** Waits for runs in progress, then frees everything, caches included. Calling it again is fine. */
-  async dispose(): Promise<void> {
-    const ended = this.#session.dispose();
-    for (const cache of this.#stepBuffers.keys()) cache.dispose();
-    await Promise.all([ended, this.#table.close()]);
-  }
-
-  #reserve(capacity: number): KvCache {
+  createSlots(count: number, capacity: number): KvSlots {
     try {
-      return new KvCache(this.#session, this.#text, capacity);
+      const slots = new KvSlots(this.#session, kvParts(this.#session.inputs), count, capacity);
+      this.#slots.add(slots);
+      return slots;
     } catch (cause) {
       if (!(cause instanceof OrtError)) throw cause;
       throw new ModelLoadError(
         "session-failed",
-        `There is no memory for a context of ${capacity} tokens. Load the model with a smaller maxContextTokens.`,
+        `There is no memory for ${count} contexts of ${capacity} tokens. ` +
+          "Load the model with a smaller maxContextTokens or maxConcurrent.",
         { cause },
       );
     }
   }
 
-  async #runChunk(
+  async append(
     input: DecoderInput,
-    start: number,
-    end: number,
-    logits: Float32Array,
     cache: KvCache,
-    signal?: AbortSignal,
-  ): Promise<void> {
-    const tokens = end - start;
-    const images = overlaps(input.images ?? [], start, end);
-    using buffers = new RunBuffers(this.#sizes, { tokens, deepstack: images.length > 0, logits });
-    const chunk = {
-      ids: input.ids.subarray(start, end), // (S)
-      positions: columns(input.positions, start, end), // (3, S)
-    };
-    await this.#fillText(chunk, buffers);
-    for (const image of images) this.#fillImage(image, buffers, tokens);
-    await this.#run(buffers, cache, tokens, signal);
+    { scores = "last", signal }: AppendOptions = {},
+  ): Promise<readonly Scores[]> {
+    this.#check(input, cache);
+    const release = cache.occupy();
+    try {
+      return await atStage("prefill", signal, () => this.#append(input, cache, scores, signal));
+    } finally {
+      release();
+    }
   }
 
-  async #run(
-    buffers: RunBuffers,
+  async decode(
+    rows: readonly CacheRow[],
+    { signal }: BackendRunOptions = {},
+  ): Promise<readonly Scores[]> {
+    for (const { slot } of rows) expectRoom(slot, 1);
+    const releases: (() => void)[] = [];
+    try {
+      for (const { slot } of rows) releases.push(slot.occupy());
+      return await atStage("decode", signal, () => this.#decode(rows, signal));
+    } finally {
+      for (const release of releases) release();
+    }
+  }
+
+  /** Waits for runs in progress, then frees everything, slots included. Calling it again is fine. */
+  async dispose(): Promise<void> {
+    this.#disposed = true;
+    const ended = this.#session.dispose();
+    for (const slots of this.#slots) slots.dispose();
+    for (const buffers of this.#stepBuffers.values()) buffers.dispose();
+    this.#stepBuffers.clear();
+    await Promise.all([ended, this.#table.close()]);
+  }
+
+  async #append(
+    input: DecoderInput,
     cache: KvCache,
-    tokens: number,
-    signal?: AbortSignal,
-  ): Promise<void> {
-    buffers.setTotalLength(cache.length + tokens);
+    scores: "none" | "last" | "all",
+    signal: AbortSignal | undefined,
+  ): Promise<readonly Scores[]> {
+    const { ids, images = [] } = input;
+    const tokens = ids.length;
+    // Int8 products fail on no rows at all: at least one is computed.
+    const rows = scores === "all" ? tokens : 1;
+    using buffers = new RunBuffers(this.#sizes, { tokens, deepstack: images.length > 0, rows });
+    await this.#fillText(input, buffers);
+    for (const image of images) this.#fillImage(image, buffers, tokens);
+    buffers.setLengths([cache.length + tokens]);
     await this.#session.run(
-      { ...buffers.inputs, ...cache.past },
-      { ...buffers.outputs, ...cache.present },
+      { ...buffers.inputs, ...cache.bound.past },
+      { ...buffers.outputs, ...cache.bound.present },
       { signal },
     );
+    cache.grow(tokens);
+    return scores === "none" ? [] : Array.from({ length: rows }, (_, row) => buffers.scores(row));
+  }
+
+  async #decode(rows: readonly CacheRow[], signal?: AbortSignal): Promise<readonly Scores[]> {
+    const [first, ...others] = rows.map(({ slot }) => slot);
+    if (!first) return [];
+    signal?.throwIfAborted();
+    const bound = others.length === 0 ? first.bound : await first.slots.lead([first, ...others]);
+    // In the order in which they lie; a single one may lie anywhere.
+    const lying = rows.toSorted((a, b) => a.slot.row - b.slot.row);
+    const batch = lying.length;
+    const buffers = this.#takeStepBuffers(batch);
+    try {
+      const ids = Int32Array.from(lying, ({ id }) => id);
+      const positions = Int32Array.from(
+        { length: 3 * batch },
+        (_, i) => lying[i % batch]!.position,
+      );
+      await this.#fillText({ ids, positions }, buffers);
+      buffers.setLengths(lying.map(({ slot }) => slot.length + 1));
+      await this.#session.run(
+        { ...buffers.inputs, ...bound.past },
+        { ...buffers.outputs, ...bound.present },
+        { signal },
+      );
+      for (const { slot } of lying) slot.grow(1);
+      return rows.map((row) => buffers.scores(lying.indexOf(row)));
+    } finally {
+      this.#keepStepBuffers(batch, buffers);
+    }
+  }
+
+  #takeStepBuffers(batch: number): RunBuffers {
+    const kept = this.#stepBuffers.get(batch);
+    this.#stepBuffers.delete(batch);
+    return kept ?? new RunBuffers(this.#sizes, { batch, tokens: 1, deepstack: false, rows: batch });
+  }
+
+  #keepStepBuffers(batch: number, buffers: RunBuffers): void {
+    if (this.#disposed || this.#stepBuffers.has(batch)) buffers.dispose();
+    else this.#stepBuffers.set(batch, buffers);
   }
 
   async #fillText({ ids, positions }: DecoderInput, buffers: RunBuffers): Promise<void> {
@@ -211,8 +201,11 @@ export class Decoder {
   }
 
   /** Puts the features of a picture in the place of its tokens' embeddings, and its DeepStack rows beside them. */
-  #fillImage({ features, from, to, count }: Overlap, buffers: RunBuffers, tokens: number): void {
+  #fillImage({ start, features }: PlacedFeatures, buffers: RunBuffers, tokens: number): void {
     const { hiddenSize, deepstackTaps } = this.#sizes;
+    const to = Math.max(start, 0); // first token of the run
+    const from = to - start; // first row of the features
+    const count = Math.min(features.tokens - from, tokens - to);
     const rows = (array: Float32Array, row: number) =>
       array.subarray(row * hiddenSize, (row + count) * hiddenSize);
     buffers.embeds.set(rows(features.imageFeatures, from), to * hiddenSize);
@@ -222,14 +215,7 @@ export class Decoder {
     }
   }
 
-  #buffersOf(cache: KvCache): RunBuffers {
-    const buffers = this.#stepBuffers.get(cache);
-    if (!buffers) throw new TypeError("The KV cache was made by another decoder");
-    return buffers;
-  }
-
-  #check({ ids, positions, images = [] }: DecoderInput, cache: KvCache, chunkTokens: number): void {
-    if (cache.disposed) throw new DisposedError("The KV cache");
+  #check({ ids, positions, images = [] }: DecoderInput, cache: KvCache): void {
     const tokens = ids.length;
     if (tokens === 0) throw new RangeError("Expected at least one token");
     if (positions.length !== 3 * tokens) {
@@ -237,19 +223,10 @@ export class Decoder {
         `Expected positions of shape (3, ${tokens}), got ${positions.length} numbers`,
       );
     }
-    if (!Number.isSafeInteger(chunkTokens) || chunkTokens < 1) {
-      throw new RangeError(
-        `Expected \`chunkTokens\` to be an integer >= 1, got \`${chunkTokens}\``,
-      );
-    }
-    if (cache.length + tokens > cache.capacity) {
-      throw new RangeError(
-        `The KV cache holds ${cache.length} of ${cache.capacity} tokens: ${tokens} more do not fit`,
-      );
-    }
+    expectRoom(cache, tokens);
     for (const { start, features } of images) {
       const end = start + features.tokens;
-      if (end <= 0 || end > tokens) {
+      if (end <= 0 || start >= tokens) {
         throw new RangeError(
           `A picture takes tokens ${start} to ${end}, but there are ${tokens} tokens`,
         );
@@ -258,31 +235,10 @@ export class Decoder {
   }
 }
 
-/** The part of a picture that lies in a chunk. */
-interface Overlap {
-  readonly features: VisionFeatures;
-  /** First row of the features. */
-  readonly from: number;
-  /** First token of the chunk. */
-  readonly to: number;
-  readonly count: number;
-}
-
-function overlaps(images: readonly PlacedFeatures[], start: number, end: number): Overlap[] {
-  return images.flatMap((image) => {
-    const first = Math.max(image.start, start);
-    const count = Math.min(image.start + image.features.tokens, end) - first;
-    if (count <= 0) return [];
-    return [{ features: image.features, from: first - image.start, to: first - start, count }];
-  });
-}
-
-/** Columns `start` to `end` of a matrix of three rows. */
-function columns(matrix: Int32Array, start: number, end: number): Int32Array {
-  const width = matrix.length / 3;
-  const part = new Int32Array(3 * (end - start));
-  for (let row = 0; row < 3; row++) {
-    part.set(matrix.subarray(row * width + start, row * width + end), row * (end - start));
-  }
-  return part;
+function expectRoom(cache: KvCache, tokens: number): void {
+  if (cache.disposed) throw new DisposedError("The KV cache");
+  if (cache.length + tokens <= cache.capacity) return;
+  throw new RangeError(
+    `The KV cache holds ${cache.length} of ${cache.capacity} tokens: ${tokens} more do not fit`,
+  );
 }

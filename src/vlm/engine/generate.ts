@@ -11,8 +11,8 @@ import { buildPrompt, type Prompt } from "../text/prompt.ts";
 import { TextStream } from "../text/text-stream.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { ChatMessage, FinishReason, StreamPart } from "../vision-language-model.ts";
-import type { Decoder, PlacedFeatures } from "./decoder.ts";
-import type { KvCache } from "./kv-cache.ts";
+import type { DecoderBackend, KvSlot, PlacedFeatures, Scores } from "./decoder-backend.ts";
+import { sliceInput } from "./decoder-input.ts";
 import { Sampler } from "./sampler.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { Stopwatch } from "./stopwatch.ts";
@@ -27,9 +27,9 @@ export interface Engine {
   readonly tokenizer: Tokenizer;
   readonly images: ImageTensorCache;
   readonly visionEncoder: VisionEncoder;
-  readonly decoder: Decoder;
+  readonly decoder: DecoderBackend;
   /** Its capacity is the context: prompt and answer together. */
-  readonly cache: KvCache;
+  readonly cache: KvSlot;
   readonly scheduler: Scheduler;
 }
 
@@ -106,20 +106,23 @@ async function answerPrompt(
   const { cache, decoder, tokenizer, config } = engine;
   const { ids } = prompt;
   const { positions, nextPosition } = mropePositions(ids.length, images);
-  cache.clear();
-  let logits = await watch.time("prefillMs", () =>
-    decoder.prefill({ ids, positions, images }, cache, {
-      chunkTokens: engine.prefillChunkTokens,
-      signal,
-    }),
-  ); // (1, vocab)
+  cache.truncate(0);
+  let scores = await watch.time("prefillMs", async () => {
+    let last: readonly Scores[] = [];
+    for (let start = 0; start < ids.length; start += engine.prefillChunkTokens) {
+      const end = Math.min(start + engine.prefillChunkTokens, ids.length);
+      const chunk = sliceInput({ ids, positions, images }, start, end);
+      last = await decoder.append(chunk, cache, { signal });
+    }
+    return last[0]!;
+  });
 
   const sampler = new Sampler(sampling, Math.min(tokenizer.size, config.text.vocabSize), ids);
   const text = new TextStream({ tokenizer, stop });
   let completionTokens = 0;
   const finishReason = await watch.time("decodeMs", async (): Promise<FinishReason> => {
     for (;;) {
-      const id = sampler.sample(logits);
+      const id = sampler.sample(scores);
       if (engine.eosTokenIds.has(id)) return "stop";
       completionTokens++;
       sampler.accept(id);
@@ -128,7 +131,7 @@ async function answerPrompt(
       if (completionTokens >= maxTokens) return "max-tokens";
       if (cache.length >= cache.capacity) return "context-full";
       const position = nextPosition + completionTokens - 1;
-      logits = await decoder.step(id, position, cache, { signal });
+      scores = (await decoder.decode([{ slot: cache, id, position }], { signal }))[0]!;
     }
   });
   for (const delta of text.end()) push(delta);

@@ -1,61 +1,34 @@
-// The keys and values of one conversation: memory of fixed capacity that the decoder appends to in place.
-// It lies where the decoder computes, and pages that no token has reached are not there yet.
+// The keys and values of one sequence, in a slot that may move: how many tokens there are, and who may append.
 // It knows nothing of tokens; what is beyond `length` is of no meaning and never read.
 
 import { DisposedError } from "../errors.ts";
-import type { NamedValues, Session } from "../runtime/session.ts";
-import { type ElementType, elementCount, type Value } from "../runtime/value.ts";
+import type { KvBlock, KvSlot } from "./decoder-backend.ts";
+import type { BoundRows, KvSlots } from "./kv-slots.ts";
 
-/** Sizes of the cache of one token; `Qwen3VlConfig["text"]` has them. */
-export interface KvShape {
-  readonly layers: number;
-  readonly kvHeads: number;
-  readonly headSize: number;
+/** Keys and values copied out: for every part and every head the tokens one after the other. */
+export interface PackedKv extends KvBlock {
+  readonly bytes: Uint8Array;
 }
 
 /** Keys and values of up to `capacity` tokens. One run at a time. */
-export class KvCache {
-  /** Most tokens that fit. */
-  readonly capacity: number;
-  /** Memory when every token is filled. */
-  readonly byteLength: number;
-  /** The graph's inputs `past_key_values.L.key` / `.value`. */
-  readonly past: NamedValues;
-  /** The graph's outputs `present.L.key` / `.value`: the same values. */
-  readonly present: NamedValues;
-  readonly #block: Value;
-  readonly #parts: readonly Value[];
-  readonly #onDispose: (() => void)[] = [];
+export class KvCache implements KvSlot {
+  readonly slots: KvSlots;
+  /** @internal Where it lies now; the slots change it. */
+  row: number;
   #length = 0;
   #busy = false;
   #disposed = false;
 
-  /** Reserves the memory on the device of a session. */
-  constructor(session: Session, shape: KvShape, capacity: number) {
-    if (!Number.isSafeInteger(capacity) || capacity < 1) {
-      throw new RangeError(`Expected \`capacity\` to be an integer >= 1, got \`${capacity}\``);
-    }
-    const dims = [1, shape.kvHeads, capacity, shape.headSize]; // (1, kv heads, capacity, head size)
-    const size = elementCount(dims);
-    // One block for all layers: large enough that its memory goes back to the system when it ends.
-    this.#block = session.allocate(ELEMENT, [2 * shape.layers * size]);
-    const past: Record<string, Value> = {};
-    const present: Record<string, Value> = {};
-    for (let layer = 0; layer < shape.layers; layer++) {
-      for (const [index, part] of ["key", "value"].entries()) {
-        const value = this.#block.slice((2 * layer + index) * size, dims);
-        past[`past_key_values.${layer}.${part}`] = value;
-        present[`present.${layer}.${part}`] = value;
-      }
-    }
-    this.#parts = Object.values(past);
-    this.capacity = capacity;
-    this.byteLength = this.#block.byteLength;
-    this.past = past;
-    this.present = present;
+  /** @internal Use `KvSlots.open`. */
+  constructor(slots: KvSlots, row: number) {
+    this.slots = slots;
+    this.row = row;
   }
 
-  /** Tokens that the cache holds. */
+  get capacity(): number {
+    return this.slots.capacity;
+  }
+
   get length(): number {
     return this.#length;
   }
@@ -64,7 +37,11 @@ export class KvCache {
     return this.#disposed;
   }
 
-  /** Forgets all tokens from `length` on. */
+  /** Its values, as long as it does not move. */
+  get bound(): BoundRows {
+    return this.slots.row(this.row);
+  }
+
   truncate(length: number): void {
     if (!Number.isSafeInteger(length) || length < 0 || length > this.#length) {
       throw new RangeError(
@@ -80,40 +57,61 @@ export class KvCache {
     this.truncate(0);
   }
 
-  /**
-   * Keeps others out while `work` appends tokens.
-   *
-   * @internal
-   */
-  async fill<T>(work: (append: (tokens: number) => void) => Promise<T>): Promise<T> {
-    if (this.#disposed) throw new DisposedError("The KV cache");
-    this.#refuseIfBusy();
-    this.#busy = true;
+  async read(start: number, end: number): Promise<PackedKv> {
+    if (start < 0 || start > end || end > this.#length) {
+      throw new RangeError(`Expected a part of ${this.#length} tokens, got ${start} to ${end}`);
+    }
+    const release = this.occupy();
     try {
-      return await work((tokens) => {
-        this.#length += tokens;
-      });
+      return await this.slots.read(this.row, start, end);
     } finally {
-      this.#busy = false;
+      release();
+    }
+  }
+
+  async append(block: PackedKv, tokens: number): Promise<void> {
+    if (tokens > block.tokens || this.#length + tokens > this.capacity) {
+      throw new RangeError(
+        `Expected at most ${Math.min(block.tokens, this.capacity - this.#length)} tokens, got ${tokens}`,
+      );
+    }
+    const release = this.occupy();
+    try {
+      await this.slots.write(this.row, this.#length, block, tokens);
+      this.#length += tokens;
+    } finally {
+      release();
     }
   }
 
   /**
-   * What else ends with the cache.
+   * Keeps others out until it is released.
    *
    * @internal
    */
-  onDispose(callback: () => void): void {
-    this.#onDispose.push(callback);
+  occupy(): () => void {
+    if (this.#disposed) throw new DisposedError("The KV cache");
+    this.#refuseIfBusy();
+    this.#busy = true;
+    return () => {
+      this.#busy = false;
+    };
   }
 
-  /** Gives the memory back, as soon as no run uses it. Calling it again is fine. */
+  /**
+   * Counts tokens that a run has appended.
+   *
+   * @internal
+   */
+  grow(tokens: number): void {
+    this.#length += tokens;
+  }
+
+  /** Gives the slot to others. Calling it again is fine. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    for (const part of this.#parts) part.dispose();
-    this.#block.dispose();
-    for (const callback of this.#onDispose) callback();
+    this.slots.close(this);
   }
 
   [Symbol.dispose](): void {
@@ -124,5 +122,3 @@ export class KvCache {
     if (this.#busy) throw new Error("The KV cache is in use by another run");
   }
 }
-
-const ELEMENT: ElementType = "f32";

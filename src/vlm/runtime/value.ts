@@ -31,6 +31,16 @@ export interface MemoryLocation {
 
 const CPU: MemoryLocation = { name: "Cpu", index: 0 };
 
+/** Pieces of a value's memory that lie at equal distances, such as the same tokens of every head. All in bytes. */
+export interface Pieces {
+  /** Where the first one begins. */
+  readonly first: number;
+  /** From the beginning of one to that of the next. */
+  readonly stride: number;
+  readonly count: number;
+  readonly byteLength: number;
+}
+
 /** What keeps the memory of a value alive, and what happens when it ends. */
 interface Backing {
   readonly location: MemoryLocation;
@@ -49,6 +59,8 @@ export class Value {
   #backing: Backing | undefined;
   #users = 0;
   #disposed = false;
+  /** A view of the memory, made when pieces are first copied; gone before the memory is. */
+  #memory: Uint8Array | undefined;
 
   private constructor(
     type: ElementType,
@@ -141,13 +153,55 @@ export class Value {
     if (this.location.name !== "Cpu") {
       throw new TypeError(`Memory of "${this.location.name}" cannot be read without a run`);
     }
-    const ort = loadOrt();
-    const address = ort.create("GetTensorMutableData", this.acquire());
+    const handle = this.acquire();
     try {
-      const copy = ort.memory(address, this.byteLength).slice(0);
-      return new ELEMENTS[this.type].array(copy);
+      return new ELEMENTS[this.type].array(memoryOf(handle, this.byteLength).slice().buffer);
     } finally {
       this.giveBack();
+    }
+  }
+
+  /**
+   * Copies pieces, one after the other, into `target` from byte `offset` on.
+   *
+   * @throws RangeError when a piece leaves the value.
+   */
+  async readPieces(pieces: Pieces, target: Uint8Array, offset = 0): Promise<void> {
+    const memory = this.#piecesIn(pieces);
+    const { first, stride, count, byteLength } = pieces;
+    for (let piece = 0; piece < count; piece++) {
+      const start = first + piece * stride;
+      target.set(memory.subarray(start, start + byteLength), offset + piece * byteLength);
+    }
+  }
+
+  /**
+   * Fills pieces from `source`.
+   *
+   * @param step bytes from the beginning of one piece in `source` to that of the next: by default they follow one another
+   */
+  async writePieces(
+    pieces: Pieces,
+    source: Uint8Array,
+    offset = 0,
+    step = pieces.byteLength,
+  ): Promise<void> {
+    const memory = this.#piecesIn(pieces);
+    const { first, stride, count, byteLength } = pieces;
+    for (let piece = 0; piece < count; piece++) {
+      const from = offset + piece * step;
+      memory.set(source.subarray(from, from + byteLength), first + piece * stride);
+    }
+  }
+
+  /** Copies pieces to the same places of another value with the same distances. */
+  async copyPieces(pieces: Pieces, target: Value): Promise<void> {
+    const memory = this.#piecesIn(pieces);
+    const other = target.#piecesIn(pieces);
+    const { first, stride, count, byteLength } = pieces;
+    for (let piece = 0; piece < count; piece++) {
+      const start = first + piece * stride;
+      other.set(memory.subarray(start, start + byteLength), start);
     }
   }
 
@@ -178,13 +232,37 @@ export class Value {
     this.dispose();
   }
 
+  /** The memory that the pieces lie in. */
+  #piecesIn({ first, stride, count, byteLength }: Pieces): Uint8Array {
+    const end = first + Math.max(count - 1, 0) * stride + byteLength;
+    if (first < 0 || end > this.byteLength) {
+      throw new RangeError(`Expected pieces of ${this.byteLength} bytes, got ${first} to ${end}`);
+    }
+    if (this.location.name !== "Cpu") {
+      throw new TypeError(`Memory of "${this.location.name}" cannot be copied without a run`);
+    }
+    const handle = this.acquire();
+    try {
+      this.#memory ??= memoryOf(handle, this.byteLength);
+      return this.#memory;
+    } finally {
+      this.giveBack();
+    }
+  }
+
   #freeIfUnused(): void {
     if (!this.#disposed || this.#users > 0 || !this.#backing) return;
     const { onFree } = this.#backing;
     this.#backing = undefined;
+    this.#memory = undefined;
     loadOrt().release("ReleaseValue", this.#handle);
     onFree?.();
   }
+}
+
+/** Bytes of one element. */
+export function elementBytes(type: ElementType): number {
+  return ELEMENTS[type].bytes;
 }
 
 /** Number of elements of a shape; 1 for a scalar. */
@@ -208,6 +286,12 @@ function typeOf(data: TensorData): ElementType {
   const found = types.find((type) => data instanceof ELEMENTS[type].array);
   if (found === undefined) throw new TypeError("Expected a typed array that ONNX has a type for");
   return found;
+}
+
+/** A view of a tensor in the CPU's memory, of no use once the tensor is released. */
+function memoryOf(handle: Handle, byteLength: number): Uint8Array {
+  const ort = loadOrt();
+  return new Uint8Array(ort.memory(ort.create("GetTensorMutableData", handle), byteLength));
 }
 
 function tensorAt(

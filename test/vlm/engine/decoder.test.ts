@@ -8,6 +8,7 @@ import { type OnnxPackage, openPackage } from "../../../src/vlm/engine/onnx-pack
 import { VisionEncoder } from "../../../src/vlm/engine/vision-encoder.ts";
 import { DisposedError, InferenceError, ModelLoadError } from "../../../src/vlm/errors.ts";
 import { mropePositions } from "../../../src/vlm/text/position-ids.ts";
+import { openCache, prefill, step } from "../../support/chunks.ts";
 import { largestDifference } from "../../support/float-error.ts";
 import { goldenCheckpoint } from "../../support/golden-checkpoint.ts";
 import { tempDir } from "../../support/temp-dir.ts";
@@ -39,12 +40,12 @@ const oneTick = () => new Promise((resolve) => setImmediate(resolve));
 
 describe("aborting a prefill", () => {
   it("rejects with the reason, keeps the chunks that were done, and can be gone on from", async () => {
-    const cache = decoder.createCache(CAPACITY);
+    const cache = openCache(decoder, CAPACITY);
     const controller = new AbortController();
     const reason = new Error("changed my mind");
     const { signal } = controller;
-    const prefill = decoder.prefill(text(1000), cache, { chunkTokens: 1, signal });
-    const outcome = expect(prefill).rejects.toBe(reason);
+    const running = prefill(decoder, text(1000), cache, { chunkTokens: 1, signal });
+    const outcome = expect(running).rejects.toBe(reason);
     while (cache.length < 3) await oneTick();
     controller.abort(reason);
     await outcome;
@@ -53,21 +54,21 @@ describe("aborting a prefill", () => {
     expect(done).toBeLessThan(1000);
     expect(getEventListeners(signal, "abort")).toHaveLength(0);
 
-    const resumed = Float32Array.from(await decoder.prefill(text(1000, done), cache));
+    const resumed = await prefill(decoder, text(1000, done), cache);
     cache.clear();
-    const whole = await decoder.prefill(text(1000), cache);
+    const whole = await prefill(decoder, text(1000), cache);
     expect(largestDifference(resumed, whole)).toBeLessThan(1e-4);
     cache.dispose();
   });
 
   it("leaves a chunk that did not end out of the cache", async () => {
-    const cache = decoder.createCache(CAPACITY);
+    const cache = openCache(decoder, CAPACITY);
     const controller = new AbortController();
-    const prefill = decoder.prefill(text(CAPACITY), cache, {
+    const running = prefill(decoder, text(CAPACITY), cache, {
       chunkTokens: CAPACITY,
       signal: controller.signal,
     });
-    const outcome = expect(prefill).rejects.toThrow("enough");
+    const outcome = expect(running).rejects.toThrow("enough");
     await oneTick();
     controller.abort(new Error("enough"));
     await outcome;
@@ -76,10 +77,10 @@ describe("aborting a prefill", () => {
   });
 
   it("runs nothing when the signal is aborted already", async () => {
-    const cache = decoder.createCache(8);
+    const cache = openCache(decoder, 8);
     const signal = AbortSignal.abort(new Error("before"));
-    await expect(decoder.prefill(text(4), cache, { signal })).rejects.toThrow("before");
-    await expect(decoder.step(1, 0, cache, { signal })).rejects.toThrow("before");
+    await expect(prefill(decoder, text(4), cache, { signal })).rejects.toThrow("before");
+    await expect(step(decoder, 1, 0, cache, { signal })).rejects.toThrow("before");
     expect(cache.length).toBe(0);
     cache.dispose();
   });
@@ -87,19 +88,18 @@ describe("aborting a prefill", () => {
 
 describe("caches", () => {
   it("are apart from each other, also when they run at once", async () => {
-    const caches = [10, 20, 30].map((tokens) => ({ tokens, cache: decoder.createCache(40) }));
-    const alone = decoder.createCache(40);
-    const together = await Promise.all(
-      caches.map(({ tokens, cache }) => decoder.prefill(text(tokens), cache, { chunkTokens: 3 })),
+    const caches = [10, 20, 30].map((tokens) => ({ tokens, cache: openCache(decoder, 40) }));
+    const alone = openCache(decoder, 40);
+    await Promise.all(
+      caches.map(({ tokens, cache }) => prefill(decoder, text(tokens), cache, { chunkTokens: 3 })),
     );
     const steps = await Promise.all(
-      caches.map(({ tokens, cache }) => decoder.step(5, tokens, cache)),
+      caches.map(({ tokens, cache }) => step(decoder, 5, tokens, cache)),
     );
     for (const [index, { tokens, cache }] of caches.entries()) {
-      expect(together[index]).toBe(steps[index]); // the cache's own buffer
       alone.clear();
-      await decoder.prefill(text(tokens), alone);
-      const expected = await decoder.step(5, tokens, alone);
+      await prefill(decoder, text(tokens), alone);
+      const expected = await step(decoder, 5, tokens, alone);
       expect(largestDifference(steps[index]!, expected)).toBeLessThan(1e-4);
       expect(cache.length).toBe(tokens + 1);
       cache.dispose();
@@ -108,38 +108,38 @@ describe("caches", () => {
   });
 
   it("refuse a second run at the same time", async () => {
-    const cache = decoder.createCache(40);
-    const first = decoder.prefill(text(20), cache, { chunkTokens: 2 });
-    await expect(decoder.step(1, 20, cache)).rejects.toThrow("in use by another run");
+    const cache = openCache(decoder, 40);
+    const first = prefill(decoder, text(20), cache, { chunkTokens: 2 });
+    await expect(step(decoder, 1, 20, cache)).rejects.toThrow("in use by another run");
     await first;
     expect(cache.length).toBe(20);
     cache.dispose();
   });
 
   it("refuse more tokens than fit, before anything runs", async () => {
-    const cache = decoder.createCache(10);
-    await expect(decoder.prefill(text(11), cache)).rejects.toThrow(
+    const cache = openCache(decoder, 10);
+    await expect(prefill(decoder, text(11), cache)).rejects.toThrow(
       "The KV cache holds 0 of 10 tokens: 11 more do not fit",
     );
-    await decoder.prefill(text(10), cache);
-    await expect(decoder.step(1, 10, cache)).rejects.toThrow(RangeError);
+    await prefill(decoder, text(10), cache);
+    await expect(step(decoder, 1, 10, cache)).rejects.toThrow(RangeError);
     expect(cache.length).toBe(10);
     cache.dispose();
-    await expect(decoder.step(1, 10, cache)).rejects.toBeInstanceOf(DisposedError);
+    await expect(step(decoder, 1, 10, cache)).rejects.toBeInstanceOf(DisposedError);
   });
 
   it("are refused with advice when there is no memory for so many tokens", () => {
-    const create = () => decoder.createCache(2 ** 40);
+    const create = () => openCache(decoder, 2 ** 40);
     expect(create).toThrow(ModelLoadError);
-    expect(create).toThrow(/context of 1099511627776 tokens.*smaller maxContextTokens/u);
+    expect(create).toThrow(/1 contexts of 1099511627776 tokens.*smaller maxContextTokens/u);
   });
 
   it("are filled to the last token", async () => {
-    const cache = decoder.createCache(10);
-    await decoder.prefill(text(9), cache);
-    const last = await decoder.step(text(10).ids[9]!, 9, cache);
-    const roomy = decoder.createCache(40);
-    expect(largestDifference(last, await decoder.prefill(text(10), roomy))).toBeLessThan(1e-4);
+    const cache = openCache(decoder, 10);
+    await prefill(decoder, text(9), cache);
+    const last = await step(decoder, text(10).ids[9]!, 9, cache);
+    const roomy = openCache(decoder, 40);
+    expect(largestDifference(last, await prefill(decoder, text(10), roomy))).toBeLessThan(1e-4);
     cache.dispose();
     roomy.dispose();
   });
@@ -147,7 +147,7 @@ describe("caches", () => {
 
 describe("wrong input", () => {
   it("is refused before anything runs", async () => {
-    const cache = decoder.createCache(40);
+    const cache = openCache(decoder, 40);
     const features = {
       tokens: 4,
       imageFeatures: new Float32Array(4 * 64),
@@ -155,28 +155,25 @@ describe("wrong input", () => {
       byteLength: 0,
     };
     await expect(
-      decoder.prefill({ ...text(6), images: [{ start: 3, features }] }, cache),
-    ).rejects.toThrow("A picture takes tokens 3 to 7, but there are 6 tokens");
+      decoder.append({ ...text(6), images: [{ start: 6, features }] }, cache),
+    ).rejects.toThrow("A picture takes tokens 6 to 10, but there are 6 tokens");
     await expect(
-      decoder.prefill({ ids: new Int32Array(2), positions: new Int32Array(5) }, cache),
+      decoder.append({ ids: new Int32Array(2), positions: new Int32Array(5) }, cache),
     ).rejects.toThrow("(3, 2)");
-    await expect(decoder.prefill(text(0), cache)).rejects.toThrow("at least one token");
-    await expect(decoder.prefill(text(3), cache, { chunkTokens: 0 })).rejects.toThrow(
-      "`chunkTokens`",
-    );
+    await expect(prefill(decoder, text(0), cache)).rejects.toThrow("at least one token");
     expect(cache.length).toBe(0);
     cache.dispose();
   });
 
   it("is an InferenceError with its stage when it is found during the run", async () => {
-    const cache = decoder.createCache(40);
+    const cache = openCache(decoder, 40);
     const unknown = { ids: Int32Array.of(1, 9999), positions: new Int32Array(6) };
-    await expect(decoder.prefill(unknown, cache)).rejects.toMatchObject({
+    await expect(prefill(decoder, unknown, cache)).rejects.toMatchObject({
       name: "InferenceError",
       stage: "prefill",
       cause: expect.any(RangeError),
     });
-    await expect(decoder.step(-1, 0, cache)).rejects.toMatchObject({ stage: "decode" });
+    await expect(step(decoder, -1, 0, cache)).rejects.toMatchObject({ stage: "decode" });
     cache.dispose();
 
     const encoder = await VisionEncoder.load(model);
@@ -194,14 +191,14 @@ describe("wrong input", () => {
 describe("Decoder.dispose", () => {
   it("waits for the run in progress, ends the prefill and its caches, and may be called again", async () => {
     const other = await Decoder.load(model);
-    const cache = other.createCache(CAPACITY);
-    const prefill = other.prefill(text(1000), cache, { chunkTokens: 1 });
-    const outcome = expect(prefill).rejects.toBeInstanceOf(DisposedError);
+    const cache = openCache(other, CAPACITY);
+    const running = prefill(other, text(1000), cache, { chunkTokens: 1 });
+    const outcome = expect(running).rejects.toBeInstanceOf(DisposedError);
     while (cache.length < 3) await oneTick();
     await Promise.all([other.dispose(), other.dispose()]);
     await outcome;
     expect(cache.disposed).toBe(true);
-    expect(() => other.createCache(10)).toThrow(DisposedError);
+    expect(() => openCache(other, 10)).toThrow(DisposedError);
   });
 });
 

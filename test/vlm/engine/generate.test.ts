@@ -2,7 +2,7 @@
 // The goldens prove decoder and positions apart; here is what the loop makes of them together.
 
 import { beforeAll, describe, expect, it } from "vitest";
-import type { DecoderInput } from "../../../src/vlm/engine/decoder.ts";
+import type { DecodeRow, DecoderInput } from "../../../src/vlm/engine/decoder-backend.ts";
 import { type Engine, generate } from "../../../src/vlm/engine/generate.ts";
 import { Scheduler } from "../../../src/vlm/engine/scheduler.ts";
 import type { VisionFeatures } from "../../../src/vlm/engine/vision-encoder.ts";
@@ -85,14 +85,14 @@ async function run({ messages, script, request, capacity = 200 }: Run): Promise<
     capacity,
     // An earlier request has left it full.
     length: capacity,
-    clear() {
-      this.length = 0;
+    truncate(length: number) {
+      this.length = length;
     },
   };
   const engine = {
     config: { text: { vocabSize: VOCAB }, vision: { mergeSize: 2 } },
     eosTokenIds: new Set(eos),
-    prefillChunkTokens: 64,
+    prefillChunkTokens: 1000,
     tokenizer,
     cache,
     scheduler: new Scheduler(0),
@@ -110,15 +110,16 @@ async function run({ messages, script, request, capacity = 200 }: Run): Promise<
       },
     },
     decoder: {
-      async prefill(input: DecoderInput) {
+      async append(input: DecoderInput) {
         record.prefills.push({ ...input, cached: cache.length });
         cache.length += input.ids.length;
-        return next();
+        return [next()];
       },
-      async step(id: number, position: number, _: unknown, options: { signal?: AbortSignal } = {}) {
+      async decode([row]: readonly [DecodeRow], options: { signal?: AbortSignal } = {}) {
+        const { id, position } = row;
         record.steps.push({ id, position, signal: options.signal });
         cache.length++;
-        return next();
+        return [next()];
       },
     },
   } as unknown as Engine;

@@ -3,15 +3,13 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { convertCheckpoint } from "../../../src/vlm/convert/convert.ts";
-import {
-  Decoder,
-  type DecoderInput,
-  type PlacedFeatures,
-} from "../../../src/vlm/engine/decoder.ts";
+import { Decoder } from "../../../src/vlm/engine/decoder.ts";
+import type { DecoderInput, PlacedFeatures } from "../../../src/vlm/engine/decoder-backend.ts";
 import type { KvCache } from "../../../src/vlm/engine/kv-cache.ts";
 import { openPackage } from "../../../src/vlm/engine/onnx-package.ts";
 import { VisionEncoder, type VisionFeatures } from "../../../src/vlm/engine/vision-encoder.ts";
 import { type ImageSpan, mropePositions } from "../../../src/vlm/text/position-ids.ts";
+import { openCache, prefill, step } from "../../support/chunks.ts";
 import { largestDifference } from "../../support/float-error.ts";
 import {
   GOLDEN_NAMES,
@@ -46,7 +44,7 @@ describe.each(GOLDEN_NAMES)("the golden checkpoint %s", (name) => {
       VisionEncoder.load(model),
       Decoder.load(model),
     ]);
-    cache = decoder.createCache(CAPACITY);
+    cache = openCache(decoder, CAPACITY);
   });
 
   afterAll(() => Promise.all([encoder.dispose(), decoder.dispose()]));
@@ -121,25 +119,67 @@ describe.each(GOLDEN_NAMES)("the golden checkpoint %s", (name) => {
     forEachCase(async (golden) => {
       const input = await decoderInput(golden);
       cache.clear();
-      const logits = await decoder.prefill(input, cache, { logitRows: "all", chunkTokens });
+      const logits = await prefill(decoder, input, cache, { logitRows: "all", chunkTokens });
       expect(largestDifference(logits, golden.logits)).toBeLessThan(TOLERANCE);
       expect(cache.length).toBe(golden.inputIds.length);
 
       let next = argmax(logits.subarray(-256));
-      for (const [step, expected] of golden.decodeLogits.entries()) {
-        expect(next).toBe(golden.greedyTokens[step]);
-        const row = await decoder.step(next, input.nextPosition + step, cache);
+      for (const [index, expected] of golden.decodeLogits.entries()) {
+        expect(next).toBe(golden.greedyTokens[index]);
+        const row = await step(decoder, next, input.nextPosition + index, cache);
         expect(largestDifference(row, expected)).toBeLessThan(TOLERANCE);
         next = argmax(row);
       }
     }),
   );
 
+  // Sequences of different lengths, some of which end before the others and leave a gap to be closed.
+  it.each([1, 2, 3, 5, 8])(
+    "has the reference's logits for %d sequences decoded together",
+    async (count) => {
+      using slots = decoder.createSlots(count + 1, CAPACITY);
+      const spectator = slots.open();
+      const running: { golden: GoldenCase; slot: KvCache; position: number; steps: number }[] = [];
+      for (let index = 0; index < count; index++) {
+        const golden = cases[index % cases.length]!;
+        const slot = slots.open();
+        const input = await decoderInput(golden);
+        await prefill(decoder, input, slot, { chunkTokens: 5 });
+        // The second of two that ask the same ends first.
+        const steps = golden.decodeLogits.length - (index >= cases.length ? 2 : index % 2);
+        running.push({ golden, slot, position: input.nextPosition, steps });
+      }
+      const other = await decoderInput(cases[0]!);
+      const expected = await prefill(decoder, other, spectator);
+      for (let step = 0; running.length > 0; step++) {
+        const rows = running.map(({ golden, slot, position }) => ({
+          slot,
+          id: golden.greedyTokens[step]!,
+          position: position + step,
+        }));
+        const scores = await decoder.decode(rows);
+        for (const [index, { golden }] of running.entries()) {
+          const difference = largestDifference(scores[index]!, golden.decodeLogits[step]!);
+          expect(difference).toBeLessThan(TOLERANCE);
+        }
+        for (const ended of running.filter(({ steps }) => step + 1 >= steps)) {
+          ended.slot.dispose();
+          running.splice(running.indexOf(ended), 1);
+        }
+      }
+      // Whoever had to make room for the batch has kept everything.
+      spectator.truncate(spectator.length - 1);
+      const last = other.ids.length - 1;
+      const again = await step(decoder, other.ids[last]!, other.positions[last]!, spectator);
+      expect(largestDifference(again, expected)).toBeLessThan(TOLERANCE);
+    },
+  );
+
   it("gives the last row alone when that is all that is wanted", () =>
     forEachCase(async (golden) => {
       cache.clear();
       const input = await decoderInput(golden);
-      const logits = await decoder.prefill(input, cache, { chunkTokens: 7 });
+      const logits = await prefill(decoder, input, cache, { chunkTokens: 7 });
       expect(largestDifference(logits, golden.logits.subarray(-256))).toBeLessThan(TOLERANCE);
     }));
 
@@ -148,7 +188,7 @@ describe.each(GOLDEN_NAMES)("the golden checkpoint %s", (name) => {
       const input = await decoderInput(golden);
       const tokens = input.ids.length;
       cache.clear();
-      await decoder.prefill(input, cache);
+      await prefill(decoder, input, cache);
       for (let kept = tokens - 1; kept > 0; kept -= 2) {
         cache.truncate(kept);
         const rest = {
@@ -162,7 +202,7 @@ describe.each(GOLDEN_NAMES)("the golden checkpoint %s", (name) => {
             .map(({ start, features }) => ({ start: start - kept, features }))
             .filter(({ start, features }) => start + features.tokens > 0),
         };
-        const logits = await decoder.prefill(rest, cache, { chunkTokens: 4 });
+        const logits = await prefill(decoder, rest, cache, { chunkTokens: 4 });
         expect(largestDifference(logits, golden.logits.subarray(-256))).toBeLessThan(TOLERANCE);
       }
     }));
@@ -177,7 +217,8 @@ describe.each(GOLDEN_NAMES)("the golden checkpoint %s", (name) => {
       byteLength: 0,
     };
     cache.clear();
-    const poisoned = await decoder.prefill(
+    const poisoned = await prefill(
+      decoder,
       {
         ids: new Int32Array(CAPACITY),
         positions: new Int32Array(3 * CAPACITY),
@@ -187,7 +228,7 @@ describe.each(GOLDEN_NAMES)("the golden checkpoint %s", (name) => {
     );
     expect(poisoned[0]).toBeNaN();
     cache.clear();
-    const logits = await decoder.prefill(input, cache, { logitRows: "all", chunkTokens: 5 });
+    const logits = await prefill(decoder, input, cache, { logitRows: "all", chunkTokens: 5 });
     expect(largestDifference(logits, golden.logits)).toBeLessThan(TOLERANCE);
   });
 });

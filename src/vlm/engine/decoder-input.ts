@@ -1,0 +1,26 @@
+// Cutting the tokens of a prompt into chunks: positions, and the pictures that reach into each. Pure.
+
+import type { DecoderInput } from "./decoder-backend.ts";
+
+/** The tokens from `start` to `end` of an input, as an input of their own. */
+export function sliceInput(input: DecoderInput, start: number, end: number): DecoderInput {
+  const images = (input.images ?? []).filter(
+    (image) => image.start < end && image.start + image.features.tokens > start,
+  );
+  return {
+    ids: input.ids.subarray(start, end),
+    positions: slicePositions(input.positions, start, end),
+    images: images.map((image) => ({ ...image, start: image.start - start })),
+  };
+}
+
+/** Columns `start` to `end` of the positions of a prompt, (3, tokens). */
+export function slicePositions(positions: Int32Array, start: number, end: number): Int32Array {
+  const tokens = positions.length / 3;
+  const part = new Int32Array(3 * (end - start)); // (3, end - start)
+  for (let axis = 0; axis < 3; axis++) {
+    const row = axis * tokens;
+    part.set(positions.subarray(row + start, row + end), axis * (end - start));
+  }
+  return part;
+}

@@ -1,0 +1,249 @@
+// Memory for the keys and values of several sequences at once: for every layer one slab for keys and one for values,
+// (slots, kv heads, capacity, head size). A row of a slab is a cache of one sequence, its leading rows are a batch.
+// It lies where the decoder computes, and pages that no token has reached are not there yet. It knows nothing of tokens.
+
+import { TimeSlice } from "../image/time-slice.ts";
+import type { NamedValues, Session } from "../runtime/session.ts";
+import type { TensorSpec } from "../runtime/signature.ts";
+import {
+  type ElementType,
+  elementBytes,
+  elementCount,
+  type Pieces,
+  type Value,
+} from "../runtime/value.ts";
+import type { SlotPool } from "./decoder-backend.ts";
+import { KvCache, type PackedKv } from "./kv-cache.ts";
+
+/** One input of the graph that grows with the tokens, such as the keys of a layer. */
+export interface KvPart {
+  /** The graph's input is `past_key_values.<name>`, its output `present.<name>`. */
+  readonly name: string;
+  readonly type: ElementType;
+  readonly heads: number;
+  /** Elements of one token in one head. */
+  readonly width: number;
+}
+
+const PAST = "past_key_values.";
+
+/** Finds the parts among the inputs of a decoder; their types and sizes are those of the graph. */
+export function kvParts(inputs: readonly TensorSpec[]): KvPart[] {
+  return inputs.flatMap(({ name, type, dims: [, heads, , width] }) => {
+    if (!name.startsWith(PAST)) return [];
+    if (type === undefined || typeof heads !== "number" || typeof width !== "number") {
+      throw new TypeError(`Expected fixed heads and head size for the decoder's input \`${name}\``);
+    }
+    return [{ name: name.slice(PAST.length), type, heads, width }];
+  });
+}
+
+/** A part with its memory. */
+interface Slab extends KvPart {
+  /** Name of the graph's input. */
+  readonly input: string;
+  /** (slots, heads, capacity, width) */
+  readonly value: Value;
+  readonly tokenBytes: number;
+  readonly headBytes: number;
+}
+
+/** Values of one or several rows, to be bound by a run. */
+export interface BoundRows {
+  /** The graph's inputs `past_key_values.*`. */
+  readonly past: NamedValues;
+  /** The graph's outputs `present.*`: the same values. */
+  readonly present: NamedValues;
+}
+
+/** The slots of a decoder. */
+export class KvSlots implements SlotPool {
+  readonly count: number;
+  /** Most tokens that fit into a slot. */
+  readonly capacity: number;
+  /** Memory when every slot is full. */
+  readonly byteLength: number;
+  readonly #blocks: readonly Value[];
+  readonly #slabs: readonly Slab[];
+  readonly #tokenBytes: number;
+  readonly #bound = new Map<string, BoundRows>();
+  /** Who has which row. */
+  readonly #owners: (KvCache | undefined)[];
+
+  /** Reserves the memory on the device of a session. */
+  constructor(session: Session, parts: readonly KvPart[], count: number, capacity: number) {
+    expectCount("slots", count);
+    expectCount("capacity", capacity);
+    this.count = count;
+    this.capacity = capacity;
+    this.#owners = Array.from({ length: count }, () => undefined);
+    const { blocks, slabs } = reserve(session, parts, count, capacity);
+    this.#blocks = blocks;
+    this.#slabs = slabs;
+    this.#tokenBytes = slabs.reduce((sum, slab) => sum + slab.heads * slab.tokenBytes, 0);
+    this.byteLength = blocks.reduce((sum, block) => sum + block.byteLength, 0);
+  }
+
+  /** The free row that comes first: rows that are rarely reached stay untouched memory. */
+  open(): KvCache {
+    const row = this.#owners.indexOf(undefined);
+    if (row === -1) throw new RangeError(`All ${this.count} slots are taken`);
+    const cache = new KvCache(this, row);
+    this.#owners[row] = cache;
+    return cache;
+  }
+
+  /** @internal */
+  close(cache: KvCache): void {
+    this.#owners[cache.row] = undefined;
+  }
+
+  /** One row alone. */
+  row(row: number): BoundRows {
+    return this.#bind(row, 1);
+  }
+
+  /**
+   * Moves caches so that they are the leading rows, in whatever order, and binds these rows together.
+   * Whoever was in these rows gets the places of those who came.
+   */
+  async lead(caches: readonly KvCache[]): Promise<BoundRows> {
+    const outside = caches.filter((cache) => cache.row >= caches.length);
+    const slice = new TimeSlice();
+    for (let row = 0; row < caches.length && outside.length > 0; row++) {
+      const owner = this.#owners[row];
+      if (owner && caches.includes(owner)) continue;
+      const mover = outside.shift()!;
+      const release = owner?.occupy();
+      try {
+        if (owner) await this.#swap(mover, owner, slice);
+        else await this.#move(mover, row, slice);
+      } finally {
+        release?.();
+      }
+    }
+    return this.#bind(0, caches.length);
+  }
+
+  /** @internal Copies tokens of a row out. */
+  async read(row: number, start: number, end: number): Promise<PackedKv> {
+    const tokens = end - start;
+    const bytes = new Uint8Array(tokens * this.#tokenBytes);
+    const { past } = this.row(row);
+    let offset = 0;
+    for (const slab of this.#slabs) {
+      await past[slab.input]!.readPieces(piecesOf(slab, start, tokens), bytes, offset);
+      offset += slab.heads * tokens * slab.tokenBytes;
+    }
+    return { tokens, byteLength: bytes.byteLength, bytes };
+  }
+
+  /** @internal Copies the first `tokens` of what was read into a row. */
+  async write(row: number, start: number, packed: PackedKv, tokens: number): Promise<void> {
+    const { past } = this.row(row);
+    let offset = 0;
+    for (const slab of this.#slabs) {
+      const pieces = piecesOf(slab, start, tokens);
+      const step = packed.tokens * slab.tokenBytes;
+      await past[slab.input]!.writePieces(pieces, packed.bytes, offset, step);
+      offset += slab.heads * step;
+    }
+  }
+
+  /** Gives the memory back, as soon as no run uses it. Calling it again is fine. */
+  dispose(): void {
+    for (const owner of this.#owners) owner?.dispose();
+    for (const { past } of this.#bound.values()) {
+      for (const value of Object.values(past)) value.dispose();
+    }
+    this.#bound.clear();
+    for (const { value } of this.#slabs) value.dispose();
+    for (const block of this.#blocks) block.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #bind(firstRow: number, rows: number): BoundRows {
+    const key = `${firstRow}+${rows}`;
+    const known = this.#bound.get(key);
+    if (known) return known;
+    const past: Record<string, Value> = {};
+    const present: Record<string, Value> = {};
+    for (const { name, input, value, heads, width } of this.#slabs) {
+      const first = firstRow * heads * this.capacity * width;
+      const part = value.slice(first, [rows, heads, this.capacity, width]);
+      past[input] = part;
+      present[`present.${name}`] = part;
+    }
+    const bound = { past, present };
+    this.#bound.set(key, bound);
+    return bound;
+  }
+
+  async #move(cache: KvCache, row: number, slice: TimeSlice): Promise<void> {
+    const [from, to] = [this.row(cache.row).past, this.row(row).past];
+    for (const slab of this.#slabs) {
+      if (slice.over) await slice.rest();
+      await from[slab.input]!.copyPieces(piecesOf(slab, 0, cache.length), to[slab.input]!);
+    }
+    this.#owners[cache.row] = undefined;
+    this.#owners[row] = cache;
+    cache.row = row;
+  }
+
+  async #swap(one: KvCache, other: KvCache, slice: TimeSlice): Promise<void> {
+    const [ours, theirs] = [one.bound.past, other.bound.past];
+    for (const slab of this.#slabs) {
+      if (slice.over) await slice.rest();
+      const pieces = piecesOf(slab, 0, other.length);
+      const aside = new Uint8Array(pieces.count * pieces.byteLength);
+      await theirs[slab.input]!.readPieces(pieces, aside);
+      await ours[slab.input]!.copyPieces(piecesOf(slab, 0, one.length), theirs[slab.input]!);
+      await ours[slab.input]!.writePieces(pieces, aside);
+    }
+    const { row } = one;
+    this.#owners[row] = other;
+    this.#owners[other.row] = one;
+    one.row = other.row;
+    other.row = row;
+  }
+}
+
+/** One block for all parts of a type: large enough that its memory goes back to the system when it ends. */
+function reserve(session: Session, parts: readonly KvPart[], count: number, capacity: number) {
+  const dims = ({ heads, width }: KvPart) => [count, heads, capacity, width];
+  const blocks: Value[] = [];
+  const slabs = new Map<KvPart, Slab>();
+  for (const type of new Set(parts.map((part) => part.type))) {
+    const ofType = parts.filter((part) => part.type === type);
+    const elements = ofType.reduce((sum, part) => sum + elementCount(dims(part)), 0);
+    const block = session.allocate(type, [elements]);
+    blocks.push(block);
+    let first = 0;
+    for (const part of ofType) {
+      const tokenBytes = part.width * elementBytes(type);
+      const headBytes = capacity * tokenBytes;
+      const value = block.slice(first, dims(part));
+      slabs.set(part, { ...part, input: `${PAST}${part.name}`, value, tokenBytes, headBytes });
+      first += elementCount(dims(part));
+    }
+  }
+  return { blocks, slabs: parts.map((part) => slabs.get(part)!) };
+}
+
+/** The same tokens of every head of a row. */
+function piecesOf(slab: Slab, start: number, tokens: number): Pieces {
+  return {
+    first: start * slab.tokenBytes,
+    stride: slab.headBytes,
+    count: slab.heads,
+    byteLength: tokens * slab.tokenBytes,
+  };
+}
+
+function expectCount(name: string, value: number): void {
+  if (Number.isSafeInteger(value) && value >= 1) return;
+  throw new RangeError(`Expected \`${name}\` to be an integer >= 1, got \`${value}\``);
+}

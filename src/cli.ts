@@ -31,6 +31,7 @@ async function run(): Promise<number> {
     case "start":
     case "convert":
     case "doctor":
+    case "bench":
   }
   const { resolveSettings } = await import("./cli/settings.ts");
   const settings = resolveSettings(command.flags);
@@ -43,6 +44,12 @@ async function run(): Promise<number> {
     case "convert": {
       const { convert } = await import("./cli/convert.ts");
       await convert({ ...command, precision: settings.precision }, signal);
+      return 0;
+    }
+    case "bench": {
+      const { bench } = await import("./cli/bench/bench.ts");
+      const model = command.flags.model === undefined ? undefined : settings.model;
+      await bench({ ...command, model, precision: settings.precision }, signal);
       return 0;
     }
     case "doctor": {

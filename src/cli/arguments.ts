@@ -2,6 +2,7 @@
 // What the options mean, settings.ts finds out.
 
 import { parseArgs } from "node:util";
+import { SHAPE_NAMES, type ShapeName } from "./bench/shape-names.ts";
 import type { Language } from "./language.ts";
 import { UsageError } from "./usage-error.ts";
 
@@ -27,6 +28,13 @@ export type Command =
       readonly json: boolean;
       readonly flags: SettingFlags;
     }
+  | {
+      readonly name: "bench";
+      readonly size: ShapeName;
+      readonly threads: number | undefined;
+      readonly out: string | undefined;
+      readonly flags: SettingFlags;
+    }
   | { readonly name: "setup-cuda"; readonly force: boolean }
   | { readonly name: "help" }
   | { readonly name: "version" };
@@ -41,6 +49,8 @@ const OPTIONS = {
   "image-hosts": { type: "string" },
   config: { type: "string" },
   out: { type: "string" },
+  size: { type: "string" },
+  threads: { type: "string" },
   force: { type: "boolean" },
   lang: { type: "string" },
   json: { type: "boolean" },
@@ -53,6 +63,7 @@ const COMMANDS: Readonly<Record<string, readonly string[]>> = {
   start: ["model", "device", "precision", "host", "port", "napcat", "image-hosts", "config"],
   convert: ["precision", "out", "config"],
   doctor: ["model", "device", "precision", "host", "port", "napcat", "config", "lang", "json"],
+  bench: ["size", "model", "precision", "threads", "out", "config"],
   "setup-cuda": ["force"],
 };
 
@@ -74,7 +85,17 @@ export function parseCommand(argv: readonly string[]): Command {
     }
   }
 
-  const { out, force = false, lang, json = false, help: _, version: __, ...flags } = values;
+  const {
+    out,
+    size,
+    threads,
+    force = false,
+    lang,
+    json = false,
+    help: _,
+    version: __,
+    ...flags
+  } = values;
   if (name === "convert") {
     const [directory, ...more] = rest;
     if (directory === undefined) throw new UsageError("`convert` needs the directory of a model.");
@@ -82,6 +103,9 @@ export function parseCommand(argv: readonly string[]): Command {
     return { name, directory, out, flags };
   }
   refuseMore(name, rest);
+  if (name === "bench") {
+    return { name, size: shapeName(size ?? "2b"), threads: threadCount(threads), out, flags };
+  }
   if (name === "setup-cuda") return { name, force };
   if (name === "start") return { name, flags };
   return { name: "doctor", language: toLanguage(lang), json, flags };
@@ -100,6 +124,20 @@ function parse(argv: readonly string[]) {
     const message = error instanceof Error ? error.message : String(error);
     throw new UsageError(`${message.split(/[.\n](?:\s|$)/)[0]}.`);
   }
+}
+
+function shapeName(text: string): ShapeName {
+  const found = SHAPE_NAMES.find((name) => name === text);
+  if (found === undefined) {
+    throw new UsageError(`--size: expected ${SHAPE_NAMES.join(", ")}, got \`${text}\`.`);
+  }
+  return found;
+}
+
+function threadCount(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (/^[1-9]\d{0,2}$/.test(text)) return Number(text);
+  throw new UsageError(`--threads: expected a number from 1 to 999, got \`${text}\`.`);
 }
 
 function refuseMore(name: string, rest: readonly string[]): void {

@@ -6,6 +6,7 @@ export const HELP = `napcat-vlm: 会看图的 QQ 机器人 · QQ bots that see
   napcat-vlm start               启动机器人和调试页 · run the bot and its debug page
   napcat-vlm convert DIR         把模型目录转换为 ONNX · convert a checkpoint to ONNX
   napcat-vlm doctor              检查这台机器和配置 · check this machine and the settings
+  napcat-vlm bench               测量这台机器有多快 · measure how fast this machine is
   napcat-vlm setup-cuda          安装 CUDA 组件 (Linux x64) · install ONNX Runtime's CUDA provider
   napcat-vlm --help, --version
 
@@ -24,9 +25,11 @@ export const HELP = `napcat-vlm: 会看图的 QQ 机器人 · QQ bots that see
                                                 made up when it is needed and not set
   --config FILE                                 JSON: model, device, precision, host, port, napcat,
                                                 napcatToken, imageHosts, debugToken
-  --out DIR                                     convert: 输出目录 · where the package goes
+  --out DIR                                     convert, bench: 输出目录 · where the results go
   --lang zh|en                                  doctor: 报告的语言 · of the report (系统语言 the system's)
   --json                                        doctor: JSON 格式的报告 · the report as JSON
+  --size mini|2b|4b|8b                          bench: 随机模型的大小 · of the random model (2b)
+  --threads N                                   bench: 线程数 · threads (物理核心 · physical cores)
   --force                                       setup-cuda: 重新安装 · install again
 
 命令行优先于环境变量，环境变量优先于文件。

@@ -3,12 +3,12 @@
 
 import { createHash } from "node:crypto";
 import { realpath, stat } from "node:fs/promises";
-import { homedir } from "node:os";
 import { basename, join } from "node:path";
 import { isVlmError, ModelLoadError } from "../errors.ts";
 import { type ConvertOptions, convertCheckpoint, defaultVisionPrecision } from "./convert.ts";
 import type { Int8Weights, Precision } from "./linear-layers.ts";
 import { isMarkedAsPackage, isPackageOf, verifyPackage } from "./manifest.ts";
+import { userCacheDir } from "./user-cache-dir.ts";
 import type { VisionPrecision } from "./vision-graph.ts";
 
 export interface EnsurePackageOptions
@@ -125,15 +125,6 @@ async function defaultPlaces(model: string, precision: PackagePrecision): Promis
     defaultPackageDir(model, precision),
     join(userCacheDir(), "napcat-vlm", `${basename(path)}-${id}`, precisionName(precision)),
   ];
-}
-
-/** The operating system's place for files that can be made again. */
-function userCacheDir(): string {
-  if (process.platform === "win32") {
-    return process.env.LOCALAPPDATA ?? join(homedir(), "AppData", "Local");
-  }
-  if (process.platform === "darwin") return join(homedir(), "Library", "Caches");
-  return process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache");
 }
 
 function precisionName({ decoder, vision }: PackagePrecision): string {

@@ -217,3 +217,8 @@ function corrupt(mediaType: ReadableMediaType, cause?: unknown): ImageDecodeErro
     { mediaType, cause },
   );
 }
+
+/** Draws an SVG as PNG. Not for pictures from outside. */
+export async function renderSvg(svg: string): Promise<Uint8Array> {
+  return await sharp(Buffer.from(svg)).png().toBuffer();
+}

@@ -50,6 +50,7 @@ export const STATUS_FUNCTIONS = {
   SessionOptionsAppendExecutionProvider_CUDA_V2: [204, ["address", "address"]],
   CreateCUDAProviderOptions: [205, ["address"]],
   UpdateCUDAProviderOptions: [206, ["address", "address", "address", "size"]],
+  AddExternalInitializers: [210, ["address", "address", "address", "size"]],
   SessionOptionsAppendExecutionProvider: [216, ["address", "text", "address", "address", "size"]],
   SessionOptionsSetLoadCancellationFlag: [293, ["address", "int"]],
 } as const satisfies Record<string, readonly [number, readonly Parameter[]]>;

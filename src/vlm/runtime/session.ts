@@ -20,6 +20,8 @@ export interface SessionOptions {
   readonly spinning?: boolean;
   /** Keep memory between runs: faster, at the price of holding what the largest run needed. @default true */
   readonly memoryArena?: boolean;
+  /** Contents of the graph's external tensors, by name, instead of a file. Used where they lie until the session ends. */
+  readonly externalInitializers?: NamedValues;
   /** Further settings of ONNX Runtime, such as `session.x64quantprecision`. */
   readonly configEntries?: Readonly<Record<string, string>>;
   /** Aborting stops the loading and rejects with `signal.reason`. */
@@ -77,6 +79,7 @@ export class Session {
     const forget = stopAtExit(cancel);
     try {
       configure(ort, sessionOptions, options);
+      giveInitializers(ort, sessionOptions, options.externalInitializers ?? {});
       appendProvider(ort, sessionOptions, device);
       const out = addresses(1);
       if (typeof model === "string") {
@@ -250,6 +253,25 @@ function configure(ort: Ort, sessionOptions: Handle, options: SessionOptions): v
   ort.call(memoryArena ? "EnableCpuMemArena" : "DisableCpuMemArena", sessionOptions);
   for (const [key, value] of Object.entries(entries)) {
     ort.call("AddSessionConfigEntry", sessionOptions, key, value);
+  }
+}
+
+/** The session's own references to the values end with the session; the memory is the caller's. */
+function giveInitializers(ort: Ort, sessionOptions: Handle, values: NamedValues): void {
+  const names = Object.keys(values);
+  if (names.length === 0) return;
+  const texts = names.map((name) => offHeap(Buffer.from(`${name}\0`)));
+  const used = Object.values(values);
+  const nameAddresses = addresses(names.length);
+  const handles = addresses(names.length);
+  for (const [index, value] of used.entries()) {
+    nameAddresses[index] = ort.address(texts[index]!);
+    handles[index] = value.acquire();
+  }
+  try {
+    ort.call("AddExternalInitializers", sessionOptions, nameAddresses, handles, names.length);
+  } finally {
+    for (const value of used) value.giveBack();
   }
 }
 

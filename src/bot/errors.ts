@@ -125,6 +125,38 @@ export class NapCatConnectionError extends VlmBotError {
   }
 }
 
+/**
+ * - `recalled`: the question, or a picture it is about, was taken back
+ * - `stopped`: somebody said stop
+ * - `muted`: the bot, the whole group or the asker may not speak any more
+ * - `kicked`: the bot or the asker is not in the group any more, or the group is gone
+ * - `offline`: QQ logged the account out
+ * - `replaced`: the asker asked something newer, in a chat where the newest question counts
+ * - `shutdown`: the bot is closing
+ * - `deadline`: it took longer than `turnTimeoutMs`
+ */
+export type CancelReason =
+  | "recalled"
+  | "stopped"
+  | "muted"
+  | "kicked"
+  | "offline"
+  | "replaced"
+  | "shutdown"
+  | "deadline";
+
+/** What the signal of a turn aborts with. */
+export class TurnCancelledError extends VlmBotError {
+  override readonly name = "TurnCancelledError";
+  readonly code = "turn-cancelled";
+  readonly reason: CancelReason;
+
+  constructor(reason: CancelReason) {
+    super(`The turn was ended before its answer: ${reason}.`);
+    this.reason = reason;
+  }
+}
+
 /** An error for a log. What a stranger's error says may hold anything: only its name and code are shown. */
 export function describeError(error: unknown): string {
   if (isVlmBotError(error) || isVlmError(error)) {

@@ -17,10 +17,12 @@ export { DEFAULT_PHRASES, DEFAULT_SYSTEM_PROMPT, type Phrases } from "./reply/ph
 // What can go wrong.
 
 export {
+  type CancelReason,
   ImageFetchError,
   isVlmBotError,
   NapCatConnectionError,
   OneBotCallError,
+  TurnCancelledError,
   VlmBotError,
 } from "./errors.ts";
 
@@ -30,7 +32,6 @@ export { type ChatId, chatKey } from "./chat/chat-id.ts";
 export type { HistoryLimits } from "./chat/conversation.ts";
 export { type Reply, type ReplyPart, Responder, type RespondOptions } from "./chat/responder.ts";
 export type { ResponderOptions } from "./chat/responder-options.ts";
-export type { GroupTrigger, Triggers } from "./chat/triggers.ts";
 export type { PendingTurn, Quote, Turn, TurnPart } from "./chat/turn.ts";
 export {
   type DebugServer,
@@ -40,3 +41,4 @@ export {
 export type { ImageReference, IncomingMessage, Segment } from "./napcat/events.ts";
 export type { NapCatClient } from "./napcat/napcat-client.ts";
 export type { LoginInfo } from "./napcat/session.ts";
+export type { GroupTrigger, Triggers } from "./triggers/triggers.ts";

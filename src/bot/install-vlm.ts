@@ -1,19 +1,16 @@
-// The bot: events come in, answers go out. Subscribe, parse, trigger, fetch, generate, reply; and one error boundary.
-// It knows nothing of how the connection is kept alive, or of what the model is.
+// The bot: events come in, answers go out. It puts the parts of a bot together, listens, and closes in bounded time.
+// What happens to a message is in `pipeline/`. It knows nothing of how the connection is kept alive, or of what the model is.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { sharedController, startDeadline } from "../abort.ts";
-import { Arrivals } from "./chat/arrivals.ts";
-import { chatKey } from "./chat/chat-id.ts";
-import { isEmptyMessage, loadTurn } from "./chat/load-turn.ts";
-import { lookUpQuote, type QuotedMessage } from "./chat/quoted-message.ts";
+import { sharedController } from "../abort.ts";
+import { QuoteLookups } from "./chat/quote-lookups.ts";
 import { Responder } from "./chat/responder.ts";
-import { decideTrigger, quotedId } from "./chat/triggers.ts";
-import { describeError } from "./errors.ts";
+import { Commands } from "./commands/commands.ts";
+import { TurnCancelledError } from "./errors.ts";
+import { Arrivals } from "./gates/arrivals.ts";
 import { Downloader } from "./images/download.ts";
 import { ImageFetcher } from "./images/fetch-image.ts";
 import { NapCatCalls } from "./napcat/calls.ts";
-import { type IncomingMessage, parseMessageEvent } from "./napcat/events.ts";
 import { expectClient, type NapCatClient } from "./napcat/napcat-client.ts";
 import { Sender } from "./napcat/send.ts";
 import {
@@ -21,10 +18,14 @@ import {
   parseInstallOptions,
   type ResolvedInstallOptions,
 } from "./options.ts";
-import { phraseForError } from "./reply/error-phrase.ts";
-import { NoticeLimiter } from "./reply/notice-limiter.ts";
-import { replySegments } from "./reply/segments.ts";
-import { splitText } from "./reply/split.ts";
+import { Ask } from "./pipeline/ask.ts";
+import { Cancellation } from "./pipeline/cancellation.ts";
+import { Deliver } from "./pipeline/deliver.ts";
+import { Failure, facts } from "./pipeline/failure.ts";
+import { Gather } from "./pipeline/gather.ts";
+import { Pipeline } from "./pipeline/pipeline.ts";
+import { Receive } from "./pipeline/receive.ts";
+import { RunningTurns } from "./pipeline/running-turns.ts";
 
 /** A model that ignores its signal does not hold up `close()` for longer than this. */
 const CLOSE_TIMEOUT_MS = 5_000;
@@ -62,149 +63,72 @@ export function installVlm(napcat: NapCatClient, options: InstallVlmOptions): In
 class VlmBot implements InstalledVlm {
   readonly responder: Responder;
   readonly #napcat: NapCatClient;
-  readonly #settings: ResolvedInstallOptions;
+  readonly #signal: AbortSignal | undefined;
   readonly #calls: NapCatCalls;
-  readonly #sender: Sender;
   readonly #downloader: Downloader;
-  readonly #images: ImageFetcher;
-  readonly #arrivals: Arrivals;
-  readonly #busyNotices = new NoticeLimiter();
+  readonly #turns = new RunningTurns();
+  readonly #cancellation: Cancellation;
+  readonly #pipeline: Pipeline;
   readonly #closing = sharedController();
   readonly #running = new Set<Promise<void>>();
-  readonly #warned = new Set<string>();
   #closed: Promise<void> | undefined;
 
   constructor(napcat: NapCatClient, settings: ResolvedInstallOptions) {
     this.#napcat = napcat;
-    this.#settings = settings;
+    this.#signal = settings.signal;
     this.responder = new Responder(settings.responder);
     this.#calls = new NapCatCalls(napcat);
-    this.#sender = new Sender(this.#calls);
     this.#downloader = new Downloader(settings.images);
-    this.#images = new ImageFetcher(this.#calls, this.#downloader, settings.images);
-    this.#arrivals = new Arrivals(settings.maxMessageAgeMs);
+    this.#cancellation = new Cancellation(this.#turns, this.responder);
+    this.#pipeline = this.#build(settings);
     napcat.on("message", this.#onMessage);
-    settings.signal?.addEventListener("abort", this.#onAbort, { once: true });
-    if (settings.signal?.aborted) this.#onAbort();
+    napcat.on("notice", this.#onNotice);
+    napcat.on("meta_event", this.#onNotice);
+    this.#signal?.addEventListener("abort", this.#onAbort, { once: true });
+    if (this.#signal?.aborted) this.#onAbort();
+  }
+
+  /** Every part of the pipeline gets what it needs, and nothing else. */
+  #build(settings: ResolvedInstallOptions): Pipeline {
+    const { logger, images, reply, triggers, turnTimeoutMs, onError } = settings;
+    const { phrases } = settings.responder;
+    const { signal } = this.#closing;
+    const sender = new Sender(this.#calls);
+    const quotes = new QuoteLookups(this.#calls, sender, signal);
+    const deliver = new Deliver(sender, reply);
+    return new Pipeline({
+      receive: new Receive({ gates: [new Arrivals(settings.maxMessageAgeMs)], logger }),
+      commands: new Commands("/", []),
+      ask: new Ask({ triggers, quotes, gates: [] }),
+      gather: new Gather({
+        quotes,
+        images: new ImageFetcher(this.#calls, this.#downloader, images),
+        phrases,
+        maxImages: images.maxPerTurn,
+        onImageError: (error, message) =>
+          logger.warn("A picture could not be read; the model is told so.", facts(message, error)),
+      }),
+      responder: this.responder,
+      deliver,
+      turns: this.#turns,
+      cancellation: this.#cancellation,
+      failure: new Failure({ logger, phrases, onError, deliver, signal }),
+      phrases,
+      turnTimeoutMs,
+      closing: signal,
+    });
   }
 
   readonly #onMessage = (wire: unknown): void => {
-    const run = this.#handle(wire)
-      // The boundary in #handle has dealt with everything; this only keeps a mistake in it from ending the process.
+    const run = this.#pipeline
+      .onMessage(wire)
+      // The boundary in the pipeline has dealt with everything; this only keeps a mistake in it from ending the process.
       .catch(() => {})
       .finally(() => this.#running.delete(run));
     this.#running.add(run);
   };
 
-  /** One message, from the wire to the answer. */
-  async #handle(wire: unknown): Promise<void> {
-    const message = this.#receive(wire);
-    if (message === undefined) return;
-    const deadline = startDeadline(this.#settings.turnTimeoutMs, this.#closing.signal);
-    const { signal } = deadline;
-    const { phrases } = this.#settings.responder;
-    try {
-      const quote = await this.#quoteIfItDecides(message);
-      if (quote === "of somebody else") return;
-      if (quotedId(message) === undefined && isEmptyMessage(message, phrases)) {
-        return await this.#reply(message, phrases.emptyMention);
-      }
-      await this.responder.respond(
-        { chat: message.chat, load: (signal) => this.#load(message, quote, signal) },
-        { signal, deliver: ({ text }) => this.#reply(message, text.trim() || phrases.emptyAnswer) },
-      );
-    } catch (error) {
-      await this.#fail(error, message);
-    } finally {
-      deadline.end();
-    }
-  }
-
-  /** The message, if it is one that may have to be answered. */
-  #receive(wire: unknown): IncomingMessage | undefined {
-    const parsed = parseMessageEvent(wire);
-    if (parsed.kind === "string-format") {
-      this.#warnOnce(
-        "NapCat sends messages as strings, which lose links and can be forged by typing. They are not answered. " +
-          'Set "messagePostFormat" to "array" in the settings of its WebSocket server.',
-      );
-    }
-    if (parsed.kind !== "message") return undefined;
-    const { message } = parsed;
-    if (decideTrigger(message, this.#settings.triggers) === "ignore") return undefined;
-    const arrival = this.#arrivals.note(message);
-    if (arrival === "stale") {
-      this.#warnOnce(
-        "A message was too old to be answered. After an outage this is normal; " +
-          "if it happens all the time, compare the clock of this machine with that of NapCat's.",
-      );
-    }
-    return arrival === "new" ? message : undefined;
-  }
-
-  /**
-   * Where only a quote can make a message one for the bot, looks up whose message was quoted. No time of a turn ends
-   * this: as long as nobody is known to have asked the bot, nobody wants to hear that it was too slow.
-   */
-  async #quoteIfItDecides(message: IncomingMessage) {
-    if (decideTrigger(message, this.#settings.triggers) === "answer") return undefined;
-    const quote = await lookUpQuote(message, this.#calls, this.#closing.signal);
-    const mine = quote.kind === "found" && quote.message.fromSelf;
-    return mine || this.#sender.hasSent(message.chat, quotedId(message) ?? "")
-      ? quote
-      : "of somebody else";
-  }
-
-  async #load(
-    message: IncomingMessage,
-    quote: QuotedMessage | undefined,
-    signal: AbortSignal | undefined,
-  ) {
-    const { logger, images, responder } = this.#settings;
-    return loadTurn(
-      message,
-      quote ?? (await lookUpQuote(message, this.#calls, signal)),
-      {
-        fetchImage: (image, signal) => this.#images.fetch(image, signal),
-        phrases: responder.phrases,
-        maxImages: images.maxPerTurn,
-        onImageError: (error) =>
-          logger.warn("A picture could not be read; the model is told so.", facts(message, error)),
-      },
-      signal,
-    );
-  }
-
-  async #reply(message: IncomingMessage, text: string): Promise<void> {
-    const { quote, maxCharacters } = this.#settings.reply;
-    const quotes = quote === "always" || (quote === "group" && message.chat.kind === "group");
-    let quoted = quotes ? message.messageId : undefined;
-    for (const part of splitText(text, maxCharacters)) {
-      await this.#sender.send(message.chat, message.target, replySegments(part, quoted), {
-        signal: this.#closing.signal,
-      });
-      quoted = undefined;
-    }
-  }
-
-  /** The one place where errors become sentences. */
-  async #fail(error: unknown, message: IncomingMessage): Promise<void> {
-    if (this.#closing.signal.aborted) return;
-    const { logger, onError, responder } = this.#settings;
-    logger.error("A message could not be answered.", facts(message, error));
-    // Not awaited: an error tracker that hangs must not keep the asker waiting.
-    Promise.resolve({ message })
-      .then((context) => onError(error, context))
-      .catch((thrown) => logger.error("onError failed itself.", facts(message, thrown)));
-    const phrase = phraseForError(error, responder.phrases);
-    if (phrase === undefined) return;
-    if (phrase === responder.phrases.busy && !this.#busyNotices.take(message.chat)) return;
-    try {
-      await this.#reply(message, phrase);
-    } catch (thrown) {
-      logger.error("Nor could the asker be told.", facts(message, thrown));
-    }
-  }
+  readonly #onNotice = (wire: unknown): void => this.#pipeline.onNotice(wire);
 
   async idle(): Promise<void> {
     while (this.#running.size > 0) await Promise.all(this.#running);
@@ -221,8 +145,11 @@ class VlmBot implements InstalledVlm {
 
   async #close(): Promise<void> {
     this.#napcat.off("message", this.#onMessage);
-    this.#settings.signal?.removeEventListener("abort", this.#onAbort);
-    this.#closing.abort(new DOMException("The bot was closed.", "AbortError"));
+    this.#napcat.off("notice", this.#onNotice);
+    this.#napcat.off("meta_event", this.#onNotice);
+    this.#signal?.removeEventListener("abort", this.#onAbort);
+    this.#closing.abort(new TurnCancelledError("shutdown"));
+    this.#cancellation.shutDown();
     this.#calls.close();
     const patience = new AbortController();
     await Promise.race([
@@ -236,15 +163,4 @@ class VlmBot implements InstalledVlm {
   readonly #onAbort = (): void => {
     this.close().catch(() => {});
   };
-
-  #warnOnce(warning: string): void {
-    if (this.#warned.has(warning)) return;
-    this.#warned.add(warning);
-    this.#settings.logger.warn(warning);
-  }
-}
-
-/** What a log may hold of a message and an error: where, which and why, never what was said. */
-function facts(message: IncomingMessage, error: unknown) {
-  return { chat: chatKey(message.chat), messageId: message.messageId, error: describeError(error) };
 }

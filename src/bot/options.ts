@@ -17,11 +17,11 @@ import {
   type ResponderOptions,
   resolveResponderOptions,
 } from "./chat/responder-options.ts";
-import type { GroupTrigger, Triggers } from "./chat/triggers.ts";
 import type { ImageFetchLimits } from "./images/fetch-image.ts";
 import type { ImageUrlPolicy } from "./images/image-url.ts";
 import { DEFAULT_LOGGER, isLogger, type Logger, safeLogger } from "./logger.ts";
 import type { IncomingMessage } from "./napcat/events.ts";
+import type { GroupTrigger, Triggers } from "./triggers/triggers.ts";
 
 export interface ImageOptions extends ImageFetchLimits, ImageUrlPolicy {
   /** Most pictures of one turn, quoted ones included. */

@@ -26,17 +26,29 @@ export interface HistoryLimits {
 export interface PastTurn {
   readonly parts: readonly TurnPart[];
   readonly answer: string;
+  /** Messages of the chat the question was made of. */
+  readonly messageIds?: readonly string[];
+}
+
+/** Where pasts outlive the process, under the same keys. It must not throw: what cannot be stored is lost, no more. */
+export interface HistoryStore {
+  read(key: string): readonly PastTurn[] | undefined;
+  write(key: string, past: readonly PastTurn[]): void;
+  remove(key: string): void;
 }
 
 /** The past of every chat. */
 export class Conversations {
   readonly #limits: HistoryLimits;
   readonly #olderImage: string;
+  readonly #store: HistoryStore | undefined;
   readonly #pasts: LRUCache<string, readonly PastTurn[]>;
 
-  constructor(limits: HistoryLimits, olderImage: string) {
+  /** @param store asked for what is no longer, or not yet, in memory */
+  constructor(limits: HistoryLimits, olderImage: string, store?: HistoryStore) {
     this.#limits = limits;
     this.#olderImage = olderImage;
+    this.#store = store;
     this.#pasts = new LRUCache({
       max: limits.maxChats,
       maxSize: limits.maxTotalBytes,
@@ -45,12 +57,16 @@ export class Conversations {
   }
 
   past(chat: ChatId): readonly PastTurn[] {
-    return this.#pasts.get(chatKey(chat)) ?? [];
+    const key = chatKey(chat);
+    const known = this.#pasts.get(key) ?? this.#store?.read(key);
+    if (known === undefined) return [];
+    if (!this.#pasts.has(key)) this.#pasts.set(key, known);
+    return known;
   }
 
   remember(chat: ChatId, turn: PastTurn): void {
     const past = boundTurns([...this.past(chat), turn], this.#limits.maxTurns);
-    this.#pasts.set(chatKey(chat), boundImages(past, this.#limits, this.#olderImage));
+    this.#keep(chat, boundImages(past, this.#limits, this.#olderImage));
   }
 
   /** Puts a note in place of one picture, counted from 0 over the whole past of the chat. */
@@ -61,14 +77,29 @@ export class Conversations {
       before += countImages(turn.parts);
       return { ...turn, parts };
     });
-    this.#pasts.set(chatKey(chat), past);
+    this.#keep(chat, past);
+  }
+
+  /** Forgets the turns that were made of this message, with their answers. */
+  forgetMessage(chat: ChatId, messageId: string): void {
+    const past = this.past(chat);
+    const kept = past.filter(({ messageIds }) => messageIds?.includes(messageId) !== true);
+    if (kept.length === past.length) return;
+    if (kept.length === 0) this.forget(chat);
+    else this.#keep(chat, kept);
   }
 
   forget(chat: ChatId): void {
     this.#pasts.delete(chatKey(chat));
+    this.#store?.remove(chatKey(chat));
   }
 
-  /** Chats with a past, and the bytes they take. */
+  #keep(chat: ChatId, past: readonly PastTurn[]): void {
+    this.#pasts.set(chatKey(chat), past);
+    this.#store?.write(chatKey(chat), past);
+  }
+
+  /** Chats with a past in memory, and the bytes they take. */
   get size(): { readonly chats: number; readonly bytes: number } {
     return { chats: this.#pasts.size, bytes: this.#pasts.calculatedSize };
   }

@@ -4,8 +4,8 @@
 import type { NapCatCalls } from "../napcat/calls.ts";
 import { type IncomingMessage, parseMessageEvent } from "../napcat/events.ts";
 import { isRecord, wireId } from "../napcat/wire.ts";
+import { quotedId } from "../triggers/trigger.ts";
 import { chatKey } from "./chat-id.ts";
-import { quotedId } from "./triggers.ts";
 
 /** A quote of a quote is looked up too; deeper ones are not. */
 const MAX_DEPTH = 2;

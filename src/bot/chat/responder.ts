@@ -35,6 +35,8 @@ export interface Reply {
 export interface RespondOptions {
   /** Aborting rejects with `signal.reason`, waiting or running; nothing is remembered then. */
   readonly signal?: AbortSignal;
+  /** Called when the turn is the next of its chat and goes to the model. */
+  readonly onStart?: () => void;
   /** Called with every piece of the answer as it is written. */
   readonly onPart?: (part: ReplyPart) => void;
   /** Sends the answer while the turn still has its place: the chat's next turn starts after it. */
@@ -81,6 +83,7 @@ export class Responder {
     try {
       const loaded = "load" in turn ? turn.load(signal) : turn;
       const [ready] = await Promise.all([loaded, place.reached(signal)]);
+      options.onStart?.();
       const reply = await this.#answer(ready, options);
       await options.deliver?.(reply);
       return reply;
@@ -96,13 +99,22 @@ export class Responder {
     if (running !== undefined) running.forgotten = true;
   }
 
+  /** Forgets what was made of one message of this chat: the question, its pictures and the answer. */
+  forgetMessage(chat: ChatId, messageId: string): void {
+    this.#conversations.forgetMessage(chat, messageId);
+  }
+
   async #answer(turn: Turn, options: RespondOptions): Promise<Reply> {
     const running = { forgotten: false };
     this.#running.set(chatKey(turn.chat), running);
     try {
       const { question, reply } = await this.#answerWithoutBadImages(turn, options);
       if (!running.forgotten && reply.text.trim() !== "") {
-        this.#conversations.remember(turn.chat, { parts: question, answer: reply.text.trim() });
+        this.#conversations.remember(turn.chat, {
+          parts: question,
+          answer: reply.text.trim(),
+          ...(turn.messageIds === undefined ? {} : { messageIds: turn.messageIds }),
+        });
       }
       return reply;
     } finally {

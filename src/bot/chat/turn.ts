@@ -31,6 +31,8 @@ export interface Turn {
   readonly parts: readonly TurnPart[];
   /** The message that was quoted. It comes before `parts` in the prompt. */
   readonly quote?: Quote;
+  /** Messages of the chat it is made of; when one of them is taken back, the turn is forgotten. */
+  readonly messageIds?: readonly string[];
 }
 
 export interface Quote {

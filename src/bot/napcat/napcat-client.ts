@@ -1,7 +1,7 @@
 // The part of a NapCat connection that the bot uses. A `NCWebsocket` fits, a `NapCatConnection` and a `FakeNapCat` too.
 
 /** Names of the events the bot listens to. */
-export type NapCatEvent = "message" | "socket.close";
+export type NapCatEvent = "message" | "notice" | "meta_event" | "socket.close";
 
 /**
  * A connection to NapCat, or anything that behaves like one.

@@ -3,12 +3,15 @@
 
 import { isTimeoutError } from "../../abort.ts";
 import { isVlmError } from "../../vlm/index.ts";
-import { isVlmBotError } from "../errors.ts";
+import { isVlmBotError, TurnCancelledError } from "../errors.ts";
 import type { PeoplePhrases } from "./phrases.ts";
 
 /** The sentence for an error, or `undefined` when silence is the right answer. */
 export function phraseForError(error: unknown, phrases: PeoplePhrases): string | undefined {
   if (isTimeoutError(error)) return phrases.timedOut;
+  if (error instanceof TurnCancelledError) {
+    return error.reason === "deadline" ? phrases.timedOut : undefined;
+  }
   if (isVlmError(error)) {
     switch (error.code) {
       case "queue-full":

@@ -1,5 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { Conversations, promptParts, toMessages } from "../../../src/bot/chat/conversation.ts";
+import {
+  Conversations,
+  type PastTurn,
+  promptParts,
+  toMessages,
+} from "../../../src/bot/chat/conversation.ts";
 import { DEFAULT_HISTORY } from "../../../src/bot/chat/responder-options.ts";
 import type { TurnPart } from "../../../src/bot/chat/turn.ts";
 import { DEFAULT_PHRASES } from "../../../src/bot/reply/phrases.ts";
@@ -20,6 +25,36 @@ describe("Conversations", () => {
       firsts.push(memory.past(chat)[0]?.answer);
     }
     expect(firsts).toEqual([...Array(8).fill("1"), "4", "4", "4", "7"]);
+  });
+
+  it("forgets what was made of a message, and the rest stays", () => {
+    const memory = conversations({});
+    memory.remember(chat, { parts: [text("一")], answer: "1", messageIds: ["5", "6"] });
+    memory.remember(chat, { parts: [text("二")], answer: "2", messageIds: ["7"] });
+    memory.forgetMessage(chat, "6");
+    memory.forgetMessage(chat, "8");
+    expect(memory.past(chat).map(({ answer }) => answer)).toEqual(["2"]);
+    memory.forgetMessage(chat, "7");
+    expect(memory.size.chats).toBe(0);
+  });
+
+  it("keeps what a store holds in step, and asks it for what is not in memory", () => {
+    const stored = new Map<string, readonly PastTurn[]>();
+    const store = {
+      read: (key: string) => stored.get(key),
+      write: (key: string, past: readonly PastTurn[]) => void stored.set(key, past),
+      remove: (key: string) => void stored.delete(key),
+    };
+    const before = new Conversations(DEFAULT_HISTORY, "[旧图]", store);
+    before.remember(chat, { parts: [text("一")], answer: "1", messageIds: ["5"] });
+    const after = new Conversations(DEFAULT_HISTORY, "[旧图]", store);
+    expect(after.past(chat)).toMatchObject([{ answer: "1" }]);
+    after.remember(chat, { parts: [text("二")], answer: "2" });
+    expect(stored.get("group:7")).toHaveLength(2);
+    after.forgetMessage(chat, "5");
+    expect(stored.get("group:7")).toHaveLength(1);
+    after.forget(chat);
+    expect(stored.size).toBe(0);
   });
 
   it("keeps nothing at all when told so", () => {

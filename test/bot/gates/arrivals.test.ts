@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { Arrivals } from "../../../src/bot/chat/arrivals.ts";
+import { Arrivals } from "../../../src/bot/gates/arrivals.ts";
 import { type IncomingMessage, parseMessageEvent } from "../../../src/bot/napcat/events.ts";
 import { readEvent } from "../../support/events.ts";
 

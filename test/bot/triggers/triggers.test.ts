@@ -1,15 +1,19 @@
 import { describe, expect, it } from "vitest";
-import { decideTrigger } from "../../../src/bot/chat/triggers.ts";
 import { parseMessageEvent } from "../../../src/bot/napcat/events.ts";
 import { DEFAULT_TRIGGERS } from "../../../src/bot/options.ts";
 import { groupMessage, privateMessage } from "../../../src/bot/testing.ts";
+import { decideTrigger } from "../../../src/bot/triggers/triggers.ts";
 import { eventNames, readEvent } from "../../support/events.ts";
 
 type Decision = "answer" | "ignore" | "if-own-quoted" | "not-a-message" | "string-format";
 
+/** `if-own-quoted`: only somebody who knows who wrote the quoted message can tell. */
 function decide(event: unknown, triggers = DEFAULT_TRIGGERS): Decision {
   const parsed = parseMessageEvent(event);
-  return parsed.kind === "message" ? decideTrigger(parsed.message, triggers) : parsed.kind;
+  if (parsed.kind !== "message") return parsed.kind;
+  const trigger = decideTrigger(parsed.message, triggers, { quotesBot: async () => true });
+  if (trigger instanceof Promise) return "if-own-quoted";
+  return trigger === undefined ? "ignore" : "answer";
 }
 
 // What is not listed here is an event of another kind, and no message at all.

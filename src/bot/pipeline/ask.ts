@@ -1,0 +1,34 @@
+// Second stage: a message in, a question to the bot out, or nothing. Triggers say whether it is one, then the policies
+// whether it may be asked now. It knows nothing of what the question says.
+
+import type { QuoteLookups } from "../chat/quote-lookups.ts";
+import type { IncomingMessage } from "../napcat/events.ts";
+import { decideTrigger, type TriggerName, type Triggers } from "../triggers/triggers.ts";
+import { type AskedGate, type Refusal, refusedByAsked } from "./gate.ts";
+import type { Question } from "./question.ts";
+
+export interface AskOptions {
+  readonly triggers: Triggers;
+  readonly quotes: QuoteLookups;
+  readonly gates: readonly AskedGate[];
+}
+
+/** Finds out which messages are for the bot. */
+export class Ask {
+  readonly #options: AskOptions;
+
+  constructor(options: AskOptions) {
+    this.#options = options;
+  }
+
+  /** What makes this message one for the bot; a promise only where something has to be looked up. */
+  trigger(message: IncomingMessage): TriggerName | undefined | Promise<TriggerName | undefined> {
+    const { triggers, quotes } = this.#options;
+    return decideTrigger(message, triggers, { quotesBot: () => quotes.isOfBot(message) });
+  }
+
+  /** Why this message, which is for the bot, is not answered all the same. */
+  refusal({ pieces: [message] }: Question): Promise<Refusal | undefined> {
+    return refusedByAsked(this.#options.gates, message);
+  }
+}

@@ -1,0 +1,84 @@
+// What is cancelled by what, in one place. In: what happened in QQ, and what hosts and people want.
+// Out: aborted turns and forgotten content. It knows nothing of stages: they follow the signal of their turn.
+
+import { type ChatId, chatKey } from "../chat/chat-id.ts";
+import type { Member, Notice } from "../napcat/notices.ts";
+import type { RunningTurn, RunningTurns } from "./running-turns.ts";
+
+/** Who remembers what was said. */
+export interface Memory {
+  /** Forgets everything that was made of this message: question, pictures and answer. */
+  forgetMessage(chat: ChatId, messageId: string): void;
+  /** Forgets a chat. */
+  reset(chat: ChatId): void;
+}
+
+/** Decides which turns an event ends, and why. */
+export class Cancellation {
+  readonly #turns: RunningTurns;
+  readonly #memory: Memory;
+
+  constructor(turns: RunningTurns, memory: Memory) {
+    this.#turns = turns;
+    this.#memory = memory;
+  }
+
+  /** Something happened in QQ. */
+  note(notice: Notice): void {
+    switch (notice.kind) {
+      case "recall":
+        this.#recall(notice.chat, notice.messageId);
+        return;
+      case "mute":
+        this.#turns.cancel("muted", isOf(notice.groupId, notice.who));
+        return;
+      case "left":
+        this.#turns.cancel("kicked", isOf(notice.groupId, notice.who));
+        if (notice.who.isBot) this.#memory.reset({ kind: "group", id: notice.groupId });
+        return;
+      case "offline":
+        this.#turns.cancel("offline");
+        return;
+      case "online":
+      case "unmute":
+      case "joined":
+      case "poke":
+      case "typing":
+        return;
+      default:
+        notice satisfies never;
+    }
+  }
+
+  /** Somebody wants no answer any more: all of a chat, or those of one person. Returns how many turns that ended. */
+  stop(chat: ChatId, senderId?: string): number {
+    return this.#turns.cancel(
+      "stopped",
+      (turn) =>
+        chatKey(turn.chat) === chatKey(chat) &&
+        (senderId === undefined || turn.senderId === senderId),
+    );
+  }
+
+  /** The bot is closing. */
+  shutDown(): void {
+    this.#turns.cancel("shutdown");
+  }
+
+  /** First the past, then the turns: what is being remembered at this moment is forgotten either way. */
+  #recall(chat: ChatId, messageId: string): void {
+    this.#memory.forgetMessage(chat, messageId);
+    this.#turns.cancel(
+      "recalled",
+      (turn) => chatKey(turn.chat) === chatKey(chat) && turn.involves(messageId),
+    );
+  }
+}
+
+/** Turns of a group that end when the bot, or whoever asked, can no longer speak there. */
+function isOf(groupId: string, who: Member | "everybody"): (turn: RunningTurn) => boolean {
+  return ({ chat, senderId }) => {
+    if (chat.kind !== "group" || chat.id !== groupId) return false;
+    return who === "everybody" || who.isBot || who.userId === senderId;
+  };
+}

@@ -1,0 +1,59 @@
+// The one place where errors become sentences. In: what went wrong with which message. Out: a line in the log, a call
+// of the host's `onError`, and a sentence for the asker where one helps.
+
+import { chatKey } from "../chat/chat-id.ts";
+import { describeError, TurnCancelledError } from "../errors.ts";
+import type { Logger } from "../logger.ts";
+import type { IncomingMessage } from "../napcat/events.ts";
+import type { ErrorContext } from "../options.ts";
+import { phraseForError } from "../reply/error-phrase.ts";
+import { NoticeLimiter } from "../reply/notice-limiter.ts";
+import type { Phrases } from "../reply/phrases.ts";
+import type { Deliver } from "./deliver.ts";
+
+export interface FailureOptions {
+  readonly logger: Logger;
+  readonly phrases: Phrases;
+  readonly onError: (error: unknown, context: ErrorContext) => void | Promise<void>;
+  readonly deliver: Deliver;
+  /** Aborts when the bot closes: then nobody is told anything. */
+  readonly signal: AbortSignal;
+}
+
+/** Deals with turns that failed. */
+export class Failure {
+  readonly #options: FailureOptions;
+  readonly #busyNotices = new NoticeLimiter();
+
+  constructor(options: FailureOptions) {
+    this.#options = options;
+  }
+
+  /** Never rejects. */
+  async report(error: unknown, message: IncomingMessage): Promise<void> {
+    const { logger, phrases, onError, deliver, signal } = this.#options;
+    if (signal.aborted) return;
+    if (error instanceof TurnCancelledError && error.reason !== "deadline") {
+      logger.debug("A turn was ended before its answer.", facts(message, error));
+      return;
+    }
+    logger.error("A message could not be answered.", facts(message, error));
+    // Not awaited: an error tracker that hangs must not keep the asker waiting.
+    Promise.resolve({ message })
+      .then((context) => onError(error, context))
+      .catch((thrown) => logger.error("onError failed itself.", facts(message, thrown)));
+    const phrase = phraseForError(error, phrases);
+    if (phrase === undefined) return;
+    if (phrase === phrases.busy && !this.#busyNotices.take(message.chat)) return;
+    try {
+      await deliver.deliver(phrase, message, signal);
+    } catch (thrown) {
+      logger.error("Nor could the asker be told.", facts(message, thrown));
+    }
+  }
+}
+
+/** What a log may hold of a message and an error: where, which and why, never what was said. */
+export function facts(message: IncomingMessage, error: unknown) {
+  return { chat: chatKey(message.chat), messageId: message.messageId, error: describeError(error) };
+}

@@ -1,0 +1,51 @@
+// First stage: an event off the wire in, a message that may have to be answered out, or nothing.
+// It asks the gates, and says once when something about the connection is wrong. It knows nothing of triggers.
+
+import type { Logger } from "../logger.ts";
+import { type IncomingMessage, parseMessageEvent } from "../napcat/events.ts";
+import { type Gate, refusedBy } from "./gate.ts";
+
+export interface ReceiveOptions {
+  readonly gates: readonly Gate[];
+  readonly logger: Logger;
+}
+
+/** What is worth a line in the log, the first time it happens. */
+const WARNINGS: Readonly<Record<string, string>> = {
+  "string-format":
+    "NapCat sends messages as strings, which lose links and can be forged by typing. They are not answered. " +
+    'Set "messagePostFormat" to "array" in the settings of its WebSocket server.',
+  stale:
+    "A message was too old to be answered. After an outage this is normal; " +
+    "if it happens all the time, compare the clock of this machine with that of NapCat's.",
+};
+
+/** Takes events. */
+export class Receive {
+  readonly #gates: readonly Gate[];
+  readonly #logger: Logger;
+  readonly #warned = new Set<string>();
+
+  constructor({ gates, logger }: ReceiveOptions) {
+    this.#gates = gates;
+    this.#logger = logger;
+  }
+
+  /** Never throws. */
+  take(wire: unknown): IncomingMessage | undefined {
+    const parsed = parseMessageEvent(wire);
+    if (parsed.kind === "string-format") this.#warnOnce("string-format");
+    if (parsed.kind !== "message" || parsed.message.fromSelf) return undefined;
+    const refusal = refusedBy(this.#gates, parsed.message);
+    if (refusal === undefined) return parsed.message;
+    this.#warnOnce(refusal.reason);
+    return undefined;
+  }
+
+  #warnOnce(reason: string): void {
+    const warning = Object.hasOwn(WARNINGS, reason) ? WARNINGS[reason] : undefined;
+    if (warning === undefined || this.#warned.has(reason)) return;
+    this.#warned.add(reason);
+    this.#logger.warn(warning);
+  }
+}

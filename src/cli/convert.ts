@@ -23,7 +23,7 @@ export async function convert(command: ConvertCommand, signal: AbortSignal): Pro
   const outputDir = resolve(command.out ?? defaultPackageDir(checkpointDir, { decoder, vision }));
   const progress = showProgress();
   try {
-    const { outputs } = await convertCheckpoint({
+    const { outputs, assumptions } = await convertCheckpoint({
       checkpointDir,
       outputDir,
       precision: decoder,
@@ -36,6 +36,7 @@ export async function convert(command: ConvertCommand, signal: AbortSignal): Pro
     progress.end();
     const bytes = outputs.reduce((sum, output) => sum + output.bytes, 0);
     print(`完成 done: ${outputDir} (${decoder}, ${(bytes / 1e6).toFixed(1)} MB)`);
+    for (const sentence of assumptions) print(`注意 note: ${sentence}`);
     print(`试一试 try it: napcat-vlm start --model ${outputDir}`);
   } finally {
     progress.end();

@@ -93,6 +93,11 @@ async function loadEngine(
         "prompts are written in Qwen3-VL's format.",
     );
   }
+  // The settings are read again from the package, and say again what is said of the checkpoint.
+  const assumptions = new Set([...manifest.assumptions, ...settings.assumptions]);
+  if (assumptions.size > 0) {
+    options.onWarning(`${manifest.source.name}: ${[...assumptions].join(" ")}`);
+  }
   const contextTokens = chooseContextTokens(options, config.text.maxPositionEmbeddings);
 
   signal?.throwIfAborted();
@@ -124,7 +129,7 @@ async function loadEngine(
       decoder,
       cache,
       generationDefaults: settings.generation,
-      eosTokenIds: new Set(settings.generation.eosTokenIds),
+      eosTokenIds: new Set([...settings.generation.eosTokenIds, ...tokenizer.stopTokenIds]),
       prefillChunkTokens: options.prefillChunkTokens,
       scheduler: new Scheduler(options.maxQueue),
     },

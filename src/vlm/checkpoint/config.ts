@@ -1,8 +1,11 @@
 // config.json of a Qwen3-VL checkpoint, both spellings (transformers 4.57 and 5.x). Out: the sizes everything
-// else is built from. Knows no tensors; what this project cannot run is refused here, in one sentence.
+// else is built from. What the file leaves open, or tells otherwise than the stored tensors, is settled by the facts
+// that those show, and said; what this project cannot run is refused here, in one sentence.
 
 import { ModelLoadError } from "../errors.ts";
 import { JsonFields } from "./json-fields.ts";
+import { parseRope } from "./rope-config.ts";
+import type { Assume, StoredFacts } from "./stored-facts.ts";
 
 /** Sizes of the text decoder. */
 export interface TextConfig {
@@ -55,10 +58,15 @@ export interface Qwen3VlConfig {
 
 // Class defaults of transformers 4.57, for fields a file may leave out.
 const DEFAULT_HEAD_SIZE = 128;
-const DEFAULT_ROPE_THETA = 5_000_000;
-const DEFAULT_MROPE_SECTION = [24, 20, 20] as const;
 const DEFAULT_MAX_POSITIONS = 262_144;
 const DEFAULT_VISION_ROPE_THETA = 10_000;
+
+/** What is known besides config.json, and who is told what was assumed. */
+export interface ConfigContext {
+  /** What the stored tensors show; left out for a package, whose config.json needs no mending. */
+  readonly stored?: StoredFacts;
+  readonly assume?: Assume;
+}
 
 /**
  * Reads a parsed config.json.
@@ -66,25 +74,51 @@ const DEFAULT_VISION_ROPE_THETA = 10_000;
  * @param where what to call the file in messages, such as `config.json`
  * @throws ModelLoadError `model-unsupported` for another kind of model, `model-corrupt` for wrong values
  */
-export function parseConfig(json: unknown, where: string): Qwen3VlConfig {
+export function parseConfig(
+  json: unknown,
+  where: string,
+  { stored, assume = () => {} }: ConfigContext = {},
+): Qwen3VlConfig {
   const top = new JsonFields(json, where);
   refuseOtherModels(top);
-  const textFields = top.object("text_config");
-  const text = parseText(textFields, top);
+  refuseQuantized(top, stored, assume);
+  const text = parseText(top.object("text_config"), top, stored, assume);
   const vision = parseVision(top.object("vision_config"), text);
   const tokenId = (name: string) =>
     top.number(name, { integer: true, min: 0, max: text.vocabSize - 1 });
   return {
     text,
     vision,
-    tiedEmbeddings: top.boolean(
-      "tie_word_embeddings",
-      textFields.boolean("tie_word_embeddings", false),
-    ),
+    tiedEmbeddings: parseTied(top, stored, assume),
     imageTokenId: tokenId("image_token_id"),
     videoTokenId: tokenId("video_token_id"),
     visionStartTokenId: tokenId("vision_start_token_id"),
     visionEndTokenId: tokenId("vision_end_token_id"),
+  };
+}
+
+/**
+ * config.json as it would have to be for a reader that sees no tensors: with what the tensors settled written in.
+ *
+ * @returns the parsed file with its changes, or undefined when it needs none
+ */
+export function mendConfig(json: unknown, config: Qwen3VlConfig): unknown {
+  const top = new JsonFields(json, "config.json");
+  const text = top.object("text_config");
+  const needsNone =
+    !top.has("quantization_config") &&
+    !text.has("quantization_config") &&
+    text.integer("vocab_size", 1, config.text.vocabSize) === config.text.vocabSize &&
+    text.integer("head_dim", 2, DEFAULT_HEAD_SIZE) === config.text.headSize &&
+    (tieFlag(top) ?? tieFlag(text) ?? false) === config.tiedEmbeddings;
+  if (needsNone) return undefined;
+  const { quantization_config: _, text_config, ...rest } = json as Record<string, object>;
+  const { quantization_config: __, ...textRest } = text_config as Record<string, object>;
+  const { headSize: head_dim, vocabSize: vocab_size } = config.text;
+  return {
+    ...rest,
+    tie_word_embeddings: config.tiedEmbeddings,
+    text_config: { ...textRest, head_dim, vocab_size },
   };
 }
 
@@ -101,30 +135,76 @@ function refuseOtherModels(top: JsonFields): void {
       `This is a checkpoint of type ${modelType}; only Qwen3-VL (qwen3_vl) can be used.`,
     );
   }
-  const quantization =
-    top.objectOrUndefined("quantization_config") ??
-    top.objectOrUndefined("text_config")?.objectOrUndefined("quantization_config");
-  if (quantization !== undefined) {
-    const method = quantization.stringOrUndefined("quant_method") ?? "an unknown method";
-    throw unsupported(
-      `This checkpoint is quantised already (${method}); use the bf16 checkpoint, the converter quantises it.`,
-    );
-  }
 }
 
-function parseText(text: JsonFields, top: JsonFields): TextConfig {
+/** The tensors decide: tools that merge a 4-bit training into 16 bits often leave its settings behind. */
+function refuseQuantized(top: JsonFields, stored: StoredFacts | undefined, assume: Assume): void {
+  const holder = [top, top.objectOrUndefined("text_config")].find((fields) =>
+    fields?.has("quantization_config"),
+  );
+  if (holder === undefined && stored?.quantized === undefined) return;
+  const said = holder?.stringInside("quantization_config", "quant_method");
+  if (stored === undefined || stored.quantized !== undefined) {
+    const method = said ?? stored?.quantized?.method ?? "an unknown method";
+    const shown = stored?.quantized === undefined ? "" : `, as ${stored.quantized.tensor} shows`;
+    throw unsupported(
+      `This checkpoint is quantised already (${method})${shown}; use the bf16 checkpoint, the converter quantises it.`,
+    );
+  }
+  assume(
+    `quantization_config of ${top.where} (${said ?? "no quant_method"}) is ignored: all weights are stored as plain ${stored.dtypes.join(", ")}.`,
+  );
+}
+
+/** A head that nobody stored is the embedding table, unless the files say clearly that it is not. */
+function parseTied(top: JsonFields, stored: StoredFacts | undefined, assume: Assume): boolean {
+  const flags = [tieFlag(top), tieFlag(top.object("text_config"))];
+  const said = flags[0] ?? flags[1];
+  if (said === true || stored === undefined || stored.hasHead) return said ?? false;
+  const denied = said === false && flags[1] !== true;
+  if (denied || stored.promisesHead) {
+    throw new ModelLoadError(
+      "model-corrupt",
+      `tie_word_embeddings of ${top.where} is ${said ?? "not given"}, and no lm_head.weight is stored. ` +
+        "Copy lm_head.weight from the base model, or set tie_word_embeddings to true if that one has none (2B, 4B).",
+      { missing: ["lm_head.weight"] },
+    );
+  }
+  const reason =
+    said === undefined ? "is not given" : "is false at the top and true in text_config";
+  assume(
+    `tie_word_embeddings of ${top.where} ${reason}, and no lm_head.weight is stored: the embedding table is the head.`,
+  );
+  return true;
+}
+
+function tieFlag(fields: JsonFields): boolean | undefined {
+  return fields.has("tie_word_embeddings")
+    ? fields.boolean("tie_word_embeddings", false)
+    : undefined;
+}
+
+function parseText(
+  text: JsonFields,
+  top: JsonFields,
+  stored: StoredFacts | undefined,
+  assume: Assume,
+): TextConfig {
   const heads = text.integer("num_attention_heads", 1);
   const kvHeads = text.integer("num_key_value_heads", 1, heads);
   if (heads % kvHeads !== 0) {
     throw text.wrong("num_key_value_heads", `a divisor of num_attention_heads (${heads})`);
   }
-  const headSize = text.integer("head_dim", 2, DEFAULT_HEAD_SIZE);
+  const headSize = text.integer("head_dim", 2, stored?.headSize ?? DEFAULT_HEAD_SIZE);
   if (headSize % 2 !== 0) throw text.wrong("head_dim", "even");
+  if (stored?.headSize !== undefined && stored.headSize !== headSize) {
+    throw text.wrong("head_dim", `${stored.headSize}, the length of the stored q_norm.weight`);
+  }
   requireConstant(text, "hidden_act", "silu");
   if (text.boolean("attention_bias", false)) {
     throw unsupported(`${text.where} has attention_bias true; Qwen3-VL decoders have no biases.`);
   }
-  const vocabSize = text.integer("vocab_size", 1);
+  const vocabSize = parseVocabularySize(text, stored, assume);
   return {
     vocabSize,
     hiddenSize: text.integer("hidden_size", 1),
@@ -134,45 +214,32 @@ function parseText(text: JsonFields, top: JsonFields): TextConfig {
     kvHeads,
     headSize,
     rmsNormEps: text.number("rms_norm_eps", { above: 0 }, 1e-6),
-    ...parseRope(text, headSize),
+    ...parseRope(text, top, headSize, assume),
     maxPositionEmbeddings: text.integer("max_position_embeddings", 1, DEFAULT_MAX_POSITIONS),
-    eosTokenIds: parseEos(text, vocabSize) ?? parseEos(top, vocabSize) ?? [],
+    eosTokenIds: parseEos(text, vocabSize, assume) ?? parseEos(top, vocabSize, assume) ?? [],
   };
 }
 
-function parseEos(fields: JsonFields, vocabSize: number): number[] | undefined {
-  if (!fields.has("eos_token_id")) return undefined;
-  return fields.oneOrMore("eos_token_id", { integer: true, min: 0, max: vocabSize - 1 });
-}
-
-/** 5.x writes one `rope_parameters`, 4.57 writes `rope_theta` and `rope_scaling`. */
-function parseRope(
+/** Trainings that add tokens lengthen the table, and not all of them write down its new length. */
+function parseVocabularySize(
   text: JsonFields,
-  headSize: number,
-): Pick<TextConfig, "ropeTheta" | "mropeSection"> {
-  const parameters = text.objectOrUndefined("rope_parameters");
-  const scaling = parameters ?? text.objectOrUndefined("rope_scaling");
-  const kind =
-    scaling?.stringOrUndefined("rope_type") ?? scaling?.stringOrUndefined("type") ?? "default";
-  if (kind !== "default" && kind !== "mrope") {
-    throw unsupported(`${text.where} asks for rope type ${kind}; only the default can be used.`);
-  }
-  const thetaFields = parameters?.has("rope_theta") ? parameters : text;
-  const ropeTheta = thetaFields.number("rope_theta", { above: 0 }, DEFAULT_ROPE_THETA);
-  const section = scaling?.has("mrope_section")
-    ? scaling.numbers("mrope_section", { integer: true, min: 0 })
-    : DEFAULT_MROPE_SECTION;
-  const [t, h, w] = section;
-  if (section.length !== 3 || t === undefined || h === undefined || w === undefined) {
-    throw (scaling ?? text).wrong("mrope_section", "three integers");
-  }
-  if (t + h + w !== headSize / 2) {
-    throw (scaling ?? text).wrong(
-      "mrope_section",
-      `three integers that add up to half of head_dim (${headSize / 2})`,
+  stored: StoredFacts | undefined,
+  assume: Assume,
+): number {
+  const said = text.integer("vocab_size", 1);
+  const rows = stored?.vocabularyRows ?? said;
+  if (rows !== said) {
+    assume(
+      `vocab_size of ${text.where} is ${said}, the embedding table has ${rows} rows: ${rows} is used.`,
     );
   }
-  return { ropeTheta, mropeSection: [t, h, w] };
+  return rows;
+}
+
+/** No stop token makes a model unusable: `<|im_end|>` ends an answer whatever the files name. */
+function parseEos(fields: JsonFields, vocabSize: number, assume: Assume): number[] | undefined {
+  if (!fields.has("eos_token_id")) return undefined;
+  return fields.tokenIds("eos_token_id", vocabSize - 1, assume);
 }
 
 function parseVision(vision: JsonFields, text: TextConfig): VisionConfig {

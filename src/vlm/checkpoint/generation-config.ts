@@ -1,7 +1,9 @@
 // generation_config.json: how the checkpoint's authors sample, and where it stops. Out: defaults for every
-// request. What the file leaves out comes from the vendor's recommendation for the kind of checkpoint.
+// request. What the file leaves out, or says in a way that cannot be, comes from the vendor's recommendation for the
+// kind of checkpoint: a sampling default never makes a model unusable.
 
-import { JsonFields } from "./json-fields.ts";
+import { JsonFields, type NumberRange } from "./json-fields.ts";
+import type { Assume } from "./stored-facts.ts";
 
 /** Sampling defaults of a checkpoint. */
 export interface GenerationDefaults {
@@ -23,6 +25,8 @@ export interface GenerationFallback {
   readonly thinking?: boolean;
   /** Stop tokens of config.json, used when generation_config.json names none. */
   readonly eosTokenIds: readonly number[];
+  /** Told of every value that was of no use, and what is used instead. */
+  readonly assume?: Assume;
 }
 
 const INSTRUCT = { temperature: 0.7, topP: 0.8, topK: 20, repetitionPenalty: 1 } as const;
@@ -31,30 +35,55 @@ const THINKING = { temperature: 1, topP: 0.95, topK: 20, repetitionPenalty: 1 } 
 const IM_END = 151_645;
 const END_OF_TEXT = 151_643;
 
+/** As a request may say it; see `resolveRequest`. */
+const TEMPERATURE: NumberRange = { min: 0, max: 100 };
+
 /**
  * Reads a parsed generation_config.json.
  *
  * @param json the parsed file, `undefined` when there is none
- * @throws ModelLoadError `model-corrupt` for wrong values
  */
 export function parseGenerationConfig(
   json: unknown,
   where: string,
-  fallback: GenerationFallback,
+  { thinking = false, eosTokenIds, assume = () => {} }: GenerationFallback,
 ): GenerationDefaults {
-  const fields = new JsonFields(json ?? {}, where);
-  const usual = fallback.thinking ? THINKING : INSTRUCT;
+  const fields = settings(json, where, assume);
+  const usual = thinking ? THINKING : INSTRUCT;
+  const number = (name: string, range: NumberRange, fallback: number) =>
+    fields.numberOr(name, range, fallback, assume);
+  // `top_p` 0 leaves the likeliest token only; a request that names a temperature wants the usual share.
+  const likeliestOnly = fields.text("top_p") === "0";
+  // vLLM writes -1 for "no limit".
+  const noLimit = fields.text("top_k") === "-1";
+  const stops = fields.tokenIds("eos_token_id", Number.MAX_SAFE_INTEGER, assume);
   return {
-    doSample: fields.boolean("do_sample", true),
-    temperature: fields.number("temperature", { min: 0 }, usual.temperature),
-    topP: fields.number("top_p", { above: 0, max: 1 }, usual.topP),
-    topK: fields.integer("top_k", 0, usual.topK),
-    minP: fields.number("min_p", { min: 0, max: 1 }, 0),
-    repetitionPenalty: fields.number("repetition_penalty", { above: 0 }, usual.repetitionPenalty),
-    eosTokenIds: fields.has("eos_token_id")
-      ? fields.oneOrMore("eos_token_id", { integer: true, min: 0 })
-      : stopTokens(fallback.eosTokenIds),
+    doSample: doesSample(fields, assume) && !likeliestOnly,
+    temperature: number("temperature", TEMPERATURE, usual.temperature),
+    topP: likeliestOnly ? usual.topP : number("top_p", { above: 0, max: 1 }, usual.topP),
+    topK: noLimit ? 0 : number("top_k", { integer: true, min: 0 }, usual.topK),
+    minP: number("min_p", { min: 0, max: 1 }, 0),
+    repetitionPenalty: number("repetition_penalty", { above: 0 }, usual.repetitionPenalty),
+    eosTokenIds: stops.length > 0 ? stops : stopTokens(eosTokenIds),
   };
+}
+
+function settings(json: unknown, where: string, assume: Assume): JsonFields {
+  if (json === undefined) return new JsonFields({}, where);
+  if (typeof json === "object" && json !== null && !Array.isArray(json)) {
+    return new JsonFields(json, where);
+  }
+  assume(`${where} is not a JSON object: the usual settings are used instead.`);
+  return new JsonFields({}, where);
+}
+
+function doesSample(fields: JsonFields, assume: Assume): boolean {
+  const said = fields.text("do_sample");
+  if (said === "false" || said === "0") return false;
+  if (!["true", "1", "nothing"].includes(said)) {
+    assume(`${fields.wrong("do_sample", "true or false").message} true is used instead.`);
+  }
+  return true;
 }
 
 /** config.json names one stop token at most; every published checkpoint also stops at `<|endoftext|>`. */

@@ -110,6 +110,46 @@ export class JsonFields {
       : [this.number(name, range)];
   }
 
+  /** A setting that a model can do without: `usual`, and a sentence about it, where the value is of no use. */
+  numberOr(
+    name: string,
+    range: NumberRange,
+    usual: number,
+    tell: (sentence: string) => void,
+  ): number {
+    const value = this.#value(name) ?? usual;
+    if (inRange(value, range)) return value;
+    tell(`${this.#wrong(name, rangeText(range), value).message} The usual value is used instead.`);
+    return usual;
+  }
+
+  /** Token ids, one or a list; what is none is left out, with a sentence about it. */
+  tokenIds(name: string, max: number, tell: (sentence: string) => void): number[] {
+    const value = this.#value(name) ?? [];
+    const range = { integer: true, min: 0, max };
+    const values: unknown[] = Array.isArray(value) ? value : [value];
+    const ids = values.filter((id) => inRange(id, range));
+    if (ids.length < values.length) {
+      tell(`${this.#wrong(name, `token ids (${rangeText(range)})`, value).message} It is ignored.`);
+    }
+    return ids;
+  }
+
+  /** The value as JSON, for comparing and for messages. */
+  text(name: string): string {
+    return JSON.stringify(this.#value(name)) ?? "nothing";
+  }
+
+  /** A string one level further in; undefined when anything on the way is missing or of another type. */
+  stringInside(name: string, inner: string): string | undefined {
+    const value = this.#value(name);
+    if (typeof value !== "object" || value === null || !Object.hasOwn(value, inner)) {
+      return undefined;
+    }
+    const found = (value as Readonly<Record<string, unknown>>)[inner];
+    return typeof found === "string" ? found : undefined;
+  }
+
   /** The error for a value that has the right type and is wrong all the same. */
   wrong(name: string, expected: string): ModelLoadError {
     return this.#wrong(name, expected, this.#value(name));

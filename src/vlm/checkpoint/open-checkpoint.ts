@@ -4,23 +4,30 @@
 import { readdir, readFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { ModelLoadError } from "../errors.ts";
-import { parseConfig, type Qwen3VlConfig } from "./config.ts";
+import {
+  filesMissing,
+  findWeights,
+  missingSettings,
+  PREPROCESSOR_FILE,
+  PROCESSOR_FILE,
+  settingsFiles,
+  tellLeftovers,
+  type WeightFiles,
+} from "./checkpoint-files.ts";
+import { type ConfigContext, parseConfig, type Qwen3VlConfig } from "./config.ts";
 import { type GenerationDefaults, parseGenerationConfig } from "./generation-config.ts";
 import { readJsonFile } from "./json-fields.ts";
 import { type ImageProcessorConfig, parseImageProcessorConfig } from "./processor-config.ts";
+import { INDEX_FILE, Safetensors, type StoredTensor } from "./safetensors.ts";
+import { sameContent } from "./same-content.ts";
+import { type Assume, readStoredFacts } from "./stored-facts.ts";
 import {
-  INDEX_FILE,
-  readShardIndex,
-  Safetensors,
-  SINGLE_FILE,
-  type StoredTensor,
-} from "./safetensors.ts";
-import { resolveTensors } from "./tensor-names.ts";
-
-/** Files beside the weights that a package keeps, in the order they are listed. */
-const REQUIRED_FILES = ["config.json", "tokenizer.json", "tokenizer_config.json"];
-const PROCESSOR_FILES = ["preprocessor_config.json", "processor_config.json"];
-const OPTIONAL_FILES = ["generation_config.json", "chat_template.jinja", "chat_template.json"];
+  canonicalName,
+  EMBED_TOKENS,
+  expectedTensors,
+  LM_HEAD,
+  resolveTensors,
+} from "./tensor-names.ts";
 
 /** Settings of a model directory: a checkpoint, or the package made from it. */
 export interface ModelSettings {
@@ -28,6 +35,8 @@ export interface ModelSettings {
   /** generation_config.json with the fallbacks of an Instruct checkpoint. */
   readonly generation: GenerationDefaults;
   readonly processor: ImageProcessorConfig;
+  /** Sentences about what the files left open or told wrongly, and what was assumed; empty for a sound directory. */
+  readonly assumptions: readonly string[];
 }
 
 export interface CheckpointSource {
@@ -57,26 +66,30 @@ export interface Checkpoint extends ModelSettings {
  *   `model-corrupt`
  */
 export async function openCheckpoint(dir: string): Promise<Checkpoint> {
+  const assumptions: string[] = [];
+  const assume: Assume = (sentence) => assumptions.push(sentence);
   const present = new Set(await listDirectory(dir));
-  const { files: weightFiles, missing: missingWeights } = await findWeights(dir, present);
-  const missing = [...missingSettings(present), ...missingWeights];
-  if (missing.length > 0) throw filesMissing(dir, missing);
+  const found = await findWeights(dir, present, assume);
+  const missing = [...missingSettings(present), ...found.missing];
+  if (missing.length > 0) throw filesMissing(dir, present, missing);
+  tellLeftovers(present, assume);
 
-  const settings = await readModelSettings(dir);
-  const weights = await Safetensors.open(dir, weightFiles);
+  const weights = await Safetensors.open(dir, found.files);
   try {
-    if (!present.has(SINGLE_FILE)) await checkShardIndex(dir, weights);
-    const source = await findSource(dir);
+    const stored = readStoredFacts(weights.tensors.values(), found.index?.keys());
+    const settings = await readSettings(dir, present, { stored, assume });
+    checkShardIndex(dir, found, weights, settings.config);
+    const tensors = resolveTensors(settings.config, weights.tensors.values(), assume);
+    if (settings.config.tiedEmbeddings) await tellOtherHead(weights, tensors, assume);
     return {
       ...settings,
+      assumptions,
       dir,
-      source,
+      source: await findSource(dir),
       weights,
-      tensors: resolveTensors(settings.config, weights.tensors.values()),
-      settingsFiles: [...REQUIRED_FILES, ...PROCESSOR_FILES, ...OPTIONAL_FILES].filter((file) =>
-        present.has(file),
-      ),
-      weightFiles: present.has(SINGLE_FILE) ? weightFiles : [INDEX_FILE, ...weightFiles],
+      tensors,
+      settingsFiles: settingsFiles(present),
+      weightFiles: found.index === undefined ? found.files : [INDEX_FILE, ...found.files],
       close: () => weights.close(),
     };
   } catch (error) {
@@ -86,30 +99,51 @@ export async function openCheckpoint(dir: string): Promise<Checkpoint> {
 }
 
 /**
- * Reads config.json, generation_config.json and the processor files of a checkpoint or package.
+ * Reads config.json, generation_config.json and the processor files of a package.
  *
  * @param thinking does the checkpoint think? It changes fallbacks only. @default false
  * @throws ModelLoadError
  */
 export async function readModelSettings(dir: string, thinking = false): Promise<ModelSettings> {
+  const assumptions: string[] = [];
   const present = new Set(await listDirectory(dir));
   const missing = missingSettings(present);
-  if (missing.length > 0) throw filesMissing(dir, missing);
+  if (missing.length > 0) throw filesMissing(dir, present, missing);
+  const assume: Assume = (sentence) => assumptions.push(sentence);
+  return { ...(await readSettings(dir, present, { assume, thinking })), assumptions };
+}
+
+async function readSettings(
+  dir: string,
+  present: ReadonlySet<string>,
+  context: ConfigContext & { readonly assume: Assume; readonly thinking?: boolean },
+): Promise<Omit<ModelSettings, "assumptions">> {
+  const { assume, thinking = false } = context;
   const read = async (file: string) =>
     present.has(file) ? await readJsonFile(dir, file) : undefined;
-
-  const config = parseConfig(await read("config.json"), "config.json");
+  const config = parseConfig(await read("config.json"), "config.json", context);
   const generation = parseGenerationConfig(
-    await read("generation_config.json"),
+    await read("generation_config.json").catch((error: unknown) => {
+      if (!(error instanceof ModelLoadError)) throw error;
+      assume(`${error.message} The usual settings are used instead.`);
+      return undefined;
+    }),
     "generation_config.json",
-    { thinking, eosTokenIds: config.text.eosTokenIds },
+    { thinking, eosTokenIds: config.text.eosTokenIds, assume },
   );
-  const processor = parseImageProcessorConfig({
-    preprocessor: await read("preprocessor_config.json"),
-    processor: await read("processor_config.json"),
-  });
-  checkPatchSizes(config, processor);
-  return { config, generation, processor };
+  const preprocessor = await read(PREPROCESSOR_FILE);
+  const processor = await read(PROCESSOR_FILE);
+  if (preprocessor === undefined && !hasImagePart(processor)) {
+    throw filesMissing(dir, present, [PREPROCESSOR_FILE]);
+  }
+  const pictures = parseImageProcessorConfig({ preprocessor, processor });
+  checkPatchSizes(config, pictures);
+  return { config, generation, processor: pictures };
+}
+
+/** transformers 5 nests the image part in processor_config.json; older files of that name have none. */
+function hasImagePart(processor: unknown): boolean {
+  return typeof processor === "object" && processor !== null && "image_processor" in processor;
 }
 
 async function listDirectory(dir: string): Promise<string[]> {
@@ -123,42 +157,41 @@ async function listDirectory(dir: string): Promise<string[]> {
   }
 }
 
-function missingSettings(present: ReadonlySet<string>): string[] {
-  const missing = REQUIRED_FILES.filter((file) => !present.has(file));
-  if (!PROCESSOR_FILES.some((file) => present.has(file))) missing.push(PROCESSOR_FILES[0] ?? "");
-  return missing;
-}
-
-/** One file goes before an index, as in transformers. */
-async function findWeights(
+/** An index may name what the model has no use for, such as the head of tied embeddings; nothing else. */
+function checkShardIndex(
   dir: string,
-  present: ReadonlySet<string>,
-): Promise<{ files: string[]; missing: string[] }> {
-  if (present.has(SINGLE_FILE)) return { files: [SINGLE_FILE], missing: [] };
-  if (!present.has(INDEX_FILE))
-    return { files: [], missing: [`${SINGLE_FILE} (or ${INDEX_FILE})`] };
-  const shards = [...new Set((await readShardIndex(dir)).values())].sort();
-  return { files: shards, missing: shards.filter((file) => !present.has(file)) };
-}
-
-function filesMissing(dir: string, missing: readonly string[]): ModelLoadError {
-  return new ModelLoadError(
-    "model-files-missing",
-    `The model directory ${dir} lacks ${missing.join(", ")}.`,
-    { modelDir: dir, missing },
-  );
-}
-
-async function checkShardIndex(dir: string, weights: Safetensors): Promise<void> {
-  for (const [name, file] of await readShardIndex(dir)) {
-    if (weights.tensors.get(name)?.file !== file) {
-      throw new ModelLoadError(
-        "model-corrupt",
-        `${INDEX_FILE} says that ${name} is in ${file}, and it is not.`,
-        { modelDir: dir, missing: [name] },
-      );
+  { index = new Map() }: WeightFiles,
+  weights: Safetensors,
+  config: Qwen3VlConfig,
+): void {
+  const needed = new Set(expectedTensors(config).map(({ name }) => name));
+  for (const [name, file] of index) {
+    const stored = weights.tensors.get(name);
+    if (stored?.file === file || (stored === undefined && !needed.has(canonicalName(name)))) {
+      continue;
     }
+    throw new ModelLoadError(
+      "model-corrupt",
+      `${INDEX_FILE} says that ${name} is in ${file}, and it is not.`,
+      { modelDir: dir, missing: [name] },
+    );
   }
+}
+
+/** Tied checkpoints may store the head as well. When it says something else than the table, people should know. */
+async function tellOtherHead(
+  weights: Safetensors,
+  tensors: ReadonlyMap<string, StoredTensor>,
+  assume: Assume,
+): Promise<void> {
+  const head = [...weights.tensors.values()].find(({ name }) => canonicalName(name) === LM_HEAD);
+  const embedding = tensors.get(EMBED_TOKENS);
+  if (head === undefined || embedding === undefined || head === embedding) return;
+  if (await sameContent(weights, head, embedding)) return;
+  assume(
+    `${head.name} is stored, differs from ${embedding.name} and is left out, because tie_word_embeddings is true. ` +
+      "If it was trained, set tie_word_embeddings to false.",
+  );
 }
 
 function checkPatchSizes({ vision }: Qwen3VlConfig, processor: ImageProcessorConfig): void {

@@ -4,6 +4,7 @@
 import { ModelLoadError } from "../errors.ts";
 import type { Qwen3VlConfig } from "./config.ts";
 import type { StoredTensor } from "./safetensors.ts";
+import type { Assume } from "./stored-facts.ts";
 
 export interface TensorSpec {
   readonly name: string;
@@ -18,22 +19,31 @@ const TEXT = "model.language_model.";
 const READABLE_DTYPES = ["BF16", "F16", "F32"];
 const NAMES_IN_A_MESSAGE = 8;
 
-/** Prefixes in the wild, longest first, and what they stand for. */
-const PREFIXES: readonly (readonly [seen: RegExp, canonical: string])[] = [
-  [/^model\.visual\./, VISION],
-  [/^visual\./, VISION],
-  [/^model\.language_model\./, TEXT],
-  [/^language_model\.model\./, TEXT],
-  [/^model\.(?=layers\.|embed_tokens\.|norm\.)/, TEXT],
-  [/^(?:language_model\.|model\.)?lm_head\./, "lm_head."],
-];
+/** Path segments that training frameworks wrap around a module, wherever they stand. */
+const WRAPPER =
+  /(?<=^|\.)(?:_orig_mod|module|_forward_module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\./g;
+/** Segments in front of the part that tells what a tensor belongs to. */
+const OUTER = /^(?:base_model|pretrained_model|model|language_model|text_model)\./;
+const VISION_ROOT = /^(?:visual|vision_tower)\./;
+const TEXT_ROOT = /^(?:layers\.\d+\.|embed_tokens\.|norm\.)/;
 
-/** The name the specification uses, or the name itself when no rule fits. */
+/** Computed from config.json; old code saved them by accident. */
+const BUFFER =
+  /(?:^|\.)(?:inv_freq|original_inv_freq|cos_cached|sin_cached|position_ids|masked_bias|causal_mask|num_batches_tracked)$/;
+/** Trainings that were never merged into the weights, in the words of PEFT and its relatives. */
+const ADAPTER =
+  /(?:^|[._])(?:lora_\w+|lora|base_layer|modules_to_save|original_module|hada_w\w+|lokr_\w+|oft_\w+|ia3_\w+|vera_\w+|adapter\w*|prompt_encoder|prompt_embeddings)(?:\.|$)/i;
+/** Top-level parts for other tasks than writing text: rewards, classes, embeddings, drafts. */
+const OTHER_HEAD =
+  /^(?!lm_head\.)(?:score|classifier|qa_outputs|pooler|mtp|summary|custom_text_proj|(?:\w+_)?(?:head|projection|proj)\d*)\./;
+
+/** The name the specification uses, or the name without wrappers when no rule fits. */
 export function canonicalName(stored: string): string {
-  const name = stored.replace(/^base_model\.model\./, "");
-  for (const [seen, canonical] of PREFIXES) {
-    if (seen.test(name)) return name.replace(seen, canonical);
-  }
+  let name = stored.replace(WRAPPER, "");
+  while (OUTER.test(name)) name = name.replace(OUTER, "");
+  if (name.startsWith("lm_head.")) return name;
+  if (VISION_ROOT.test(name)) return name.replace(VISION_ROOT, VISION);
+  if (TEXT_ROOT.test(name)) return TEXT + name;
   return name;
 }
 
@@ -110,32 +120,28 @@ function textTensors({ text }: Qwen3VlConfig): TensorSpec[] {
 /**
  * Gives every needed tensor its canonical name.
  *
+ * @param assume told what was left out, or taken for something else
  * @throws ModelLoadError naming tensors that are missing, unexpected, doubled, of a wrong shape or of a
  *   number format that cannot be read
  */
 export function resolveTensors(
   config: Qwen3VlConfig,
   stored: Iterable<StoredTensor>,
+  assume: Assume = () => {},
 ): Map<string, StoredTensor> {
   const found = byCanonicalName(stored);
+  if (config.tiedEmbeddings) takeHeadForEmbedding(found, assume);
   const expected = expectedTensors(config);
   const missing = expected.filter(({ name }) => !found.has(name)).map(({ name }) => name);
   if (missing.length > 0) {
     throw new ModelLoadError(
       "model-corrupt",
-      `The checkpoint lacks ${missing.length} of the ${expected.length} tensors that config.json asks for: ${list(missing)}.`,
+      `The checkpoint lacks ${missing.length} of the ${expected.length} tensors that config.json asks for: ${list(missing)}. ` +
+        "Parts that a training left alone can be copied from the base model; otherwise save it again, whole.",
       { missing },
     );
   }
-  const known = new Set(expected.map(({ name }) => name));
-  // Some tied checkpoints store the head as well; transformers ignores it, and so do we.
-  known.add(LM_HEAD);
-  const unexpected = [...found].filter(([name]) => !known.has(name)).map(([, { name }]) => name);
-  if (unexpected.length > 0) {
-    throw corrupt(
-      `The checkpoint holds ${unexpected.length} tensors that config.json does not explain: ${list(unexpected)}.`,
-    );
-  }
+  leaveOut(found, new Set(expected.map(({ name }) => name)), assume);
   const wrongShapes = expected.flatMap(({ name, shape }) => {
     const actual = found.get(name)?.shape ?? [];
     const equal = actual.length === shape.length && actual.every((size, i) => size === shape[i]);
@@ -149,11 +155,44 @@ export function resolveTensors(
   return new Map(expected.map(({ name }) => [name, found.get(name) as StoredTensor]));
 }
 
+/** Of two tensors that share their memory some tools keep the one, some the other. */
+function takeHeadForEmbedding(found: Map<string, StoredTensor>, assume: Assume): void {
+  const head = found.get(LM_HEAD);
+  if (head === undefined || found.has(EMBED_TOKENS)) return;
+  found.set(EMBED_TOKENS, head);
+  assume(
+    `${head.name} is the embedding table too: the embeddings are tied, and only it is stored.`,
+  );
+}
+
+/** What is stored beside the model: heads of other tasks are left out and named, anything else is refused. */
+function leaveOut(
+  found: ReadonlyMap<string, StoredTensor>,
+  known: ReadonlySet<string>,
+  assume: Assume,
+): void {
+  // The head of a tied checkpoint; whether it says the same as the embedding is looked at where weights are read.
+  const extra = [...found].filter(([name]) => !known.has(name) && name !== LM_HEAD);
+  const heads = extra.filter(([name]) => OTHER_HEAD.test(name)).map(([, { name }]) => name);
+  const unexpected = extra.filter(([name]) => !OTHER_HEAD.test(name)).map(([, { name }]) => name);
+  if (unexpected.length > 0) {
+    throw corrupt(
+      `The checkpoint holds ${unexpected.length} tensors that config.json does not explain: ${list(unexpected)}. ` +
+        "Use the config.json that was saved with these weights.",
+    );
+  }
+  if (heads.length > 0) {
+    assume(
+      `Tensors of another task are left out, as a chat model has no use for them: ${list(heads)}.`,
+    );
+  }
+}
+
 function byCanonicalName(stored: Iterable<StoredTensor>): Map<string, StoredTensor> {
   const found = new Map<string, StoredTensor>();
   for (const tensor of stored) {
-    // A buffer that old code saved by accident; computed from config.json instead.
-    if (tensor.name.endsWith("rotary_emb.inv_freq")) continue;
+    if (BUFFER.test(tensor.name)) continue;
+    refuseAdapter(tensor);
     refuseUnreadable(tensor);
     const name = canonicalName(tensor.name);
     const other = found.get(name);
@@ -163,6 +202,16 @@ function byCanonicalName(stored: Iterable<StoredTensor>): Map<string, StoredTens
     found.set(name, tensor);
   }
   return found;
+}
+
+function refuseAdapter({ name }: StoredTensor): void {
+  if (!ADAPTER.test(name)) return;
+  throw new ModelLoadError(
+    "model-unsupported",
+    `The checkpoint holds a LoRA or another adapter that was never merged into the weights (${name}); without it the ` +
+      "answers would be those of the base model. Merge it (merge_and_unload in PEFT, `swift export --merge_lora true`, " +
+      "`llamafactory-cli export`) and use the merged checkpoint.",
+  );
 }
 
 function refuseUnreadable(tensor: StoredTensor): void {

@@ -5,7 +5,9 @@
 import { readFile, stat, writeFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { object, oneOf, parseOptions } from "../../parse-options.ts";
+import { mendConfig } from "../checkpoint/config.ts";
 import { DTYPE_BYTES, weightDtype } from "../checkpoint/dtype.ts";
+import { readJsonFile } from "../checkpoint/json-fields.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.ts";
 import { EMBED_TOKENS } from "../checkpoint/tensor-names.ts";
 import { ModelLoadError } from "../errors.ts";
@@ -149,7 +151,7 @@ class Conversion {
     const embedTokens = await this.#writeEmbeddingTable();
     this.#enter("finishing");
     for (const file of this.#checkpoint.settingsFiles) {
-      await this.#writeFile(file, await readFile(join(this.#checkpoint.dir, file)));
+      await this.#writeFile(file, await this.#settingsBytes(file));
     }
     await this.#assertUnchanged(inputFiles, before);
     await this.#writeManifest({ inputs, visionEncoder, decoder: decoderEntry, embedTokens });
@@ -203,6 +205,15 @@ class Conversion {
     return { file: EMBED_TOKENS_FILE, dtype, rows, columns };
   }
 
+  /** As they are stored; but a package has no tensors to settle what its config.json leaves open. */
+  async #settingsBytes(file: string): Promise<Uint8Array> {
+    const bytes = await readFile(join(this.#checkpoint.dir, file));
+    if (file !== "config.json") return bytes;
+    const json = await readJsonFile(this.#checkpoint.dir, file);
+    const mended = mendConfig(json, this.#checkpoint.config);
+    return mended === undefined ? bytes : Buffer.from(`${JSON.stringify(mended, undefined, 2)}\n`);
+  }
+
   async #writeFile(file: string, bytes: Uint8Array): Promise<void> {
     const output = await HashedFile.create(join(this.#dir, file), { signal: this.#stream.signal });
     try {
@@ -221,6 +232,7 @@ class Conversion {
       converterVersion: CONVERTER_VERSION,
       opset: ONNX_OPSET,
       source: this.#checkpoint.source,
+      assumptions: this.#checkpoint.assumptions,
       precision: this.#precision,
       int8Weights: this.#options.int8Weights ?? "s8",
       tensorGroups: tensorGroups(this.#precision, parts.embedTokens.dtype),

@@ -14,7 +14,7 @@ export const MANIFEST_FILE = "manifest.json";
 /** Changes when a loader of the old packages could not read the new ones. */
 export const FORMAT_VERSION = 1;
 /** Changes whenever the same checkpoint would give other bytes. */
-export const CONVERTER_VERSION = "1";
+export const CONVERTER_VERSION = "2";
 
 const KIND = "napcat-vlm onnx package";
 
@@ -39,6 +39,8 @@ export interface PackageManifest {
   readonly converterVersion: string;
   readonly opset: number;
   readonly source: CheckpointSource;
+  /** Sentences about what the checkpoint left open or told wrongly, and what was assumed. */
+  readonly assumptions: readonly string[];
   readonly precision: { readonly decoder: Precision; readonly vision: VisionPrecision };
   /** How int8 weights are stored; right on every CPU either way, but not equally fast. */
   readonly int8Weights: Int8Weights;
@@ -112,6 +114,7 @@ function parseManifest(json: unknown, dir: string): PackageManifest {
     converterVersion: fields.string("converterVersion"),
     opset: fields.integer("opset", 1),
     source: { name: source.string("name"), ...(revision === undefined ? {} : { revision }) },
+    assumptions: fields.has("assumptions") ? fields.strings("assumptions") : [],
     precision: {
       decoder: oneOf(precision, "decoder", ["fp32", "w8a8", "q4"]),
       vision: oneOf(precision, "vision", ["fp32", "w8a8"]),

@@ -29,6 +29,9 @@ const REQUIRED = [
   "<|image_pad|>",
 ];
 
+/** The end of a turn, and the end of a text. */
+const ALWAYS_STOP = ["<|im_end|>", "<|endoftext|>"];
+
 type JsonObject = Readonly<Record<string, unknown>>;
 
 /** A token of its own, outside the byte-pair encoding. */
@@ -65,7 +68,8 @@ export async function loadTokenizer(dir: string): Promise<Tokenizer> {
       templateTokens(config),
     );
     const normalize = isNfc(json.normalizer) ? normalizeNfc : (text: string) => text;
-    return new Tokenizer({ plain, normalize, template, ...vocabulary });
+    const eosToken = templateTokens(config).eos_token;
+    return new Tokenizer({ plain, normalize, template, eosToken, ...vocabulary });
   } catch (cause) {
     if (cause instanceof ModelLoadError) throw cause;
     throw corrupt(dir, `tokenizer.json cannot be used: ${messageOf(cause)}`, cause);
@@ -79,6 +83,8 @@ interface TokenizerParts {
   /** Spelling of each token of the byte-pair encoding, by id. */
   readonly spellings: readonly (string | undefined)[];
   readonly added: readonly AddedToken[];
+  /** `eos_token` of tokenizer_config.json. */
+  readonly eosToken: string | undefined;
 }
 
 /** Text to ids and back, over one vocabulary. Made by {@link loadTokenizer}. */
@@ -89,6 +95,8 @@ export class Tokenizer {
   readonly thinking: boolean;
   /** Parts of the chat format that the checkpoint's own template writes in another way; empty if it has none. */
   readonly templateDifferences: readonly TemplateFeature[];
+  /** Tokens that end an answer in the chat format, whatever the settings of the checkpoint name. */
+  readonly stopTokenIds: readonly number[];
 
   readonly #plain: PreTrainedTokenizer;
   readonly #normalize: (text: string) => string;
@@ -101,12 +109,16 @@ export class Tokenizer {
   });
 
   /** @internal */
-  constructor({ plain, normalize, template, spellings, added }: TokenizerParts) {
+  constructor({ plain, normalize, template, spellings, added, eosToken }: TokenizerParts) {
     this.#plain = plain;
     this.#normalize = normalize;
     this.#spellings = spellings;
     this.#idByName = new Map(added.map((token) => [token.content, token.id]));
     this.#addedById = new Map(added.map((token) => [token.id, token]));
+    this.stopTokenIds = [...ALWAYS_STOP, eosToken].flatMap((name) => {
+      const token = added.find(({ content, special }) => content === name && special);
+      return token === undefined ? [] : [token.id];
+    });
     this.size = added.reduce((size, { id }) => Math.max(size, id + 1), spellings.length);
     const render = template === undefined ? undefined : templateRenderer(plain, template);
     this.thinking = render !== undefined && opensThought(render);

@@ -48,15 +48,32 @@ describe("parseGenerationConfig", () => {
     expect(stops([7, 8])).toEqual([7, 8]);
   });
 
+  it("knows other spellings of off and of greedy", () => {
+    const parse = (json: object) => parseGenerationConfig(json, WHERE, { eosTokenIds: [] });
+    expect(parse({ top_k: -1 }).topK).toBe(0);
+    expect(parse({ do_sample: true, top_p: 0 })).toMatchObject({ doSample: false, topP: 0.8 });
+    expect(parse({ do_sample: 1 }).doSample).toBe(true);
+    expect(parse({ do_sample: 0 }).doSample).toBe(false);
+  });
+
   it.each([
-    [{ temperature: -1 }, "temperature"],
-    [{ top_p: 0 }, "a number > 0 and <= 1"],
-    [{ top_k: 1.5 }, "an integer >= 0"],
-    [{ min_p: 2 }, "min_p"],
-    [{ repetition_penalty: 0 }, "repetition_penalty"],
-    [{ eos_token_id: ["x"] }, "eos_token_id"],
-    [{ do_sample: 1 }, "do_sample"],
-  ])("refuses %j", (json, words) => {
-    expect(() => parseGenerationConfig(json, WHERE, { eosTokenIds: [] })).toThrow(words);
+    [{ temperature: -1 }, "temperature", { temperature: 0.7 }],
+    [{ temperature: 101 }, "temperature", { temperature: 0.7 }],
+    [{ top_p: -0.5 }, "a number > 0 and <= 1", { topP: 0.8 }],
+    [{ top_p: "0.9" }, "top_p", { topP: 0.8 }],
+    [{ top_k: 1.5 }, "an integer >= 0", { topK: 20 }],
+    [{ top_k: -2 }, "top_k", { topK: 20 }],
+    [{ min_p: 2 }, "min_p", { minP: 0 }],
+    [{ repetition_penalty: 0 }, "repetition_penalty", { repetitionPenalty: 1 }],
+    [{ eos_token_id: ["x"] }, "eos_token_id", { eosTokenIds: [151645, 151643] }],
+    [{ eos_token_id: ["x", 7] }, "eos_token_id", { eosTokenIds: [7] }],
+    [{ do_sample: "maybe" }, "do_sample", { doSample: true }],
+    [[], "not a JSON object", { temperature: 0.7 }],
+  ])("uses the usual value for %j, and says so once", (json, words, expected) => {
+    const told: string[] = [];
+    const assume = (sentence: string) => told.push(sentence);
+    const defaults = parseGenerationConfig(json, WHERE, { eosTokenIds: [], assume });
+    expect(defaults).toMatchObject(expected);
+    expect(told).toEqual([expect.stringContaining(words)]);
   });
 });

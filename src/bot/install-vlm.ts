@@ -8,11 +8,13 @@ import { Responder } from "./chat/responder.ts";
 import { Commands } from "./commands/commands.ts";
 import { TurnCancelledError } from "./errors.ts";
 import { Arrivals } from "./gates/arrivals.ts";
+import { NobodyWrote } from "./gates/nobody-wrote.ts";
 import { Downloader } from "./images/download.ts";
 import { ImageFetcher } from "./images/fetch-image.ts";
 import { NapCatCalls } from "./napcat/calls.ts";
 import { expectClient, type NapCatClient } from "./napcat/napcat-client.ts";
 import { Sender } from "./napcat/send.ts";
+import { TemporarySessions } from "./napcat/temporary-sessions.ts";
 import {
   type InstallVlmOptions,
   parseInstallOptions,
@@ -93,13 +95,17 @@ class VlmBot implements InstalledVlm {
     const { logger, images, reply, triggers, turnTimeoutMs, onError } = settings;
     const { phrases } = settings.responder;
     const { signal } = this.#closing;
-    const sender = new Sender(this.#calls);
+    const sessions = new TemporarySessions(this.#calls);
+    const sender = new Sender(this.#calls, sessions);
     const quotes = new QuoteLookups(this.#calls, sender, signal);
     const deliver = new Deliver(sender, reply);
     return new Pipeline({
-      receive: new Receive({ gates: [new Arrivals(settings.maxMessageAgeMs)], logger }),
+      receive: new Receive({
+        gates: [new NobodyWrote(), new Arrivals(settings.maxMessageAgeMs)],
+        logger,
+      }),
       commands: new Commands("/", []),
-      ask: new Ask({ triggers, quotes, gates: [] }),
+      ask: new Ask({ triggers, quotes, gates: [sessions] }),
       gather: new Gather({
         quotes,
         images: new ImageFetcher(this.#calls, this.#downloader, images),

@@ -64,16 +64,12 @@ describe("installVlm", () => {
     ]);
   });
 
-  it("answers in private without a quote, and in a temporary session with its group", async () => {
+  it("answers in private without a quote, and in a temporary session without naming its group", async () => {
     const { napcat, receive } = setUp();
     await receive(privateMessage({ text: "你好" }), readEvent("private_temp_session"));
     expect(napcat.sent.map(({ params }) => params)).toEqual([
       { user_id: 1000000002, message: [{ type: "text", data: { text: "好的。" } }] },
-      {
-        user_id: 1000000002,
-        group_id: 700000003,
-        message: [{ type: "text", data: { text: "好的。" } }],
-      },
+      { user_id: 1000000002, message: [{ type: "text", data: { text: "好的。" } }] },
     ]);
   });
 

@@ -30,10 +30,15 @@ export type Segment =
   | { readonly type: "face"; readonly name: string }
   | { readonly type: "other"; readonly name: string };
 
-/** Where an answer goes. A temporary session needs the group it came from. */
+/** Where an answer goes. `temporary`: to somebody who is no friend; `groupId` is the group both are in, if known. */
 export type ReplyTarget =
   | { readonly kind: "group"; readonly groupId: string }
-  | { readonly kind: "private"; readonly userId: string; readonly groupId?: string };
+  | {
+      readonly kind: "private";
+      readonly userId: string;
+      readonly temporary?: true;
+      readonly groupId?: string;
+    };
 
 /** One message, from whichever OneBot implementation. */
 export interface IncomingMessage {
@@ -54,6 +59,9 @@ export type ParsedEvent =
   | { readonly kind: "message"; readonly message: IncomingMessage }
   | { readonly kind: "string-format" }
   | { readonly kind: "not-a-message" };
+
+/** NapCat writes this in place of a group it does not know. It is none: nothing may be sent to it or asked about it. */
+const UNKNOWN_GROUP = "284840486";
 
 const NOT_A_MESSAGE: ParsedEvent = { kind: "not-a-message" };
 
@@ -107,7 +115,7 @@ export function parseImages(wire: unknown): readonly ImageReference[] {
 }
 
 function groupTarget(wire: WireRecord): ReplyTarget | undefined {
-  const groupId = idOf(wire.group_id);
+  const groupId = groupOf(wire.group_id);
   return groupId === undefined ? undefined : { kind: "group", groupId };
 }
 
@@ -115,8 +123,19 @@ function groupTarget(wire: WireRecord): ReplyTarget | undefined {
 function privateTarget(wire: WireRecord, senderId: string | undefined): ReplyTarget | undefined {
   const userId = senderId ?? idOf(wire.target_id);
   if (userId === undefined) return undefined;
-  const groupId = wire.sub_type === "group" ? idOf(wire.group_id) : undefined;
-  return { kind: "private", userId, ...(groupId === undefined ? {} : { groupId }) };
+  // `group` mostly; other servers know other ways to meet somebody who is no friend.
+  const subType = textOf(wire.sub_type);
+  if (subType === "" || subType === "friend") return { kind: "private", userId };
+  const sender = isRecord(wire.sender) ? wire.sender : {};
+  const groupId = groupOf(wire.group_id) ?? groupOf(sender.group_id);
+  const group = groupId === undefined ? {} : { groupId };
+  return { kind: "private", userId, temporary: true, ...group };
+}
+
+/** A group by its number; `undefined` for none and for NapCat's stand-in. */
+function groupOf(value: unknown): string | undefined {
+  const id = idOf(value);
+  return id === UNKNOWN_GROUP || id === "0" ? undefined : id;
 }
 
 function senderName(sender: unknown): string {

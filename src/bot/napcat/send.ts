@@ -6,6 +6,7 @@ import { type ChatId, chatKey } from "../chat/chat-id.ts";
 import type { ReplySegment } from "../reply/segments.ts";
 import type { CallOptions, NapCatCalls } from "./calls.ts";
 import type { ReplyTarget } from "./events.ts";
+import { TemporarySessions } from "./temporary-sessions.ts";
 import { idOf, isRecord, wireId } from "./wire.ts";
 
 /** Own messages remembered, to know when somebody quotes one. */
@@ -14,10 +15,12 @@ const MAX_SENT_IDS = 5000;
 /** Sends replies and remembers which messages are the bot's own. */
 export class Sender {
   readonly #calls: NapCatCalls;
+  readonly #sessions: TemporarySessions;
   readonly #sent = new LRUCache<string, true>({ max: MAX_SENT_IDS });
 
-  constructor(calls: NapCatCalls) {
+  constructor(calls: NapCatCalls, sessions = new TemporarySessions(calls)) {
     this.#calls = calls;
+    this.#sessions = sessions;
   }
 
   /**
@@ -31,25 +34,30 @@ export class Sender {
     message: readonly ReplySegment[],
     options: CallOptions = {},
   ): Promise<void> {
-    const [action, params] = request(target, message);
-    const answer = await this.#calls.call(action, params, options);
+    const answer = await this.#call(target, message, options);
     const messageId = isRecord(answer) ? idOf(answer.message_id) : undefined;
     if (messageId !== undefined) this.#sent.set(sentKey(chat, messageId), true);
+  }
+
+  /** What is private goes to a person and names no group, whatever it is an answer to. */
+  #call(
+    target: ReplyTarget,
+    message: readonly ReplySegment[],
+    options: CallOptions,
+  ): Promise<unknown> {
+    if (target.kind === "group") {
+      const params = { group_id: wireId(target.groupId), message };
+      return this.#calls.call("send_group_msg", params, options);
+    }
+    if (target.temporary === true) return this.#sessions.send(target, message, options);
+    const params = { user_id: wireId(target.userId), message };
+    return this.#calls.call("send_private_msg", params, options);
   }
 
   /** Did this sender send it? `false` also when that was too long ago to remember. */
   hasSent(chat: ChatId, messageId: string): boolean {
     return this.#sent.has(sentKey(chat, messageId));
   }
-}
-
-function request(target: ReplyTarget, message: readonly ReplySegment[]): [string, object] {
-  if (target.kind === "group") {
-    return ["send_group_msg", { group_id: wireId(target.groupId), message }];
-  }
-  const { userId, groupId } = target;
-  const session = groupId === undefined ? {} : { group_id: wireId(groupId) };
-  return ["send_private_msg", { user_id: wireId(userId), ...session, message }];
 }
 
 function sentKey(chat: ChatId, messageId: string): string {

@@ -47,10 +47,10 @@ describe("parseMessageEvent", () => {
     expect(parse(readEvent("group_time_ms_fallback")).timeMs).toBe(1790000000123);
   });
 
-  it("answers a temporary session in the group it came from", () => {
+  it("knows a temporary session and the group it came from", () => {
     expect(parse(readEvent("private_temp_session"))).toMatchObject({
       chat: { kind: "private", id: "1000000002" },
-      target: { kind: "private", userId: "1000000002", groupId: "700000003" },
+      target: { kind: "private", userId: "1000000002", temporary: true, groupId: "700000003" },
     });
   });
 

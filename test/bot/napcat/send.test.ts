@@ -14,11 +14,13 @@ function setUp() {
 }
 
 describe("Sender", () => {
-  it("sends segment arrays to groups, people and temporary sessions", async () => {
+  it("sends segment arrays to groups and people, and names no group in private", async () => {
     const { napcat, sender } = setUp();
     await sender.send(group, { kind: "group", groupId: "7" }, replySegments("你好", "12"));
     await sender.send(person, { kind: "private", userId: "5" }, hello);
-    await sender.send(person, { kind: "private", userId: "5", groupId: "284840486" }, hello);
+    await sender.send(person, { kind: "private", userId: "5", groupId: "7" }, hello);
+    const session = { kind: "private", userId: "5", temporary: true, groupId: "7" } as const;
+    await sender.send(person, session, hello);
     const text = { type: "text", data: { text: "你好" } };
     expect(napcat.calls).toEqual([
       {
@@ -26,7 +28,8 @@ describe("Sender", () => {
         params: { group_id: 7, message: [{ type: "reply", data: { id: "12" } }, text] },
       },
       { action: "send_private_msg", params: { user_id: 5, message: [text] } },
-      { action: "send_private_msg", params: { user_id: 5, group_id: 284840486, message: [text] } },
+      { action: "send_private_msg", params: { user_id: 5, message: [text] } },
+      { action: "send_private_msg", params: { user_id: 5, message: [text] } },
     ]);
   });
 

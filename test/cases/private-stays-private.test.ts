@@ -140,7 +140,11 @@ describe("a temporary session", () => {
   it("never reaches the group, whatever NapCat can resolve, in answers and in failure notices", async () => {
     for (const resolves of [true, false]) {
       for (const hasSession of [true, false]) {
-        for (const answer of ["好的。", new InferenceError("decode", "out of memory"), "长".repeat(4000)]) {
+        for (const answer of [
+          "好的。",
+          new InferenceError("decode", "out of memory"),
+          "长".repeat(4000),
+        ]) {
           const { napcat, leaked, world } = napcatOf({ resolves, hasSession });
           const { receive } = setUp(napcat, answer);
           await receive(realGroup);

@@ -114,7 +114,7 @@ describe("the dependency rule", () => {
   });
 
   it.each([
-    ["sharp", "src/vlm/image/decode-image.ts"],
+    ["sharp", "src/vlm/image/sharp.ts"],
     ["koffi", "src/vlm/runtime/ort.ts"],
     ["@huggingface/transformers", "src/vlm/text/tokenizer.ts"],
     ["node-napcat-ts", "src/bot/napcat/connection.ts"],

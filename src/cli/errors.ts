@@ -3,8 +3,13 @@
 
 import { describeError, isVlmBotError } from "../bot/errors.ts";
 import { isVlmError } from "../vlm/index.ts";
+import { NativeLibraryError } from "../vlm/native/native-library-error.ts";
 
 export function describeFailure(error: unknown): string {
+  if (error instanceof NativeLibraryError) {
+    const { zh } = error.diagnosis;
+    return `${zh.sentence}${zh.remedy} · ${error.message}`;
+  }
   if (isVlmError(error) || isVlmBotError(error)) return error.message;
   if (!(error instanceof Error)) return String(error);
   const { code } = error as NodeJS.ErrnoException;

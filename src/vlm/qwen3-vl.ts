@@ -14,6 +14,7 @@ import { Scheduler } from "./engine/scheduler.ts";
 import { VisionEncoder } from "./engine/vision-encoder.ts";
 import { DisposedError, ModelLoadError } from "./errors.ts";
 import { ImageTensorCache } from "./image/image-tensor.ts";
+import { loadSharp } from "./image/sharp.ts";
 import {
   DEFAULT_CONTEXT_TOKENS,
   type LoadOptions,
@@ -22,7 +23,7 @@ import {
   resolveRequest,
 } from "./options.ts";
 import type { TemplateFeature } from "./text/chat-template.ts";
-import { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
+import { loadTokenizer, loadTransformers, type Tokenizer } from "./text/tokenizer.ts";
 import type {
   GenerateRequest,
   GenerateResult,
@@ -56,6 +57,9 @@ export async function loadQwen3Vl(options: LoadOptions): Promise<VisionLanguageM
   const resolved = resolveLoadOptions(options);
   const { signal, onProgress } = resolved;
   signal?.throwIfAborted();
+  // What cannot be loaded here is known before minutes go into a conversion.
+  await loadSharp();
+  await loadTransformers();
   const packageDir = await ensurePackage({
     ...resolved,
     int8Weights: await preferredInt8Weights(),

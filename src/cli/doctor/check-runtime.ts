@@ -2,7 +2,7 @@
 
 import { appendProvider, availableProviders } from "../../vlm/runtime/device.ts";
 import { loadOrt } from "../../vlm/runtime/ort.ts";
-import { describeFailure } from "../errors.ts";
+import { adviceFor } from "./advice.ts";
 import type { CheckContext, Finding } from "./finding.ts";
 
 export function checkRuntime({ settings: { device } }: CheckContext): Finding {
@@ -21,6 +21,6 @@ export function checkRuntime({ settings: { device } }: CheckContext): Finding {
       ort.release("ReleaseSessionOptions", options);
     }
   } catch (error) {
-    return { verdict: "fail", what, found, advice: describeFailure(error) };
+    return { verdict: "fail", what, found, advice: adviceFor(error) };
   }
 }

@@ -7,14 +7,18 @@ import { checkNapCat } from "./check-napcat.ts";
 import { checkNode } from "./check-node.ts";
 import { checkPort } from "./check-port.ts";
 import { checkProcessor } from "./check-processor.ts";
+import { checkSystem } from "./check-system.ts";
 import type { Check } from "./finding.ts";
 import { isolated } from "./isolated.ts";
 
 export const CHECKS: readonly Check[] = [
   checkNode,
+  checkSystem,
   checkProcessor,
   checkMemory,
   isolated("runtime"),
+  isolated("pictures"),
+  isolated("tokenizer"),
   checkModel,
   checkPort,
   checkNapCat,

@@ -14,6 +14,14 @@ export const NATIVE_CHECKS = {
     what: "ONNX Runtime",
     load: async () => (await import("./check-runtime.ts")).checkRuntime,
   },
+  pictures: {
+    what: { zh: "图片解码", en: "Pictures" },
+    load: async () => (await import("./check-pictures.ts")).checkPictures,
+  },
+  tokenizer: {
+    what: { zh: "分词器", en: "Tokenizer" },
+    load: async () => (await import("./check-tokenizer.ts")).checkTokenizer,
+  },
 } as const satisfies Readonly<Record<string, NativeCheck>>;
 
 export type NativeCheckName = keyof typeof NATIVE_CHECKS;

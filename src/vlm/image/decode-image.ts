@@ -1,8 +1,8 @@
-// The bytes of a picture file to RGB pixels; the only file that uses sharp.
+// The bytes of a picture file to RGB pixels, decoded by sharp.
 // In: bytes from anywhere. Out: upright 8-bit RGB as the reference (Pillow) has it, or an ImageDecodeError.
 // It knows nothing of patches or of caches.
 
-import sharp, { type Sharp, type SharpOptions } from "sharp";
+import type { Sharp, SharpOptions } from "sharp";
 import { integer, object, parseOptions, withDefaults } from "../../parse-options.ts";
 import { ImageDecodeError } from "../errors.ts";
 import { readBmpHeader } from "./bmp-header.ts";
@@ -14,6 +14,7 @@ import {
   type ReadableMediaType,
 } from "./media-type.ts";
 import type { AlphaMode, RgbImage } from "./rgb-image.ts";
+import { loadSharp } from "./sharp.ts";
 import type { TimeSlice } from "./time-slice.ts";
 
 /** What a picture may cost. Everything is checked before a single pixel is decoded. */
@@ -74,6 +75,7 @@ export async function decodeImage(
     checkArea(width, height, limits.maxPixels, mediaType);
     return decodeBmp(data, alpha, slice);
   }
+  const sharp = await loadSharp();
   const header = await orCorrupt(mediaType, () =>
     sharp(data, { ...READING, limitInputPixels: false }).metadata(),
   );
@@ -113,6 +115,7 @@ async function decodeRaw(
   maxPixels: number,
   convert: (picture: Sharp) => Sharp,
 ): Promise<RawPicture> {
+  const sharp = await loadSharp();
   const reading = { ...READING, limitInputPixels: maxPixels };
   return orCorrupt(mediaType, async () => {
     try {

@@ -2,10 +2,18 @@
 // imports koffi and knows where that library lies. In: function names and raw arguments. Out: errors instead of
 // status objects. It knows nothing of sessions, tensors or models.
 
+import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import type * as Koffi from "koffi";
 import { ModelLoadError } from "../errors.ts";
+import { otherOnnxRuntime } from "../native/diagnosis.ts";
+import {
+  assertHost,
+  NativeLibraryError,
+  nativeLibraryError,
+} from "../native/native-library-error.ts";
+import { loadedLibraries } from "../native/platform.ts";
 import { OrtError } from "./ort-error.ts";
 import {
   GET_ERROR_CODE,
@@ -71,8 +79,14 @@ export class Ort {
     const base: Handle = this.#library.func("OrtGetApiBase", "void *", [])();
     const [getApi, getVersion] = koffi.decode(base, "void *", 2);
     this.version = koffi.decode(getVersion, koffi.proto("str", []))();
-    expectVersion(this.version, `the library ${libraryPath}`);
-    this.#table = koffi.decode(getApi, koffi.proto("void *", ["uint32_t"]))(ORT_API_VERSION);
+    if (this.version !== ORT_VERSION) throw otherVersion(this.version, libraryPath);
+    const table: Handle | null = koffi.decode(
+      getApi,
+      koffi.proto("void *", ["uint32_t"]),
+    )(ORT_API_VERSION);
+    // An older library has no table of this version, whatever it says of itself.
+    if (!table) throw otherVersion(`${this.version} without API ${ORT_API_VERSION}`, libraryPath);
+    this.#table = table;
     this.#errorCode = this.#function(GET_ERROR_CODE, "int", ["address"]);
     this.#errorMessage = this.#function(GET_ERROR_MESSAGE, "str", ["address"]);
     this.#releaseStatus = this.#function(RELEASE_STATUS, "void", ["address"]);
@@ -214,6 +228,7 @@ export function loadOrt(): Ort {
 }
 
 function open(): Ort {
+  assertHost();
   const libraryPath = findLibrary();
   const koffi = loadKoffi();
   try {
@@ -225,11 +240,8 @@ function open(): Ort {
     return new Ort(koffi, libraryPath);
   } catch (cause) {
     if (cause instanceof ModelLoadError) throw cause;
-    throw new ModelLoadError(
-      "session-failed",
-      `ONNX Runtime could not be loaded from ${libraryPath}. Install onnxruntime-node ${ORT_VERSION} again.`,
-      { cause },
-    );
+    const file = { path: libraryPath, exists: existsSync(libraryPath) };
+    throw nativeLibraryError({ part: "ONNX Runtime", error: cause, file });
   }
 }
 
@@ -301,10 +313,15 @@ function loadKoffi(): typeof Koffi {
   try {
     return createRequire(import.meta.url)("koffi");
   } catch (cause) {
-    throw new ModelLoadError(
-      "session-failed",
-      "The package koffi, which calls ONNX Runtime, is not installed or has no build for this platform. Run `npm install` again.",
-      { cause },
-    );
+    throw nativeLibraryError({ part: "koffi", error: cause });
   }
+}
+
+/** The library that answers is not the one that was asked for: another copy, or a file that was replaced. */
+function otherVersion(found: string, libraryPath: string): NativeLibraryError {
+  const others = loadedLibraries("onnxruntime").map(({ path }) => path);
+  const from = [...new Set([libraryPath, ...others])].join(", ");
+  return new NativeLibraryError(
+    otherOnnxRuntime({ part: "napcat-vlm", expected: ORT_VERSION, found, from }),
+  );
 }

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import type { PreTrainedTokenizer } from "@huggingface/transformers";
 import { LRUCache } from "lru-cache";
 import { ModelLoadError } from "../errors.ts";
+import { assertHost, nativeLibraryError } from "../native/native-library-error.ts";
 import { BYTE_CHARACTERS, spellingToBytes } from "./byte-alphabet.ts";
 import {
   compareChatFormat,
@@ -53,8 +54,7 @@ export async function loadTokenizer(dir: string): Promise<Tokenizer> {
     readJson(dir, "tokenizer_config.json", {}),
   ]);
   const template = await readChatTemplate(dir, config);
-  // Imported here, because it takes 0.3 s and loads native libraries that only a model needs.
-  const { PreTrainedTokenizer } = await import("@huggingface/transformers");
+  const { PreTrainedTokenizer } = await loadTransformers();
   try {
     const vocabulary = readVocabulary(dir, json, config);
     // Without added tokens, whatever people type is text. NFC is done by normalizeNfc, for the reason it gives.
@@ -73,6 +73,20 @@ export async function loadTokenizer(dir: string): Promise<Tokenizer> {
   } catch (cause) {
     if (cause instanceof ModelLoadError) throw cause;
     throw corrupt(dir, `tokenizer.json cannot be used: ${messageOf(cause)}`, cause);
+  }
+}
+
+/**
+ * Imports @huggingface/transformers: late, because it takes 0.3 s and brings native libraries that only a model needs.
+ *
+ * @throws NativeLibraryError that says why one of them cannot be loaded and what to do.
+ */
+export async function loadTransformers(): Promise<typeof import("@huggingface/transformers")> {
+  assertHost();
+  try {
+    return await import("@huggingface/transformers");
+  } catch (error) {
+    throw nativeLibraryError({ part: "@huggingface/transformers", error });
   }
 }
 

@@ -1,7 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { ModelLoadError } from "../../../src/vlm/errors.ts";
 import { availableProviders, unavailable } from "../../../src/vlm/runtime/device.ts";
-import { expectVersion, libraryOf, loadOrt, ORT_VERSION } from "../../../src/vlm/runtime/ort.ts";
+import {
+  expectVersion,
+  libraryOf,
+  loadOrt,
+  ORT_VERSION,
+  Ort,
+} from "../../../src/vlm/runtime/ort.ts";
 import { OrtError } from "../../../src/vlm/runtime/ort-error.ts";
 
 describe("loadOrt", () => {
@@ -19,6 +25,33 @@ describe("loadOrt", () => {
     });
     ort.release("ReleaseSessionOptions", options);
   });
+});
+
+/** What koffi makes of a library whose `GetApi` returns a null pointer, as every older one does for a newer version. */
+function koffiWithoutTable(version: string) {
+  const functions: Readonly<Record<string, () => unknown>> = {
+    "10": () => null,
+    "20": () => version,
+  };
+  return {
+    load: () => ({ func: () => () => 1n }),
+    proto: () => "prototype",
+    decode: (address: bigint, type: string, count?: number) =>
+      type === "void *" && count === 2 ? [10n, 20n] : functions[String(address)],
+  } as unknown as ConstructorParameters<typeof Ort>[0];
+}
+
+describe("another ONNX Runtime in the place of the right one", () => {
+  it.each(["1.21.0", ORT_VERSION])(
+    "of version %s is refused, and nothing of it is called",
+    (version) => {
+      const opening = () => new Ort(koffiWithoutTable(version), "/usr/lib/libonnxruntime.so.1");
+      expect(opening).toThrow(ModelLoadError);
+      expect(opening).toThrow(
+        new RegExp(`needs ONNX Runtime ${ORT_VERSION}, but .*${version}.*/usr/lib/libonnxruntime`),
+      );
+    },
+  );
 });
 
 describe("expectVersion", () => {

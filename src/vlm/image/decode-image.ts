@@ -223,5 +223,6 @@ function corrupt(mediaType: ReadableMediaType, cause?: unknown): ImageDecodeErro
 
 /** Draws an SVG as PNG. Not for pictures from outside. */
 export async function renderSvg(svg: string): Promise<Uint8Array> {
+  const sharp = await loadSharp();
   return await sharp(Buffer.from(svg)).png().toBuffer();
 }

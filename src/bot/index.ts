@@ -28,9 +28,10 @@ export {
 
 // Expert: the chat core without OneBot, the debug adapter, and what a bot needs of a connection.
 
+export type { Reply, ReplyPart } from "./chat/answer-text.ts";
 export { type ChatId, chatKey } from "./chat/chat-id.ts";
 export type { HistoryLimits } from "./chat/conversation.ts";
-export { type Reply, type ReplyPart, Responder, type RespondOptions } from "./chat/responder.ts";
+export { Responder, type RespondOptions } from "./chat/responder.ts";
 export type { ResponderOptions } from "./chat/responder-options.ts";
 export type { PendingTurn, Quote, Turn, TurnPart } from "./chat/turn.ts";
 export {

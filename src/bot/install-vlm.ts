@@ -3,6 +3,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { sharedController } from "../abort.ts";
+import { OwnNames } from "./chat/own-names.ts";
 import { QuoteLookups } from "./chat/quote-lookups.ts";
 import { Responder } from "./chat/responder.ts";
 import { Commands } from "./commands/commands.ts";
@@ -115,6 +116,7 @@ class VlmBot implements InstalledVlm {
           logger.warn("A picture could not be read; the model is told so.", facts(message, error)),
       }),
       responder: this.responder,
+      ownNames: new OwnNames(this.#calls),
       deliver,
       turns: this.#turns,
       cancellation: this.#cancellation,

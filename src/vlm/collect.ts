@@ -19,8 +19,8 @@ export async function collectStream(stream: AsyncIterable<StreamPart>): Promise<
         reasoning += part.text;
         break;
       case "finish": {
-        const { type: _, ...result } = part;
-        return { text, reasoning, ...result };
+        const { type: _, repeatedCharacters = 0, ...result } = part;
+        return { text: text.slice(0, text.length - repeatedCharacters), reasoning, ...result };
       }
       default:
         part satisfies never;

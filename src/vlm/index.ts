@@ -29,7 +29,9 @@ export { preferredInt8Weights } from "./engine/cpu-settings.ts";
 export { availableProviders, type Device } from "./runtime/device.ts";
 export { ORT_VERSION } from "./runtime/ort.ts";
 
-// For serving the seam with another engine, and for telling pictures from other files.
+// For serving the seam with another engine: what of its output is no answer. And for telling pictures from other files.
 
 export { collectStream } from "./collect.ts";
 export { detectMediaType, type MediaType } from "./image/media-type.ts";
+export { LeadingThought, type LeadingThoughtOptions } from "./text/leading-thought.ts";
+export { TextRepetition } from "./text/repetition.ts";

@@ -80,6 +80,8 @@ export interface ResolvedLoadOptions {
 /** Context without `maxContextTokens`: enough for a dozen turns with pictures, about 1 GB for a 2B in fp32. */
 export const DEFAULT_CONTEXT_TOKENS = 4096;
 export const DEFAULT_MAX_TOKENS = 1024;
+/** Of a thought; a Thinking model has as much again for its answer. */
+export const DEFAULT_MAX_REASONING_TOKENS = 1024;
 const DEFAULT_IMAGE_CACHE_BYTES = 256 * 2 ** 20;
 const DEFAULT_MAX_QUEUE = 16;
 const DEFAULT_PREFILL_CHUNK_TOKENS = 256;
@@ -129,6 +131,7 @@ export interface ResolvedRequest {
   readonly tools: readonly Readonly<Record<string, unknown>>[];
   readonly sampling: Required<SamplingOptions>;
   readonly maxTokens: number;
+  readonly maxReasoningTokens: number;
   readonly stop: readonly string[];
 }
 
@@ -136,6 +139,7 @@ const REQUEST_SCHEMA = object({
   messages: MESSAGES_SCHEMA,
   tools: list(openObject({}, "an object"), "an array").optional(),
   maxTokens: integer(1).optional(),
+  maxReasoningTokens: integer(0).optional(),
   stop: either(
     [nonEmptyText(), list(nonEmptyText(), "an array")],
     "a non-empty string or an array of them",
@@ -157,6 +161,7 @@ const REQUEST_SCHEMA = object({
 export function resolveRequest(
   request: GenerateRequest,
   defaults: GenerationDefaults,
+  { thinking }: { readonly thinking: boolean } = { thinking: false },
 ): ResolvedRequest {
   parseOptions(REQUEST_SCHEMA, request, "the request");
   return {
@@ -171,7 +176,9 @@ export function resolveRequest(
       presencePenalty: request.presencePenalty ?? 0,
       seed: request.seed ?? Math.floor(Math.random() * 2 ** 32),
     },
-    maxTokens: request.maxTokens ?? DEFAULT_MAX_TOKENS,
+    maxTokens:
+      request.maxTokens ?? DEFAULT_MAX_TOKENS + (thinking ? DEFAULT_MAX_REASONING_TOKENS : 0),
+    maxReasoningTokens: request.maxReasoningTokens ?? DEFAULT_MAX_REASONING_TOKENS,
     stop: typeof request.stop === "string" ? [request.stop] : (request.stop ?? []),
   };
 }

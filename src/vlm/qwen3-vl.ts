@@ -165,7 +165,7 @@ class Qwen3Vl implements VisionLanguageModel {
   }
 
   stream(request: GenerateRequest): AsyncGenerator<StreamPart, void, void> {
-    const resolved = resolveRequest(request, this.#engine.generationDefaults);
+    const resolved = resolveRequest(request, this.#engine.generationDefaults, this.info);
     return channelParts(async (push, abandoned) => {
       const stop = startDeadline(undefined, request.signal, this.#disposal.signal, abandoned);
       try {

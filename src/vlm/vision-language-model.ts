@@ -68,16 +68,24 @@ export interface GenerateRequest extends SamplingOptions {
   readonly messages: readonly ChatMessage[];
   /** JSON-schema descriptions of tools, put into the prompt as the model's chat template does. */
   readonly tools?: readonly Readonly<Record<string, unknown>>[];
-  /** Most tokens to generate, reasoning included. */
+  /** Most tokens to generate, reasoning included. @default 1024, for a Thinking model 2048 */
   readonly maxTokens?: number;
+  /**
+   * Tokens after which a thought is closed for the model, so that it answers; 0 lets it think not at all. A quarter of
+   * the room (`maxTokens`, or what the context has left) is kept for the answer in any case. @default 1024
+   */
+  readonly maxReasoningTokens?: number;
   /** Generation ends in front of the first of these strings; it is not part of the answer. */
   readonly stop?: string | readonly string[];
   /** Aborting rejects with `signal.reason`, at any stage, within one step of the engine. */
   readonly signal?: AbortSignal;
 }
 
-/** Why an answer ended: the model was done, a stop string, `maxTokens`, or the context was full. */
-export type FinishReason = "stop" | "stop-string" | "max-tokens" | "context-full";
+/**
+ * Why an answer ended: the model was done, a stop string, `maxTokens`, the context was full, or the same words came
+ * again and again.
+ */
+export type FinishReason = "stop" | "stop-string" | "max-tokens" | "context-full" | "repetition";
 
 export interface Usage {
   readonly promptTokens: number;
@@ -114,6 +122,13 @@ export interface FinishPart {
   readonly usage: Usage;
   readonly timings: Timings;
   readonly cache: CacheUse;
+  /** The thought was closed for the model: it had used up its tokens, went in circles, or ended inside it. */
+  readonly reasoningCut?: boolean;
+  /**
+   * With `repetition`: so many UTF-16 units at the end of the text are copies of what stands before them. They were
+   * streamed before there was no doubt; whoever keeps the text cuts them off, as `generate` does.
+   */
+  readonly repeatedCharacters?: number;
 }
 
 /** Parts come in the order reasoning, text, one finish. Deltas never hold half a character. */
@@ -122,7 +137,8 @@ export type StreamPart =
   | { readonly type: "text-delta"; readonly text: string }
   | FinishPart;
 
-export interface GenerateResult extends Omit<FinishPart, "type"> {
+export interface GenerateResult extends Omit<FinishPart, "type" | "repeatedCharacters"> {
+  /** Where it repeated itself without end, one copy. */
   readonly text: string;
   /** Empty for a model that does not think aloud. */
   readonly reasoning: string;

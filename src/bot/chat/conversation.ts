@@ -6,7 +6,7 @@ import type { ChatMessage, ContentPart } from "../../vlm/index.ts";
 import type { Phrases } from "../reply/phrases.ts";
 import { type ChatId, chatKey } from "./chat-id.ts";
 import { cleanName } from "./speaker-name.ts";
-import type { Turn, TurnPart } from "./turn.ts";
+import type { Quote, Speaker, Turn, TurnPart } from "./turn.ts";
 
 /** How much of a chat is remembered. */
 export interface HistoryLimits {
@@ -28,6 +28,8 @@ export interface PastTurn {
   readonly answer: string;
   /** Messages of the chat the question was made of. */
   readonly messageIds?: readonly string[];
+  /** Names the model was shown in it; models imitate them. */
+  readonly names?: readonly string[];
 }
 
 /** Where pasts outlive the process, under the same keys. It must not throw: what cannot be stored is lost, no more. */
@@ -109,17 +111,35 @@ export class Conversations {
 export function promptParts(turn: Turn, phrases: Phrases): readonly TurnPart[] {
   const parts: TurnPart[] = [];
   if (turn.quote !== undefined) {
-    const name = cleanName(turn.quote.senderName, phrases.namelessSpeaker(""));
+    const name = quotedName(turn.quote, phrases);
     parts.push({ type: "text", text: phrases.quoteStart(name) });
     parts.push(...turn.quote.parts);
     parts.push({ type: "text", text: phrases.quoteEnd });
   }
   if (turn.chat.kind === "group") {
-    const name = cleanName(turn.sender.name, phrases.namelessSpeaker(turn.sender.id));
+    const name = speakerName(turn.sender, phrases);
     parts.push({ type: "text", text: phrases.speaker(name) });
   }
   parts.push(...turn.parts);
   return parts;
+}
+
+/** The names that stand in front of texts in the parts of a turn. */
+export function shownNames(turn: Turn, phrases: Phrases): readonly string[] {
+  const names: string[] = [];
+  if (turn.quote !== undefined) {
+    names.push(quotedName(turn.quote, phrases));
+  }
+  if (turn.chat.kind === "group") names.push(speakerName(turn.sender, phrases));
+  return names;
+}
+
+function quotedName(quote: Quote, phrases: Phrases): string {
+  return cleanName(quote.senderName, phrases.namelessSpeaker(""));
+}
+
+function speakerName(sender: Speaker, phrases: Phrases): string {
+  return cleanName(sender.name, phrases.namelessSpeaker(sender.id));
 }
 
 export function countImages(parts: readonly TurnPart[]): number {
@@ -216,6 +236,7 @@ function sizeOf(past: readonly PastTurn[]): number {
   let bytes = 1;
   for (const turn of past) {
     bytes += 2 * turn.answer.length;
+    for (const name of turn.names ?? []) bytes += 2 * name.length;
     for (const part of turn.parts) {
       bytes += part.type === "image" ? part.data.byteLength : 2 * part.text.length;
     }

@@ -31,6 +31,8 @@ export interface ResponderOptions {
   readonly history?: Partial<HistoryLimits>;
   /** Most tokens of one answer, reasoning included. @default what the model decides */
   readonly maxTokens?: number | undefined;
+  /** Tokens after which a thought is closed, so that an answer follows. @default what the model decides */
+  readonly maxReasoningTokens?: number | undefined;
   /** How tokens are chosen. @default what the checkpoint says */
   readonly sampling?: SamplingOptions;
   /** Most turns that wait in all chats together. @default 20 */
@@ -80,6 +82,7 @@ export const RESPONDER_SHAPE = {
     maxTotalBytes: integer(1).optional(),
   }).optional(),
   maxTokens: integer(1).optional(),
+  maxReasoningTokens: integer(0).optional(),
   // The same ranges as the model's: what it would refuse at every question is refused here.
   sampling: object({
     temperature: number(0, 100).optional(),
@@ -100,6 +103,7 @@ export interface ResolvedResponderOptions {
   readonly phrases: Phrases;
   readonly history: HistoryLimits;
   readonly maxTokens: number | undefined;
+  readonly maxReasoningTokens: number | undefined;
   readonly sampling: SamplingOptions;
   readonly maxQueue: number;
   readonly maxQueuePerChat: number;
@@ -119,6 +123,7 @@ export function resolveResponderOptions(options: ResponderOptions): ResolvedResp
     phrases: withPhrases(options.phrases),
     history: withDefaults(DEFAULT_HISTORY, options.history),
     maxTokens: options.maxTokens,
+    maxReasoningTokens: options.maxReasoningTokens,
     sampling: options.sampling ?? {},
     maxQueue: options.maxQueue ?? 20,
     maxQueuePerChat: options.maxQueuePerChat ?? 3,

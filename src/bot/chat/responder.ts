@@ -3,6 +3,8 @@
 
 import { eachUntilAborted } from "../../abort.ts";
 import { type FinishPart, type ImageDecodeError, isVlmError } from "../../vlm/index.ts";
+import type { SeenNames } from "./answer-start.ts";
+import { AnswerText, type Reply, type ReplyPart } from "./answer-text.ts";
 import { type ChatId, chatKey } from "./chat-id.ts";
 import {
   Conversations,
@@ -10,6 +12,7 @@ import {
   type PastTurn,
   promptParts,
   replaceImage,
+  shownNames,
   toMessages,
 } from "./conversation.ts";
 import {
@@ -20,18 +23,6 @@ import {
 import type { PendingTurn, Turn, TurnPart } from "./turn.ts";
 import { TurnQueue } from "./turns.ts";
 
-/** A piece of an answer that is being written. */
-export type ReplyPart =
-  | { readonly type: "text-delta"; readonly text: string }
-  | { readonly type: "reasoning-delta"; readonly text: string };
-
-/** A whole answer. `text` is empty when the model had nothing to say. */
-export interface Reply {
-  readonly text: string;
-  readonly reasoning: string;
-  readonly result: Omit<FinishPart, "type">;
-}
-
 export interface RespondOptions {
   /** Aborting rejects with `signal.reason`, waiting or running; nothing is remembered then. */
   readonly signal?: AbortSignal;
@@ -39,6 +30,11 @@ export interface RespondOptions {
   readonly onStart?: () => void;
   /** Called with every piece of the answer as it is written. */
   readonly onPart?: (part: ReplyPart) => void;
+  /**
+   * What the bot itself is called in this chat. Asked only when an answer begins with a word and a colon: models
+   * imitate `name：`, and that is taken off like the speakers' names.
+   */
+  readonly ownNames?: () => Promise<readonly string[]>;
   /** Sends the answer while the turn still has its place: the chat's next turn starts after it. */
   readonly deliver?: (reply: Reply) => Promise<void>;
 }
@@ -113,6 +109,7 @@ export class Responder {
         this.#conversations.remember(turn.chat, {
           parts: question,
           answer: reply.text.trim(),
+          names: shownNames(turn, this.#options.phrases),
           ...(turn.messageIds === undefined ? {} : { messageIds: turn.messageIds }),
         });
       }
@@ -124,17 +121,18 @@ export class Responder {
 
   /** Asks the model, and asks again without a picture whenever one turns out not to be a picture. */
   async #answerWithoutBadImages(turn: Turn, options: RespondOptions) {
-    let question = promptParts(turn, this.#options.phrases);
+    const { phrases } = this.#options;
+    let question = promptParts(turn, phrases);
     for (;;) {
       const past = this.#conversations.past(turn.chat);
+      const speakers = [...past.flatMap(({ names = [] }) => names), ...shownNames(turn, phrases)];
       const pastImages = past.reduce((sum, earlier) => sum + countImages(earlier.parts), 0);
       try {
-        return { question, reply: await this.#generate(past, question, options) };
+        return { question, reply: await this.#generate(past, question, speakers, options) };
       } catch (error) {
         const bad = badImage(error, pastImages + countImages(question));
         if (bad === undefined) throw error;
-        const note = (number: number) =>
-          this.#options.phrases.imageMissing(number, this.#reason(bad));
+        const note = (number: number) => phrases.imageMissing(number, this.#reason(bad));
         if (bad.imageIndex < pastImages) {
           this.#conversations.replaceImage(turn.chat, bad.imageIndex, note);
         } else {
@@ -147,26 +145,24 @@ export class Responder {
   async #generate(
     past: readonly PastTurn[],
     question: readonly TurnPart[],
-    { signal, onPart }: RespondOptions,
+    speakers: SeenNames["speakers"],
+    { signal, onPart, ownNames }: RespondOptions,
   ): Promise<Reply> {
-    const { model, systemPrompt, maxTokens, sampling } = this.#options;
+    const { model, systemPrompt, maxTokens, maxReasoningTokens, sampling } = this.#options;
     const stream = model.stream({
       ...sampling,
       ...(maxTokens === undefined ? {} : { maxTokens }),
+      ...(maxReasoningTokens === undefined ? {} : { maxReasoningTokens }),
       ...(signal === undefined ? {} : { signal }),
       messages: toMessages(systemPrompt, past, question),
     });
-    let text = "";
-    let reasoning = "";
+    const answer = new AnswerText({ speakers, own: ownNames });
     // A model that ignores its signal must not block the chat for ever.
     for await (const part of eachUntilAborted(stream, signal)) {
-      if (part.type === "finish") {
-        const { type: _, ...result } = part;
-        return { text, reasoning, result };
-      }
-      if (part.type === "text-delta") text += part.text;
-      else reasoning += part.text;
-      onPart?.(part);
+      if (part.type === "finish") return finish(answer, onPart, part);
+      // A model that notices by itself ends here; any other one is left.
+      if (answer.repeats) return finish(answer, onPart);
+      for (const shown of await answer.push(part)) onPart?.(shown);
     }
     throw new Error("The stream of the model ended without its finish part.");
   }
@@ -176,6 +172,16 @@ export class Responder {
     if (code === "image-unsupported") return unsupported;
     return code === "image-too-large" ? tooLarge : corrupt;
   }
+}
+
+async function finish(
+  answer: AnswerText,
+  onPart: RespondOptions["onPart"],
+  part?: FinishPart,
+): Promise<Reply> {
+  const { shown, reply } = await answer.finish(part);
+  for (const piece of shown) onPart?.(piece);
+  return reply;
 }
 
 /** The error, if it says which of the `images` pictures of the request could not be decoded. */

@@ -1,11 +1,13 @@
 // A turn's way through the bot: receive, ask, gather, answer, deliver. In: events off the wire. Out: messages in chats.
 // Every stage is a file of its own with one input and one output; this one only says what comes after what.
 
+import type { OwnNames } from "../chat/own-names.ts";
 import type { Responder } from "../chat/responder.ts";
 import type { Commands } from "../commands/commands.ts";
 import type { IncomingMessage } from "../napcat/events.ts";
 import { parseNotice } from "../napcat/notices.ts";
 import type { Phrases } from "../reply/phrases.ts";
+import { replyText } from "../reply/reply-text.ts";
 import type { Ask } from "./ask.ts";
 import type { Cancellation } from "./cancellation.ts";
 import type { Deliver } from "./deliver.ts";
@@ -21,6 +23,7 @@ export interface PipelineOptions {
   readonly ask: Ask;
   readonly gather: Gather;
   readonly responder: Responder;
+  readonly ownNames: OwnNames;
   readonly deliver: Deliver;
   readonly turns: RunningTurns;
   readonly cancellation: Cancellation;
@@ -91,7 +94,7 @@ export class Pipeline {
   }
 
   async #run(question: Question, turn: RunningTurn): Promise<void> {
-    const { gather, responder, deliver, phrases } = this.#stages;
+    const { gather, responder, ownNames, deliver, phrases } = this.#stages;
     const [message] = question.pieces;
     if (gather.isBare(question)) {
       return deliver.deliver(phrases.emptyMention, message, turn.signal);
@@ -110,9 +113,10 @@ export class Pipeline {
         onStart: () => {
           turn.stage = "answering";
         },
-        deliver: ({ text }) => {
+        ownNames: () => ownNames.in(turn.chat, message.selfId, turn.signal),
+        deliver: (reply) => {
           turn.stage = "delivering";
-          return deliver.deliver(text.trim() || phrases.emptyAnswer, message, turn.signal);
+          return deliver.deliver(replyText(reply, phrases), message, turn.signal);
         },
       },
     );

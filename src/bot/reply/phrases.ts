@@ -21,6 +21,8 @@ export interface PeoplePhrases {
   readonly emptyMention: string;
   /** The model had nothing to say. */
   readonly emptyAnswer: string;
+  /** All the room went into a thought: no answer was written. */
+  readonly onlyThought: string;
   readonly imageUnreadable: string;
   readonly imageFetchFailed: string;
   readonly tooLong: string;
@@ -67,6 +69,7 @@ export const DEFAULT_SYSTEM_PROMPT = "你是QQ里的聊天助手，能看懂图�
 export const DEFAULT_PHRASES: Phrases = {
   emptyMention: "我在。发张图，或者直接问我吧。",
   emptyAnswer: "我一时不知道怎么回答。",
+  onlyThought: "我想了很多，却没来得及写出答案。换个问法再试一次吧。",
   imageUnreadable: "这张图我看不了。",
   imageFetchFailed: "图片下载失败了，请重新发一次。",
   tooLong: "内容太长了，我看不完。请发短一点，或者少发几张图。",

@@ -6,11 +6,11 @@ import type { GenerationDefaults } from "../checkpoint/generation-config.ts";
 import { type ImageDecodeError, isVlmError } from "../errors.ts";
 import type { ImageTensor, ImageTensorCache } from "../image/image-tensor.ts";
 import type { ResolvedRequest } from "../options.ts";
+import { AnswerFlow } from "../text/answer-flow.ts";
 import { mropePositions } from "../text/position-ids.ts";
 import { buildPrompt, type Prompt } from "../text/prompt.ts";
-import { TextStream } from "../text/text-stream.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-import type { ChatMessage, FinishReason, StreamPart } from "../vision-language-model.ts";
+import type { ChatMessage, StreamPart } from "../vision-language-model.ts";
 import type { DecoderBackend, KvSlot, PlacedFeatures, Scores } from "./decoder-backend.ts";
 import { sliceInput } from "./decoder-input.ts";
 import { Sampler } from "./sampler.ts";
@@ -65,7 +65,9 @@ export async function generate(
     const answer = await answerPrompt(engine, request, { prompt, images }, push, signal, watch);
     push({
       type: "finish",
-      finishReason: answer.finishReason,
+      finishReason: answer.finishReason ?? "stop",
+      ...(answer.reasoningCut ? { reasoningCut: true } : {}),
+      ...(answer.repeatedCharacters > 0 ? { repeatedCharacters: answer.repeatedCharacters } : {}),
       usage: {
         promptTokens: prompt.ids.length,
         imageTokens: prompt.images.reduce((sum, image) => sum + image.length, 0),
@@ -88,21 +90,15 @@ interface PlacedPicture extends PlacedFeatures {
   readonly columns: number;
 }
 
-interface Answer {
-  readonly finishReason: FinishReason;
-  readonly completionTokens: number;
-  readonly reasoningTokens: number;
-}
-
 /** Prefill, then one token after the other until something ends the answer. */
 async function answerPrompt(
   engine: Engine,
-  { sampling, stop, maxTokens }: ResolvedRequest,
+  { sampling, stop, maxTokens, maxReasoningTokens }: ResolvedRequest,
   { prompt, images }: { readonly prompt: Prompt; readonly images: readonly PlacedPicture[] },
   push: (part: StreamPart) => void,
   signal: AbortSignal,
   watch: Stopwatch,
-): Promise<Answer> {
+): Promise<AnswerFlow> {
   const { cache, decoder, tokenizer, config } = engine;
   const { ids } = prompt;
   const { positions, nextPosition } = mropePositions(ids.length, images);
@@ -118,24 +114,26 @@ async function answerPrompt(
   });
 
   const sampler = new Sampler(sampling, Math.min(tokenizer.size, config.text.vocabSize), ids);
-  const text = new TextStream({ tokenizer, stop });
-  let completionTokens = 0;
-  const finishReason = await watch.time("decodeMs", async (): Promise<FinishReason> => {
+  const answer = new AnswerFlow({
+    tokenizer,
+    eosTokenIds: engine.eosTokenIds,
+    stop,
+    maxTokens,
+    maxReasoningTokens,
+    contextRoom: cache.capacity - ids.length,
+  });
+  await watch.time("decodeMs", async () => {
     for (;;) {
-      const id = sampler.sample(scores);
-      if (engine.eosTokenIds.has(id)) return "stop";
-      completionTokens++;
+      const id = answer.due ?? sampler.sample(scores);
+      for (const delta of answer.take(id)) push(delta);
+      if (answer.finishReason !== undefined) break;
       sampler.accept(id);
-      for (const delta of text.push(id)) push(delta);
-      if (text.stopped) return "stop-string";
-      if (completionTokens >= maxTokens) return "max-tokens";
-      if (cache.length >= cache.capacity) return "context-full";
-      const position = nextPosition + completionTokens - 1;
+      const position = nextPosition + answer.completionTokens - 1;
       scores = (await decoder.decode([{ slot: cache, id, position }], { signal }))[0]!;
     }
   });
-  for (const delta of text.end()) push(delta);
-  return { finishReason, completionTokens, reasoningTokens: text.reasoningTokens };
+  for (const delta of answer.end()) push(delta);
+  return answer;
 }
 
 /** Every picture of the request as a tensor, in order of appearance. */

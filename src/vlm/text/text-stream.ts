@@ -2,6 +2,7 @@
 // In: one id at a time. Out: deltas of reasoning and answer. It knows nothing of models, chats or sockets.
 
 import type { FinishPart, StreamPart } from "../vision-language-model.ts";
+import { LeadingThought } from "./leading-thought.ts";
 import { StopStrings } from "./stop-strings.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
@@ -21,34 +22,39 @@ const NOTHING: readonly TextDelta[] = [];
  * Turns the tokens of one answer into text.
  *
  * Byte-level tokens cut characters apart: a character is shown when its last byte is there. Bytes that can no longer become a
- * character are shown as U+FFFD. Special tokens are never shown.
+ * character are shown as U+FFFD. Special tokens are never shown. A thought at the very beginning is reasoning, also when
+ * the prompt has not opened one.
  */
 export class TextStream {
   readonly #tokenizer: TextStreamOptions["tokenizer"];
   readonly #stops: StopStrings;
   readonly #thinkId: number | undefined;
   readonly #thinkEndId: number | undefined;
+  readonly #thought: LeadingThought;
   // ignoreBOM: a U+FEFF the model wrote is text.
   readonly #utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
-  #reasoning: boolean;
-  /** Line breaks in front of a thought, and between it and its answer, belong to the format. */
-  #trimming: boolean;
-  /** White space at the end of the reasoning so far; shown only if more reasoning follows. */
-  #blank = "";
   #reasoningTokens = 0;
 
-  constructor(options: TextStreamOptions) {
-    this.#tokenizer = options.tokenizer;
-    this.#stops = new StopStrings(options.stop ?? []);
-    this.#thinkId = options.tokenizer.findSpecial("<think>");
-    this.#thinkEndId = options.tokenizer.findSpecial("</think>");
-    this.#reasoning = options.tokenizer.thinking;
-    this.#trimming = options.tokenizer.thinking;
+  constructor({ tokenizer, stop = [] }: TextStreamOptions) {
+    this.#tokenizer = tokenizer;
+    this.#stops = new StopStrings(stop);
+    this.#thinkId = tokenizer.findSpecial("<think>");
+    this.#thinkEndId = tokenizer.findSpecial("</think>");
+    // A vocabulary with a mark of its own does not end a thought in letters: they may be part of it.
+    this.#thought = new LeadingThought({
+      opened: tokenizer.thinking,
+      endsInLetters: this.#thinkEndId === undefined,
+    });
   }
 
   /** A stop string has appeared: no more text will come. */
   get stopped(): boolean {
     return this.#stops.matched !== undefined;
+  }
+
+  /** The output is inside a thought. */
+  get reasoning(): boolean {
+    return this.#thought.inside;
   }
 
   /** Tokens taken while reasoning, `</think>` included. */
@@ -59,11 +65,15 @@ export class TextStream {
   /** Takes the next token and returns what may be shown now. */
   push(id: number): readonly TextDelta[] {
     if (this.stopped) return NOTHING;
-    if (this.#reasoning) {
+    if (id === this.#thinkId && this.#thought.open()) {
       this.#reasoningTokens++;
-      if (id === this.#thinkEndId) return this.#endReasoning();
-      // Some fine-tunes open the thought again although the prompt has done so.
-      if (id === this.#thinkId && this.#trimming) return NOTHING;
+      return NOTHING;
+    }
+    if (this.#thought.inside) {
+      this.#reasoningTokens++;
+      if (id === this.#thinkEndId) {
+        return [...this.#show(this.#utf8.decode()), ...this.#stopped(this.#thought.close())];
+      }
     }
     if (this.#tokenizer.isSpecial(id)) return NOTHING;
     return this.#show(this.#utf8.decode(this.#tokenizer.tokenBytes(id), { stream: true }));
@@ -72,34 +82,22 @@ export class TextStream {
   /** No more tokens will come: returns what was held back. */
   end(): readonly TextDelta[] {
     if (this.stopped) return NOTHING;
-    const rest = this.#show(this.#utf8.decode());
-    if (this.#reasoning || this.stopped) return rest;
-    return [...rest, ...delta("text-delta", this.#stops.flush())];
+    const rest = [...this.#show(this.#utf8.decode()), ...this.#stopped(this.#thought.end())];
+    if (this.#thought.inside || this.stopped) return rest;
+    const held = this.#stops.flush();
+    return held === "" ? rest : [...rest, { type: "text-delta", text: held }];
   }
 
-  #endReasoning(): readonly TextDelta[] {
-    const rest = this.#show(this.#utf8.decode());
-    this.#reasoning = false;
-    this.#trimming = true;
-    this.#blank = "";
-    return rest;
+  #show(text: string): readonly TextDelta[] {
+    return this.#stopped(this.#thought.push(text));
   }
 
-  #show(decoded: string): readonly TextDelta[] {
-    let text = decoded;
-    if (this.#trimming) {
-      text = text.replace(/^\n+/, "");
-      if (text === "") return NOTHING;
-      this.#trimming = false;
-    }
-    if (!this.#reasoning) return delta("text-delta", this.#stops.push(text));
-    const thought = this.#blank + text;
-    const shown = thought.trimEnd();
-    this.#blank = thought.slice(shown.length);
-    return delta("reasoning-delta", shown);
+  /** Lets the answer through up to a stop string. */
+  #stopped(deltas: readonly TextDelta[]): readonly TextDelta[] {
+    return deltas.flatMap((delta): TextDelta[] => {
+      if (delta.type === "reasoning-delta") return [delta];
+      const text = this.#stops.push(delta.text);
+      return text === "" ? [] : [{ type: "text-delta", text }];
+    });
   }
-}
-
-function delta(type: TextDelta["type"], text: string): readonly TextDelta[] {
-  return text === "" ? NOTHING : [{ type, text }];
 }

@@ -3,6 +3,7 @@ import { Responder } from "../../../src/bot/chat/responder.ts";
 import type { Turn, TurnPart } from "../../../src/bot/chat/turn.ts";
 import { ImageDecodeError, PromptTooLongError, QueueFullError } from "../../../src/vlm/index.ts";
 import { FakeVisionLanguageModel } from "../../../src/vlm/testing.ts";
+import type { StreamPart } from "../../../src/vlm/vision-language-model.ts";
 
 const group = { kind: "group", id: "7" } as const;
 const text = (text: string): TurnPart => ({ type: "text", text });
@@ -286,5 +287,92 @@ describe("Responder", () => {
     expect((await responder.respond(groupTurn(text("一")))).text).toBe("  ");
     await responder.respond(groupTurn(text("二")));
     expect(model.requests[1]?.messages).toHaveLength(1);
+  });
+
+  it("shows and remembers no thought that a model wrote into its text", async () => {
+    const model = new FakeVisionLanguageModel({
+      answer: ["<think>\n嗯……\n</think>\n\n一只猫。", "好"],
+    });
+    const responder = new Responder({ model, systemPrompt: "" });
+    const shown: string[] = [];
+    const reply = await responder.respond(groupTurn(text("？")), {
+      onPart: (part) => shown.push(`${part.type} ${part.text}`),
+    });
+    expect(reply).toMatchObject({ text: "一只猫。", reasoning: "嗯……" });
+    expect(shown.join("")).not.toContain("think>");
+    await responder.respond(groupTurn(text("然后？")));
+    expect(model.requests[1]?.messages[1]).toEqual({ role: "assistant", content: "一只猫。" });
+  });
+
+  it("leaves a model that says the same for ever, and remembers it once", async () => {
+    let left = false;
+    async function* forEver(): AsyncGenerator<StreamPart> {
+      try {
+        for (;;) yield { type: "text-delta", text: "这一行没完没了。\n" };
+      } finally {
+        left = true;
+      }
+    }
+    const model = new FakeVisionLanguageModel({ answer: [forEver(), "好"] });
+    const responder = new Responder({ model, systemPrompt: "" });
+    const reply = await responder.respond(groupTurn(text("？")));
+    expect(reply.text.trim()).toBe("这一行没完没了。");
+    expect(reply.result.finishReason).toBe("repetition");
+    expect(left).toBe(true);
+    await responder.respond(groupTurn(text("然后？")));
+    expect(model.requests[1]?.messages[1]).toEqual({
+      role: "assistant",
+      content: "这一行没完没了。",
+    });
+  });
+
+  it("cuts what the model itself says is repeated, and keeps its usage", async () => {
+    const model = new FakeVisionLanguageModel({ answer: "好。" });
+    const {
+      text: _,
+      reasoning: __,
+      ...result
+    } = await model.generate({ messages: [{ role: "user", content: "?" }] });
+    async function* parts(): AsyncGenerator<StreamPart> {
+      yield { type: "text-delta", text: "转圈。转圈。" };
+      yield { ...result, type: "finish", finishReason: "repetition", repeatedCharacters: 3 };
+    }
+    const responder = new Responder({ model: new FakeVisionLanguageModel({ answer: parts() }) });
+    const reply = await responder.respond(groupTurn(text("？")));
+    expect(reply).toMatchObject({
+      text: "转圈。",
+      result: { finishReason: "repetition", usage: result.usage },
+    });
+  });
+
+  it("takes names the model was shown off the start of an answer, those of earlier turns too", async () => {
+    const model = new FakeVisionLanguageModel({
+      answer: ["张三：好的", "小红：你好", "张三:嗯", "答案：42"],
+    });
+    const responder = new Responder({ model, systemPrompt: "" });
+    const ask = async (turn: Turn) => (await responder.respond(turn)).text;
+    expect(await ask(groupTurn(text("一")))).toBe("好的");
+    const quote = { senderName: "小红", parts: [text("猫")] };
+    const fromOther = { chat: group, sender: { id: "2", name: "王五" } };
+    expect(await ask({ ...fromOther, quote, parts: [text("二")] })).toBe("你好");
+    expect(await ask({ ...fromOther, parts: [text("三")] })).toBe("嗯");
+    expect(await ask({ ...fromOther, parts: [text("四")] })).toBe("答案：42");
+    const answers = model.requests[3]?.messages.filter(({ role }) => role === "assistant");
+    expect(answers?.map(({ content }) => content)).toEqual(["好的", "你好", "嗯"]);
+  });
+
+  it("asks what the bot is called when an answer begins like a name", async () => {
+    const model = new FakeVisionLanguageModel({ answer: "看图猫：在。" });
+    const responder = new Responder({ model });
+    const reply = await responder.respond(privateTurn("5", text("？")), {
+      ownNames: async () => ["看图猫"],
+    });
+    expect(reply.text).toBe("在。");
+  });
+
+  it("passes the budget for thoughts on", async () => {
+    const model = new FakeVisionLanguageModel();
+    await new Responder({ model, maxReasoningTokens: 0 }).respond(groupTurn(text("？")));
+    expect(model.requests[0]?.maxReasoningTokens).toBe(0);
   });
 });

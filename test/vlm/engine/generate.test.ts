@@ -128,6 +128,7 @@ async function run({ messages, script, request, capacity = 200 }: Run): Promise<
     tools: [],
     sampling: GREEDY,
     maxTokens: 50,
+    maxReasoningTokens: 1024,
     stop: [],
     ...request,
   };

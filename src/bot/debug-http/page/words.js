@@ -32,7 +32,11 @@ const zh = {
   prompt: (tokens, images) => `提示 ${tokens} 词元${images ? `（图片 ${images}）` : ""}`,
   cache: (hits, all) => `图片缓存命中 ${hits}/${all}`,
   dropped: (turns) => `省略了最早的 ${turns} 轮`,
-  finish: { "max-tokens": "已达长度上限", "context-full": "上下文已满" },
+  finish: {
+    "max-tokens": "已达长度上限",
+    "context-full": "上下文已满",
+    repetition: "不断重复，已截断",
+  },
   stages: {
     queueMs: "排队",
     imageMs: "图片处理",
@@ -88,7 +92,11 @@ const en = {
   prompt: (tokens, images) => `prompt ${tokens} tokens${images ? ` (pictures ${images})` : ""}`,
   cache: (hits, all) => `picture cache ${hits}/${all}`,
   dropped: (turns) => `${turns} oldest turns left out`,
-  finish: { "max-tokens": "length limit reached", "context-full": "context is full" },
+  finish: {
+    "max-tokens": "length limit reached",
+    "context-full": "context is full",
+    repetition: "kept repeating itself, cut",
+  },
   stages: {
     queueMs: "queue",
     imageMs: "pictures",

@@ -1,0 +1,130 @@
+// One answer on its way: which token comes next, what may be shown of it, and when it is over.
+// In: the tokens that were sampled, one at a time. Out: the tokens to go on with, text, and the reason of the end.
+// It knows no logits, no caches and no other answers.
+
+import type { FinishReason } from "../vision-language-model.ts";
+import { LoopWatch } from "./loop-watch.ts";
+import { type TextDelta, TextStream } from "./text-stream.ts";
+import { ThoughtBudget } from "./thought-budget.ts";
+import type { Tokenizer } from "./tokenizer.ts";
+
+export interface AnswerFlowOptions {
+  readonly tokenizer: Pick<
+    Tokenizer,
+    "tokenBytes" | "isSpecial" | "findSpecial" | "encodeText" | "thinking"
+  >;
+  /** Any of these ends the answer. */
+  readonly eosTokenIds: ReadonlySet<number>;
+  readonly stop: readonly string[];
+  /** Most tokens of the answer, reasoning included. */
+  readonly maxTokens: number;
+  /** Tokens after which a thought is closed for the model. A quarter of the room is left for the answer in any case. */
+  readonly maxReasoningTokens: number;
+  /** Tokens that the context has left behind the prompt. */
+  readonly contextRoom: number;
+}
+
+/**
+ * One answer, token by token.
+ *
+ * @example
+ * const id = answer.due ?? sampler.sample(logits);
+ * for (const delta of answer.take(id)) push(delta);
+ * if (answer.finishReason !== undefined) break;
+ */
+export class AnswerFlow {
+  readonly #options: AnswerFlowOptions;
+  readonly #text: TextStream;
+  readonly #budget: ThoughtBudget;
+  #loops = new LoopWatch();
+  #completionTokens = 0;
+  #repeatedCharacters = 0;
+  #finishReason: FinishReason | undefined;
+
+  constructor(options: AnswerFlowOptions) {
+    const { tokenizer, stop, maxTokens, maxReasoningTokens, contextRoom } = options;
+    this.#options = options;
+    this.#text = new TextStream({ tokenizer, stop });
+    const room = Math.min(maxTokens, contextRoom);
+    this.#budget = new ThoughtBudget({ tokenizer, maxReasoningTokens, room });
+    this.#closeUsedUpThought();
+  }
+
+  /** The token that has to come next; undefined: the model chooses. */
+  get due(): number | undefined {
+    return this.#budget.due;
+  }
+
+  /** Why the answer is over; undefined: it is not. */
+  get finishReason(): FinishReason | undefined {
+    return this.#finishReason;
+  }
+
+  /** All tokens taken, those that had to come included. */
+  get completionTokens(): number {
+    return this.#completionTokens;
+  }
+
+  /** Those of a thought, its marks included. */
+  get reasoningTokens(): number {
+    return this.#text.reasoningTokens;
+  }
+
+  /** The thought was closed for the model. */
+  get reasoningCut(): boolean {
+    return this.#budget.closed;
+  }
+
+  /** How many UTF-16 units at the end of the text shown are copies of what stands before them. */
+  get repeatedCharacters(): number {
+    return this.#repeatedCharacters;
+  }
+
+  /** Takes the next token, the one that was due or one the model chose, and returns what may be shown now. */
+  take(id: number): readonly TextDelta[] {
+    if (id === this.due) this.#budget.advance();
+    else if (this.#options.eosTokenIds.has(id)) {
+      this.#finishReason = "stop";
+      return [];
+    }
+    this.#completionTokens++;
+
+    const wasReasoning = this.#text.reasoning;
+    const deltas = this.#text.push(id);
+    if (this.#text.reasoning !== wasReasoning) this.#loops = new LoopWatch();
+    this.#finishReason = this.#reasonToFinish(id, deltas);
+    this.#closeUsedUpThought();
+    return deltas;
+  }
+
+  /** Nothing more will come: what was held back, unless it is one more copy. */
+  end(): readonly TextDelta[] {
+    return this.#finishReason === "repetition" ? [] : this.#text.end();
+  }
+
+  #reasonToFinish(id: number, deltas: readonly TextDelta[]): FinishReason | undefined {
+    const { maxTokens, contextRoom } = this.#options;
+    if (this.#text.stopped) return "stop-string";
+    const repeated = this.#loops.push(id, deltas.map(({ text }) => text).join(""));
+    if (repeated !== undefined && !this.#closeThought()) {
+      this.#repeatedCharacters = this.#text.reasoning ? 0 : repeated;
+      return "repetition";
+    }
+    if (this.#completionTokens >= maxTokens) return "max-tokens";
+    // The last token needs no room: nothing comes after it.
+    return this.#completionTokens > contextRoom ? "context-full" : undefined;
+  }
+
+  /** Lets the model come out of its thought, once; false if there is none to come out of. */
+  #closeThought(): boolean {
+    if (!this.#text.reasoning || this.#budget.closed) return false;
+    this.#budget.close();
+    return true;
+  }
+
+  #closeUsedUpThought(): void {
+    const { reasoning, reasoningTokens } = this.#text;
+    const closing = this.due !== undefined;
+    if (reasoning && !closing && this.#budget.isUsedUp(reasoningTokens)) this.#budget.close();
+  }
+}

@@ -4,6 +4,7 @@ import type { InstallVlmOptions } from "../../src/bot/options.ts";
 import { FakeNapCat, groupMessage, privateMessage } from "../../src/bot/testing.ts";
 import { ImageDecodeError, InferenceError, PromptTooLongError } from "../../src/vlm/index.ts";
 import { type FakeAnswers, FakeVisionLanguageModel } from "../../src/vlm/testing.ts";
+import type { StreamPart } from "../../src/vlm/vision-language-model.ts";
 import { PIXEL_PNG, readEvent } from "../support/events.ts";
 import { expired, startPictureServer } from "../support/picture-server.ts";
 import { RecordingLogger } from "../support/recording-logger.ts";
@@ -203,6 +204,36 @@ describe("installVlm", () => {
     const { napcat, receive } = setUp(" \n");
     await receive(at({ text: "?" }));
     expect(napcat.sentTexts).toEqual(["我一时不知道怎么回答。"]);
+  });
+
+  it("says so when all the room went into a thought", async () => {
+    const {
+      text: _,
+      reasoning: __,
+      ...result
+    } = await new FakeVisionLanguageModel().generate({
+      messages: [{ role: "user", content: "?" }],
+    });
+    async function* thinking(): AsyncGenerator<StreamPart> {
+      yield { type: "reasoning-delta", text: "让我想想……" };
+      yield { ...result, type: "finish", finishReason: "max-tokens" };
+    }
+    const { napcat, receive } = setUp(thinking());
+    await receive(at({ text: "难题" }));
+    expect(napcat.sentTexts).toEqual(["我想了很多，却没来得及写出答案。换个问法再试一次吧。"]);
+  });
+
+  it("takes the bot's own names off the start of an answer, asking NapCat only then", async () => {
+    const answers = ["好的", "看图猫：在", "猫猫: 在", "答案：42"];
+    const { napcat, receive } = setUp(answers);
+    napcat.answer("get_group_member_info", { card: "猫猫", nickname: "看图猫" });
+    const lookUps: number[] = [];
+    for (const _ of answers) {
+      await receive(at({ text: "在吗" }));
+      lookUps.push(napcat.calls.filter(({ action }) => action.startsWith("get_")).length);
+    }
+    expect(napcat.sentTexts).toEqual(["好的", "在", "在", "答案：42"]);
+    expect(lookUps).toEqual([0, 2, 2, 2]);
   });
 
   it("splits a long answer and quotes the question once", async () => {

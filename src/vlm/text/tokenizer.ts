@@ -30,8 +30,8 @@ const REQUIRED = [
   "<|image_pad|>",
 ];
 
-/** The end of a turn, and the end of a text. */
-const ALWAYS_STOP = ["<|im_end|>", "<|endoftext|>"];
+/** The end of a turn, the beginning of the next one, which is not the model's to write, and the end of a text. */
+const ALWAYS_STOP = ["<|im_end|>", "<|im_start|>", "<|endoftext|>"];
 
 type JsonObject = Readonly<Record<string, unknown>>;
 

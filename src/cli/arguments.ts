@@ -26,6 +26,7 @@ export type Command =
       readonly name: "doctor";
       readonly language: Language | undefined;
       readonly json: boolean;
+      readonly picture: string | undefined;
       readonly flags: SettingFlags;
     }
   | {
@@ -53,6 +54,7 @@ const OPTIONS = {
   threads: { type: "string" },
   force: { type: "boolean" },
   lang: { type: "string" },
+  picture: { type: "string" },
   json: { type: "boolean" },
   help: { type: "boolean", short: "h" },
   version: { type: "boolean", short: "v" },
@@ -62,7 +64,19 @@ const OPTIONS = {
 const COMMANDS: Readonly<Record<string, readonly string[]>> = {
   start: ["model", "device", "precision", "host", "port", "napcat", "image-hosts", "config"],
   convert: ["precision", "out", "config"],
-  doctor: ["model", "device", "precision", "host", "port", "napcat", "config", "lang", "json"],
+  doctor: [
+    "model",
+    "device",
+    "precision",
+    "host",
+    "port",
+    "napcat",
+    "config",
+    "image-hosts",
+    "lang",
+    "json",
+    "picture",
+  ],
   bench: ["size", "model", "precision", "threads", "out", "config"],
   "setup-cuda": ["force"],
 };
@@ -92,6 +106,7 @@ export function parseCommand(argv: readonly string[]): Command {
     force = false,
     lang,
     json = false,
+    picture,
     help: _,
     version: __,
     ...flags
@@ -108,7 +123,7 @@ export function parseCommand(argv: readonly string[]): Command {
   }
   if (name === "setup-cuda") return { name, force };
   if (name === "start") return { name, flags };
-  return { name: "doctor", language: toLanguage(lang), json, flags };
+  return { name: "doctor", language: toLanguage(lang), json, picture, flags };
 }
 
 function toLanguage(lang: string | undefined): Language | undefined {

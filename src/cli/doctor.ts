@@ -16,18 +16,20 @@ export interface DoctorOptions {
   /** @default what this computer speaks */
   readonly language?: Language | undefined;
   readonly json?: boolean;
+  /** Link of a picture to be fetched as a test. */
+  readonly picture?: string | undefined;
   /** For tests. */
   readonly checks?: readonly Check[];
 }
 
 /** Prints every finding; resolves to exit code 1 if something has to be done, else 0. */
 export async function doctor(settings: Settings, options: DoctorOptions): Promise<number> {
-  const { signal, language = systemLanguage(), json = false, checks = CHECKS } = options;
+  const { signal, language = systemLanguage(), json = false, checks = CHECKS, picture } = options;
   const secrets = privateThings([settings.napcat?.token, settings.debugToken]);
   const Form = json ? JsonReport : TextReport;
   const report = new Form({ language, private: secrets, print }, packageVersion());
   for (const check of checks) {
-    const findings = await look(check, { settings, signal });
+    const findings = await look(check, { settings, signal, picture });
     for (const finding of findings) report.add(finding);
   }
   return report.end() === 0 ? 0 : 1;

@@ -28,6 +28,7 @@ export const HELP = `napcat-vlm: 会看图的 QQ 机器人 · QQ bots that see
   --out DIR                                     convert, bench: 输出目录 · where the results go
   --lang zh|en                                  doctor: 报告的语言 · of the report (系统语言 the system's)
   --json                                        doctor: JSON 格式的报告 · the report as JSON
+  --picture URL                                 doctor: 试着下载一张图 · fetch one picture as a test
   --size mini|2b|4b|8b                          bench: 随机模型的大小 · of the random model (2b)
   --threads N                                   bench: 线程数 · threads (物理核心 · physical cores)
   --force                                       setup-cuda: 重新安装 · install again

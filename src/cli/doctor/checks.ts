@@ -5,6 +5,7 @@ import { checkMemory } from "./check-memory.ts";
 import { checkModel } from "./check-model.ts";
 import { checkNapCat } from "./check-napcat.ts";
 import { checkNode } from "./check-node.ts";
+import { checkPictureHosts } from "./check-picture-hosts.ts";
 import { checkPort } from "./check-port.ts";
 import { checkProcessor } from "./check-processor.ts";
 import { checkSystem } from "./check-system.ts";
@@ -22,4 +23,5 @@ export const CHECKS: readonly Check[] = [
   checkModel,
   checkPort,
   checkNapCat,
+  checkPictureHosts,
 ];

@@ -2,6 +2,7 @@
 // in checks.ts; it changes nothing on this machine, and what breaks in it is a finding, not an exception.
 
 import type { Language } from "../language.ts";
+import type { probePictureHost } from "../picture-hosts.ts";
 import type { Settings } from "../settings.ts";
 
 export type { Language } from "../language.ts";
@@ -24,6 +25,10 @@ export interface CheckContext {
   readonly settings: Settings;
   /** Never aborts in a check that runs in a process of its own: that process is ended instead. */
   readonly signal: AbortSignal;
+  /** Link of a picture to be fetched as a test. */
+  readonly picture?: string | undefined;
+  /** Replaces the internet in tests. */
+  readonly pictureHosts?: typeof probePictureHost;
 }
 
 export type Check = (

@@ -9,5 +9,9 @@ const root = fileURLToPath(new URL("../", import.meta.url));
 const output = process.argv[2] ?? join(root, "dist");
 const page = join("bot", "debug-http", "page");
 
+// The script of the device thread is JavaScript already.
+const thread = join("vlm", "runtime", "device-thread-worker.js");
+
 await cp(join(root, "src", page), join(output, page), { recursive: true });
+await cp(join(root, "src", thread), join(output, thread));
 await chmod(join(output, "cli.js"), 0o755);

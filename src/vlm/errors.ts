@@ -140,6 +140,19 @@ export class DisposedError extends VlmError {
   }
 }
 
+export type DeviceErrorCode = "device-memory" | "device-lost";
+
+/** A graphics card had no memory for something, or does not answer any more. */
+export class DeviceError extends VlmError {
+  override readonly name = "DeviceError";
+  readonly code: DeviceErrorCode;
+
+  constructor(code: DeviceErrorCode, message: string, options: VlmErrorOptions = {}) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
 export type InferenceStage = "vision" | "prefill" | "decode" | "sampling";
 
 /** ONNX Runtime failed in the middle of a request. */

@@ -27,7 +27,7 @@ export type { VisionPrecision } from "./convert/vision-graph.ts";
 
 export { preferredInt8Weights } from "./engine/cpu-settings.ts";
 export { availableProviders, type Device } from "./runtime/device.ts";
-export { ORT_VERSION } from "./runtime/ort.ts";
+export { ORT_VERSION } from "./runtime/ort-library.ts";
 
 // For serving the seam with another engine: what of its output is no answer. And for telling pictures from other files.
 

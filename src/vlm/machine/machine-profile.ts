@@ -4,7 +4,7 @@
 import { cpus } from "node:os";
 import { preferredInt8Weights, withCpuSettings } from "../engine/cpu-settings.ts";
 import { defaultThreads } from "../runtime/cpu-threads.ts";
-import { ORT_VERSION } from "../runtime/ort.ts";
+import { ORT_VERSION } from "../runtime/ort-library.ts";
 import { measureProducts, type ProductSpeed } from "./product-speed.ts";
 
 export interface MachineProfile {

@@ -1,8 +1,10 @@
 // Where a session computes. In: a device name such as "cuda:0". Out: what to tell ONNX Runtime, or an error that says
 // what to install. It knows nothing of graphs.
 
-import { ModelLoadError } from "../errors.ts";
-import { addresses, type Handle, loadOrt, type Ort } from "./ort.ts";
+import { isVlmError, ModelLoadError } from "../errors.ts";
+import { CudaDevice, openCuda } from "./cuda-device.ts";
+import { addresses, type Handle, loadOrt, type Ort, offHeap } from "./ort.ts";
+import { openWebGpu, type WebGpuDevice } from "./webgpu-device.ts";
 
 /** Where a model runs. */
 export type Device = "cpu" | "webgpu" | `cuda:${number}`;
@@ -21,24 +23,63 @@ export function availableProviders(): string[] {
   }
 }
 
+/** A device other than the CPU: calls that touch it are made on its own thread. */
+export type OpenDevice = CudaDevice | WebGpuDevice;
+
 /**
- * Lets a session compute on a device; the CPU takes what the device cannot.
+ * Makes a device ready for sessions; undefined for the CPU.
  *
  * @throws ModelLoadError `device-unavailable`, with what to install.
  */
-export function appendProvider(ort: Ort, sessionOptions: Handle, device: Device): void {
-  if (device === "cpu") return;
+export async function openDevice(device: Device): Promise<OpenDevice | undefined> {
+  if (device === "cpu") return undefined;
   const provider = device === "webgpu" ? "WebGpuExecutionProvider" : "CUDAExecutionProvider";
   if (!availableProviders().includes(provider)) throw unavailable(device);
+  return device === "webgpu" ? openWebGpu() : await openCuda(cudaIndex(device));
+}
+
+/**
+ * Lets a session compute on a device.
+ *
+ * @throws ModelLoadError `device-unavailable`, with what to install.
+ */
+export async function appendProvider(
+  ort: Ort,
+  sessionOptions: Handle,
+  device: Device,
+  open: OpenDevice | undefined,
+  options: ProviderOptions = {},
+): Promise<void> {
+  if (open === undefined) return;
   try {
-    if (device === "webgpu") {
-      ort.call("SessionOptionsAppendExecutionProvider", sessionOptions, "WebGPU", null, null, 0);
-    } else {
-      appendCuda(ort, sessionOptions, cudaIndex(device));
-    }
+    if (open instanceof CudaDevice) await appendCuda(ort, sessionOptions, open, options);
+    else await appendWebGpu(ort, sessionOptions, open);
   } catch (cause) {
+    if (isVlmError(cause)) throw cause;
     throw unavailable(device, cause);
   }
+}
+
+/**
+ * Asks for a device without loading anything onto it: the list of providers says what the library knows of, this
+ * tells whether it works.
+ *
+ * @throws ModelLoadError `device-unavailable`, with what to install.
+ */
+export async function tryDevice(device: Device): Promise<void> {
+  const ort = loadOrt();
+  const open = await openDevice(device);
+  const options = ort.create("CreateSessionOptions");
+  try {
+    await appendProvider(ort, options, device, open);
+  } finally {
+    ort.release("ReleaseSessionOptions", options);
+  }
+}
+
+export interface ProviderOptions {
+  /** Runs with the run setting `gpu_graph_id` are recorded once and replayed. @default false */
+  readonly captureGraphs?: boolean | undefined;
 }
 
 /** How ONNX Runtime calls the memory of a device. */
@@ -62,12 +103,9 @@ function adviceFor(device: Device): string {
       "and it needs a graphics driver with Direct3D 12, Metal or Vulkan."
     );
   }
-  if (process.platform !== "linux" || process.arch !== "x64") {
-    return `The device "${device}" cannot be used: onnxruntime-node has CUDA for Linux on x64 only.`;
-  }
   return (
-    `The device "${device}" cannot be used: it needs an NVIDIA driver, the CUDA 12 and cuDNN 9 libraries, and ` +
-    "ONNX Runtime's CUDA provider, which `npx napcat-vlm setup-cuda` (in a clone: `npm run setup:cuda`) installs."
+    `The device "${device}" cannot be used: it needs an NVIDIA driver, CUDA's libraries, and ONNX Runtime's CUDA ` +
+    "provider, which `npx napcat-vlm setup-cuda` (in a clone: `npm run setup:cuda`) installs."
   );
 }
 
@@ -75,18 +113,58 @@ function cudaIndex(device: `cuda:${number}`): number {
   return Number(device.slice("cuda:".length));
 }
 
-function appendCuda(ort: Ort, sessionOptions: Handle, index: number): void {
+async function appendCuda(
+  ort: Ort,
+  sessionOptions: Handle,
+  device: CudaDevice,
+  { captureGraphs = false }: ProviderOptions,
+): Promise<void> {
   const options = ort.create("CreateCUDAProviderOptions");
   try {
-    const key = Buffer.from("device_id\0");
-    const value = Buffer.from(`${index}\0`);
-    const keys = addresses(1);
-    const values = addresses(1);
-    keys[0] = ort.address(key);
-    values[0] = ort.address(value);
-    ort.call("UpdateCUDAProviderOptions", options, keys, values, 1);
-    ort.call("SessionOptionsAppendExecutionProvider_CUDA_V2", sessionOptions, options);
+    // This call loads the provider, and says what is wrong with it; appending only says that something is.
+    await device.call([
+      ort.describe(
+        "UpdateCUDAProviderOptions",
+        options,
+        ...keysAndValues(ort, {
+          device_id: String(device.index),
+          // Not twice what is needed.
+          arena_extend_strategy: "kSameAsRequested",
+          // No operator of ours needs it, and it would choose other kernels where it happens to be installed.
+          enable_cudnn: "0",
+          use_tf32: "0",
+          enable_cuda_graph: captureGraphs ? "1" : "0",
+        }),
+      ),
+      ort.describe(
+        "UpdateCUDAProviderOptionsWithValue",
+        options,
+        "user_compute_stream",
+        device.stream,
+      ),
+      ort.describe("SessionOptionsAppendExecutionProvider_CUDA_V2", sessionOptions, options),
+    ]);
   } finally {
     ort.release("ReleaseCUDAProviderOptions", options);
   }
+}
+
+async function appendWebGpu(ort: Ort, sessionOptions: Handle, device: WebGpuDevice): Promise<void> {
+  // Memory that is not used goes back, rather than into a pool that only grows.
+  const lists = keysAndValues(ort, { storageBufferCacheMode: "lazyRelease" });
+  await device.call([
+    ort.describe("SessionOptionsAppendExecutionProvider", sessionOptions, "WebGPU", ...lists),
+  ]);
+}
+
+/** Two lists of C strings, and their length. The strings live as long as the lists. */
+function keysAndValues(ort: Ort, entries: Readonly<Record<string, string>>) {
+  const list = (texts: readonly string[]) => {
+    const found = addresses(texts.length);
+    const bytes = texts.map((text) => offHeap(Buffer.from(`${text}\0`)));
+    for (const [index, text] of bytes.entries()) found[index] = ort.address(text);
+    return Object.assign(found, { bytes });
+  };
+  const keys = list(Object.keys(entries));
+  return [keys, list(Object.values(entries)), keys.length] as const;
 }

@@ -45,6 +45,7 @@ export const STATUS_FUNCTIONS = {
   GetAllocatorWithDefaultOptions: [78, ["address"]],
   GetAvailableProviders: [125, ["address", "address"]],
   ReleaseAvailableProviders: [126, ["address", "int"]],
+  AddRunConfigEntry: [165, ["address", "text", "text"]],
   AddSessionConfigEntry: [130, ["address", "text", "text"]],
   CreateAllocator: [131, ["address", "address", "address"]],
   SessionOptionsAppendExecutionProvider_CUDA_V2: [204, ["address", "address"]],
@@ -52,11 +53,14 @@ export const STATUS_FUNCTIONS = {
   UpdateCUDAProviderOptions: [206, ["address", "address", "address", "size"]],
   AddExternalInitializers: [210, ["address", "address", "address", "size"]],
   SessionOptionsAppendExecutionProvider: [216, ["address", "text", "address", "address", "size"]],
+  UpdateCUDAProviderOptionsWithValue: [263, ["address", "text", "address"]],
+  CopyTensors: [386, ["address", "address", "address", "address", "size"]],
   SessionOptionsSetLoadCancellationFlag: [293, ["address", "int"]],
 } as const satisfies Record<string, readonly [number, readonly Parameter[]]>;
 
 /** Functions that free the object they are given and return nothing. */
 export const RELEASE_FUNCTIONS = {
+  ReleaseEnv: 92,
   ReleaseMemoryInfo: 94,
   ReleaseSession: 95,
   ReleaseValue: 96,

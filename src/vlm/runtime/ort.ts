@@ -1,10 +1,10 @@
-// ONNX Runtime's C API, called through koffi in the very library that onnxruntime-node ships. The only file that
-// imports koffi and knows where that library lies. In: function names and raw arguments. Out: errors instead of
-// status objects. It knows nothing of sessions, tensors or models.
+// ONNX Runtime's C API, called through koffi. The only file that imports koffi, but for the script of the device
+// thread. In: function names and raw arguments. Out: errors instead of status objects. It knows nothing of sessions,
+// tensors or models, and ort-library.ts knows where the library lies.
 
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { dirname } from "node:path";
 import type * as Koffi from "koffi";
 import { ModelLoadError } from "../errors.ts";
 import { otherOnnxRuntime } from "../native/diagnosis.ts";
@@ -14,6 +14,7 @@ import {
   nativeLibraryError,
 } from "../native/native-library-error.ts";
 import { loadedLibraries } from "../native/platform.ts";
+import type { NativeCall, NativeResult, PlainArgument } from "./device-thread.ts";
 import { OrtError } from "./ort-error.ts";
 import {
   GET_ERROR_CODE,
@@ -26,9 +27,7 @@ import {
   STATUS_FUNCTIONS,
   type StatusFunction,
 } from "./ort-functions.ts";
-
-/** The one version of onnxruntime-node whose library is known to behave as this code expects. */
-export const ORT_VERSION = "1.30.0";
+import { findCore, ORT_VERSION, SUPPORTED_VERSIONS } from "./ort-library.ts";
 
 /** Address of an object that ONNX Runtime owns. */
 export type Handle = bigint;
@@ -58,11 +57,15 @@ export function addresses(count: number): BigUint64Array<ArrayBuffer> {
 /** The loaded library. One per process, never unloaded. */
 export class Ort {
   readonly version: string;
+  /** Where the library lies; its providers are looked for there. */
+  readonly directory: string;
   /** Never released: threads of a run in progress may use it until the process ends. */
   readonly environment: Handle;
   readonly #koffi: typeof Koffi;
   /** Held so that koffi does not unload the library. */
   readonly #library: Koffi.LibraryHandle;
+  readonly #libraries = new Map<string, Koffi.LibraryHandle>();
+  readonly #symbols = new Map<string, Handle>();
   readonly #table: Handle;
   readonly #statusFunctions = new Map<StatusFunction, NativeFunction>();
   readonly #releaseFunctions = new Map<ReleaseFunction, NativeFunction>();
@@ -75,11 +78,12 @@ export class Ort {
   /** @internal Use {@link loadOrt}. */
   constructor(koffi: typeof Koffi, libraryPath: string) {
     this.#koffi = koffi;
+    this.directory = dirname(libraryPath);
     this.#library = koffi.load(libraryPath);
     const base: Handle = this.#library.func("OrtGetApiBase", "void *", [])();
     const [getApi, getVersion] = koffi.decode(base, "void *", 2);
     this.version = koffi.decode(getVersion, koffi.proto("str", []))();
-    if (this.version !== ORT_VERSION) throw otherVersion(this.version, libraryPath);
+    if (!SUPPORTED_VERSIONS.includes(this.version)) throw otherVersion(this.version, libraryPath);
     const table: Handle | null = koffi.decode(
       getApi,
       koffi.proto("void *", ["uint32_t"]),
@@ -139,6 +143,48 @@ export class Ort {
     });
   }
 
+  /** A call for the thread of a device; its result goes to {@link check}. */
+  describe(name: StatusFunction, ...args: Argument[]): NativeCall {
+    const [position, parameters] = STATUS_FUNCTIONS[name];
+    return this.#describe(position, "void *", parameters, args);
+  }
+
+  /** A call for the thread of a device that frees an object. */
+  describeRelease(name: ReleaseFunction, handle: Handle): NativeCall {
+    return this.#describe(RELEASE_FUNCTIONS[name], "void", ["address"], [handle]);
+  }
+
+  /** Throws what a status says. @throws OrtError */
+  check(status: NativeResult): void {
+    this.#check(typeof status === "bigint" ? status : null);
+  }
+
+  /**
+   * Loads another library, by path or by the name that the system knows it by. It stays loaded.
+   *
+   * @throws Error with what the system's loader says
+   */
+  loadLibrary(path: string): void {
+    if (!this.#libraries.has(path)) this.#libraries.set(path, this.#koffi.load(path));
+  }
+
+  /** A call of a function of such a library, for the thread of a device. @throws Error when there is none */
+  describeForeign(
+    path: string,
+    name: string,
+    parameters: readonly Parameter[],
+    args: readonly Argument[],
+  ): NativeCall {
+    this.loadLibrary(path);
+    const key = `${path} ${name}`;
+    let address = this.#symbols.get(key);
+    if (address === undefined) {
+      address = this.#libraries.get(path)!.symbol(name, "void *") as Handle;
+      this.#symbols.set(key, address);
+    }
+    return this.#call(address, "int", parameters, args, true);
+  }
+
   /**
    * Gives memory that was freed back to the system, which glibc is slow to do: after the session of a 2B was released,
    * 1.9 of its 2.2 GB stayed with the process until its heap was trimmed.
@@ -171,6 +217,30 @@ export class Ort {
     const error = new OrtError(this.#errorCode(status), this.#errorMessage(status));
     this.#releaseStatus(status);
     throw error;
+  }
+
+  #describe(
+    position: number,
+    result: string,
+    parameters: readonly Parameter[],
+    args: readonly Argument[],
+  ): NativeCall {
+    const address: Handle = this.#koffi.decode(this.#table, 8 * position, "void *");
+    return this.#call(address, result, parameters, args, result !== "void");
+  }
+
+  #call(
+    address: Handle,
+    result: string,
+    parameters: readonly Parameter[],
+    args: readonly Argument[],
+    stops: boolean,
+  ): NativeCall {
+    const plain = args.map(
+      (arg): PlainArgument => (ArrayBuffer.isView(arg) ? this.address(arg) : arg),
+    );
+    const types = parameters.map((parameter) => C_TYPES[parameter]);
+    return { address, result, parameters: types, args: plain, stops, keep: args };
   }
 
   #statusFunction(name: StatusFunction): NativeFunction {
@@ -229,7 +299,7 @@ export function loadOrt(): Ort {
 
 function open(): Ort {
   assertHost();
-  const libraryPath = findLibrary();
+  const libraryPath = findCore();
   const koffi = loadKoffi();
   try {
     koffi.config({ async_stack_size: ASYNC_STACK_BYTES });
@@ -243,61 +313,6 @@ function open(): Ort {
     const file = { path: libraryPath, exists: existsSync(libraryPath) };
     throw nativeLibraryError({ part: "ONNX Runtime", error: cause, file });
   }
-}
-
-function findLibrary(): string {
-  const require = createRequire(import.meta.url);
-  let packageFile: string;
-  let version: unknown;
-  try {
-    packageFile = require.resolve("onnxruntime-node/package.json");
-    version = require(packageFile).version;
-  } catch (cause) {
-    throw new ModelLoadError(
-      "session-failed",
-      `The package onnxruntime-node is not installed. Run \`npm install onnxruntime-node@${ORT_VERSION}\`.`,
-      { cause },
-    );
-  }
-  expectVersion(version, "the package onnxruntime-node");
-  return join(dirname(packageFile), ...libraryOf(process.platform, process.arch));
-}
-
-/**
- * Where the library lies inside onnxruntime-node.
- *
- * @throws ModelLoadError when the package has none for this platform.
- */
-export function libraryOf(platform: string, architecture: string): readonly string[] {
-  const file = LIBRARIES[`${platform}-${architecture}`];
-  if (file === undefined) {
-    throw new ModelLoadError(
-      "session-failed",
-      `onnxruntime-node ${ORT_VERSION} has no library for ${platform} on ${architecture}; ` +
-        `it has them for ${Object.keys(LIBRARIES).join(", ")}.`,
-    );
-  }
-  return ["bin", "napi-v6", platform, architecture, file];
-}
-
-// The same files that the binding of onnxruntime-node is linked to, so that a process which uses both
-// (@huggingface/transformers does) has one ONNX Runtime and not two.
-const LIBRARIES: Readonly<Record<string, string>> = {
-  "linux-x64": "libonnxruntime.so.1",
-  "linux-arm64": "libonnxruntime.so.1",
-  "darwin-arm64": "libonnxruntime.1.dylib",
-  "win32-x64": "onnxruntime.dll",
-  "win32-arm64": "onnxruntime.dll",
-};
-
-/** @throws ModelLoadError unless the version is the pinned one. */
-export function expectVersion(version: unknown, what: string): void {
-  if (version === ORT_VERSION) return;
-  throw new ModelLoadError(
-    "session-failed",
-    `Expected ONNX Runtime ${ORT_VERSION}, but ${what} is version ${version}. ` +
-      `Run \`npm install onnxruntime-node@${ORT_VERSION}\`.`,
-  );
 }
 
 function findHeapTrim(koffi: typeof Koffi): NativeFunction | undefined {

@@ -4,12 +4,22 @@
 import { basename, dirname } from "node:path";
 import { DisposedError, ModelLoadError } from "../errors.ts";
 import { defaultThreads } from "./cpu-threads.ts";
-import { appendProvider, type Device, memoryOf } from "./device.ts";
+import { CudaDevice } from "./cuda-device.ts";
+import { appendProvider, type Device, memoryOf, type OpenDevice, openDevice } from "./device.ts";
+import { endDevice, keepSession } from "./device-exit.ts";
+import type { NativeCall } from "./device-thread.ts";
 import { addresses, type Handle, LOG_FATAL, loadOrt, type Ort, offHeap } from "./ort.ts";
 import { OrtError } from "./ort-error.ts";
 import { readSignature, type Signature, type TensorSpec } from "./signature.ts";
 import { stopAtExit } from "./stop-at-exit.ts";
-import { type ElementType, memoryInfo, shapeText, Value } from "./value.ts";
+import {
+  type ElementType,
+  elementCode,
+  memoryInfo,
+  shapeText,
+  tensorBytes,
+  Value,
+} from "./value.ts";
 
 export interface SessionOptions {
   /** @default "cpu" */
@@ -24,6 +34,8 @@ export interface SessionOptions {
   readonly externalInitializers?: NamedValues;
   /** Further settings of ONNX Runtime, such as `session.x64quantprecision`. */
   readonly configEntries?: Readonly<Record<string, string>>;
+  /** May runs be recorded and replayed, see `RunOptions.graphId`? CUDA only. @default false */
+  readonly captureGraphs?: boolean;
   /** Aborting stops the loading and rejects with `signal.reason`. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -31,6 +43,14 @@ export interface SessionOptions {
 export interface RunOptions {
   /** Aborting stops the run between two operators and rejects with `signal.reason`. */
   readonly signal?: AbortSignal | undefined;
+  /** On a device: what happens on its thread before and after the run, such as copies. */
+  readonly before?: readonly NativeCall[];
+  readonly after?: readonly NativeCall[];
+  /**
+   * Of a session with `captureGraphs`: runs of one id are recorded once and then replayed, with the very same values
+   * and shapes; -1 is a run like any other. @default -1
+   */
+  readonly graphId?: number;
 }
 
 export type NamedValues = Readonly<Record<string, Value>>;
@@ -44,23 +64,33 @@ export class Session {
   readonly outputs: readonly TensorSpec[];
   readonly #handle: Handle;
   readonly #signature: Signature;
-  readonly #allocator: Handle;
+  /** Of a device other than the CPU. */
+  readonly #open: OpenDevice | undefined;
+  readonly #captureGraphs: boolean;
+  readonly #allocator: Handle | undefined;
   readonly #allocated = new Set<Value>();
   readonly #running = new Set<Promise<void>>();
   #disposing: Promise<void> | undefined;
 
-  private constructor(name: string, device: Device, handle: Handle) {
+  private constructor(
+    name: string,
+    device: Device,
+    handle: Handle,
+    open: OpenDevice | undefined,
+    allocator: Handle | undefined,
+    captureGraphs: boolean,
+  ) {
     const ort = loadOrt();
     this.name = name;
     this.device = device;
     this.#handle = handle;
+    this.#open = open;
+    this.#allocator = allocator;
+    this.#captureGraphs = captureGraphs;
     this.#signature = readSignature(ort, handle);
     this.inputs = this.#signature.inputs;
     this.outputs = this.#signature.outputs;
-    this.#allocator =
-      device === "cpu"
-        ? ort.create("GetAllocatorWithDefaultOptions")
-        : ort.create("CreateAllocator", handle, memoryInfo(memoryOf(device)));
+    if (open) keepSession(open, handle);
   }
 
   /**
@@ -73,6 +103,7 @@ export class Session {
     const name = typeof model === "string" ? basename(model) : "the graph";
     signal?.throwIfAborted();
     const ort = loadOrt();
+    const open = await openDevice(device);
     const sessionOptions = ort.create("CreateSessionOptions");
     const cancel = () => ort.call("SessionOptionsSetLoadCancellationFlag", sessionOptions, 1);
     signal?.addEventListener("abort", cancel, { once: true });
@@ -80,25 +111,25 @@ export class Session {
     try {
       configure(ort, sessionOptions, options);
       giveInitializers(ort, sessionOptions, options.externalInitializers ?? {});
-      appendProvider(ort, sessionOptions, device);
+      await appendProvider(ort, sessionOptions, device, open, options);
       const out = addresses(1);
+      const call = <Name extends "CreateSession" | "CreateSessionFromArray">(
+        name: Name,
+        ...args: Parameters<Ort["call"]> extends [unknown, ...infer Rest] ? Rest : never
+      ) => (open ? open.call([ort.describe(name, ...args)]) : ort.callAsync(name, ...args));
       if (typeof model === "string") {
-        await ort.callAsync("CreateSession", ort.environment, model, sessionOptions, out);
+        await call("CreateSession", ort.environment, model, sessionOptions, out);
       } else {
         const bytes = [offHeap(model), model.byteLength] as const;
-        await ort.callAsync(
-          "CreateSessionFromArray",
-          ort.environment,
-          ...bytes,
-          sessionOptions,
-          out,
-        );
+        await call("CreateSessionFromArray", ort.environment, ...bytes, sessionOptions, out);
       }
       try {
         signal?.throwIfAborted();
-        return new Session(name, device, out[0]!);
+        const allocator = await allocatorOf(ort, device, open, out[0]!);
+        return new Session(name, device, out[0]!, open, allocator, options.captureGraphs ?? false);
       } catch (error) {
-        await ort.releaseAsync("ReleaseSession", out[0]!);
+        if (open) await open.call([ort.describeRelease("ReleaseSession", out[0]!)]);
+        else await ort.releaseAsync("ReleaseSession", out[0]!);
         throw error;
       }
     } catch (error) {
@@ -122,7 +153,7 @@ export class Session {
     if (this.#disposing) throw new DisposedError(`The session of ${this.name}`);
     options.signal?.throwIfAborted();
     this.#check(inputs, outputs);
-    const run = this.#run(inputs, outputs, options.signal);
+    const run = this.#run(inputs, outputs, options);
     const ended = run.catch(() => {});
     this.#running.add(ended);
     try {
@@ -132,12 +163,43 @@ export class Session {
     }
   }
 
-  /** A value in the memory of this session's device. It ends with the session at the latest. */
+  /**
+   * A value in the memory of the CPU. It ends with the session at the latest.
+   *
+   * @throws TypeError on another device: see {@link allocateOnDevice}.
+   */
   allocate(type: ElementType, dims: readonly number[]): Value {
     if (this.#disposing) throw new DisposedError(`The session of ${this.name}`);
+    if (this.#allocator === undefined || this.#open) {
+      throw new TypeError(`Memory of ${this.device} is allocated on the device's own thread`);
+    }
     const value = Value.allocate(this.#allocator, memoryOf(this.device), type, dims, (freed) =>
       this.#allocated.delete(freed),
     );
+    this.#allocated.add(value);
+    return value;
+  }
+
+  /**
+   * A value in the memory of this session's device, whichever it is. It ends with the session at the latest.
+   *
+   * @param what it is for, in an error
+   * @throws DeviceError `device-memory` when there is no room
+   */
+  async allocateOnDevice(
+    type: ElementType,
+    dims: readonly number[],
+    what = "a tensor",
+  ): Promise<Value> {
+    const open = this.#open;
+    if (!open) return this.allocate(type, dims);
+    if (this.#disposing) throw new DisposedError(`The session of ${this.name}`);
+    const value =
+      open instanceof CudaDevice
+        ? await cudaValue(open, type, dims, what, () => this.#allocated.delete(value))
+        : await webGpuValue(open, this.#allocator!, type, dims, () =>
+            this.#allocated.delete(value),
+          );
     this.#allocated.add(value);
     return value;
   }
@@ -156,12 +218,23 @@ export class Session {
     await Promise.all(this.#running);
     for (const value of this.#allocated) value.dispose();
     const ort = loadOrt();
-    if (this.device !== "cpu") ort.release("ReleaseAllocator", this.#allocator);
-    await ort.releaseAsync("ReleaseSession", this.#handle);
+    if (this.#open) {
+      endDevice(this.#open, this.#handle);
+      const session = ort.describeRelease("ReleaseSession", this.#handle);
+      const allocator = this.#allocator;
+      const calls = allocator
+        ? [ort.describeRelease("ReleaseAllocator", allocator), session]
+        : [session];
+      // What was lost is gone already.
+      if (!this.#open.lost) await this.#open.call(calls);
+    } else {
+      await ort.releaseAsync("ReleaseSession", this.#handle);
+    }
     await ort.returnFreeMemory();
   }
 
-  async #run(inputs: NamedValues, outputs: NamedValues, signal?: AbortSignal): Promise<void> {
+  async #run(inputs: NamedValues, outputs: NamedValues, options: RunOptions): Promise<void> {
+    const { signal } = options;
     const ort = loadOrt();
     const used: Value[] = [];
     const runOptions = ort.create("CreateRunOptions");
@@ -184,8 +257,7 @@ export class Session {
       };
       const [inputNames, inputHandles] = bind(Object.keys(inputs), inputs);
       const [outputNames, outputHandles] = bind(Object.keys(outputs), outputs);
-      await ort.callAsync(
-        "Run",
+      const args = [
         this.#handle,
         runOptions,
         inputNames,
@@ -194,7 +266,14 @@ export class Session {
         outputNames,
         outputHandles.length,
         outputHandles,
-      );
+      ] as const;
+      if (this.#open) {
+        this.#configureRun(ort, runOptions, options);
+        const { before = [], after = [] } = options;
+        await this.#open.call([...before, ort.describe("Run", ...args), ...after]);
+      } else {
+        await ort.callAsync("Run", ...args);
+      }
     } catch (error) {
       signal?.throwIfAborted();
       throw error;
@@ -205,6 +284,17 @@ export class Session {
       for (const value of used) value.giveBack();
     }
     signal?.throwIfAborted();
+  }
+
+  #configureRun(ort: Ort, runOptions: Handle, { after = [], graphId = -1 }: RunOptions): void {
+    if (!(this.#open instanceof CudaDevice)) return;
+    // Whoever copies results waits for the stream by that; waiting twice costs time.
+    if (after.length > 0) {
+      ort.call("AddRunConfigEntry", runOptions, "disable_synchronize_execution_providers", "1");
+    }
+    if (this.#captureGraphs) {
+      ort.call("AddRunConfigEntry", runOptions, "gpu_graph_id", String(graphId));
+    }
   }
 
   #check(inputs: NamedValues, outputs: NamedValues): void {
@@ -237,7 +327,69 @@ function fits(value: Value, spec: TensorSpec): boolean {
   );
 }
 
+/** Memory of a card, and its end. */
+async function cudaValue(
+  device: CudaDevice,
+  type: ElementType,
+  dims: readonly number[],
+  what: string,
+  onFree: () => void,
+): Promise<Value> {
+  const block = await device.allocate(tensorBytes(type, dims), what);
+  return Value.onDevice(block.address, memoryOf(`cuda:${device.index}`), type, dims, {
+    onFree: () => {
+      onFree();
+      device.free(block).catch(() => {}); // Fails only on a card that was lost, with all its memory.
+    },
+  });
+}
+
+async function webGpuValue(
+  device: Exclude<OpenDevice, CudaDevice>,
+  allocator: Handle,
+  type: ElementType,
+  dims: readonly number[],
+  onFree: () => void,
+): Promise<Value> {
+  const ort = loadOrt();
+  const out = addresses(1);
+  const shape = offHeap(BigInt64Array.from(dims, BigInt));
+  const code = elementCode(type);
+  await device.call([
+    ort.describe("CreateTensorAsOrtValue", allocator, shape, shape.length, code, out),
+  ]);
+  return Value.onDevice({ made: out[0]! }, memoryOf("webgpu"), type, dims, {
+    release: (handle) => {
+      device.call([ort.describeRelease("ReleaseValue", handle)]).catch(() => {});
+    },
+    onFree,
+  });
+}
+
+/** The CPU has one allocator for all; a CUDA session needs none, since its values are allocated by CUDA itself. */
+async function allocatorOf(
+  ort: Ort,
+  device: Device,
+  open: OpenDevice | undefined,
+  session: Handle,
+): Promise<Handle | undefined> {
+  if (!open) return ort.create("GetAllocatorWithDefaultOptions");
+  if (open instanceof CudaDevice) return undefined;
+  const out = addresses(1);
+  await open.call([ort.describe("CreateAllocator", session, memoryInfo(memoryOf(device)), out)]);
+  return out[0]!;
+}
+
 const OPTIMIZE_ALL = 99;
+/** On CUDA the rest gains nothing for graphs that use the fused operators already, and has crashed on 16-bit ones. */
+const OPTIMIZE_BASIC = 1;
+
+const CUDA_ENTRIES = {
+  // A node that CUDA cannot do would be done by the CPU, with copies of everything around it.
+  "session.disable_cpu_ep_fallback": "1",
+  // Weights lie beside the arena for activations, not in it.
+  "session.use_device_allocator_for_initializers": "1",
+};
 
 function configure(ort: Ort, sessionOptions: Handle, options: SessionOptions): void {
   const { threads = defaultThreads(), spinning = true, memoryArena = true } = options;
@@ -245,10 +397,13 @@ function configure(ort: Ort, sessionOptions: Handle, options: SessionOptions): v
   const entries = {
     "session.intra_op.allow_spinning": spin,
     "session.inter_op.allow_spinning": spin,
+    ...(options.device?.startsWith("cuda") ? CUDA_ENTRIES : {}),
     ...options.configEntries,
   };
   ort.call("SetSessionLogSeverityLevel", sessionOptions, LOG_FATAL);
-  ort.call("SetSessionGraphOptimizationLevel", sessionOptions, OPTIMIZE_ALL);
+  const cuda = options.device?.startsWith("cuda") ?? false;
+  const level = cuda ? OPTIMIZE_BASIC : OPTIMIZE_ALL;
+  ort.call("SetSessionGraphOptimizationLevel", sessionOptions, level);
   ort.call("SetIntraOpNumThreads", sessionOptions, threads);
   ort.call(memoryArena ? "EnableCpuMemArena" : "DisableCpuMemArena", sessionOptions);
   for (const [key, value] of Object.entries(entries)) {

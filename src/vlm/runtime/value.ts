@@ -47,6 +47,8 @@ interface Backing {
   /** Kept referenced as long as the native tensor points into it. */
   readonly owner: OffHeapView | Value | undefined;
   readonly onFree: (() => void) | undefined;
+  /** How the native tensor is released, where that touches a device. */
+  readonly release?: (handle: Handle) => void;
 }
 
 /** A native tensor. `dispose` it; a run that uses it at that moment ends first. */
@@ -116,16 +118,52 @@ export class Value {
     return value;
   }
 
+  /**
+   * A tensor at an address on a device, or one that a device has made.
+   *
+   * @internal Use `Session.allocateOnDevice`.
+   */
+  static onDevice(
+    place: Handle | { readonly made: Handle },
+    location: MemoryLocation,
+    type: ElementType,
+    dims: readonly number[],
+    ends: { readonly release?: (handle: Handle) => void; readonly onFree?: () => void },
+  ): Value {
+    const handle = typeof place === "bigint" ? tensorAt(place, type, dims, location) : place.made;
+    const backing = { location, owner: undefined, onFree: undefined, ...ends };
+    return new Value(type, dims, handle, backing);
+  }
+
   get disposed(): boolean {
     return this.#disposed;
   }
 
   /**
+   * Where the memory lies; valid as long as the value is not disposed.
+   *
+   * @internal
+   */
+  get address(): Handle {
+    const handle = this.acquire();
+    try {
+      return loadOrt().create("GetTensorMutableData", handle);
+    } finally {
+      this.giveBack();
+    }
+  }
+
+  /**
    * A tensor over a part of this one's memory, from element `first` on. It keeps the memory alive by itself.
    *
-   * @throws RangeError when the part does not lie inside.
+   * @throws RangeError when the part does not lie inside; TypeError where memory has handles and no addresses (WebGPU).
    */
   slice(first: number, dims: readonly number[]): Value {
+    if (this.location.name.startsWith("WebGPU")) {
+      throw new TypeError(
+        `Memory of "${this.location.name}" has no parts: allocate each by itself`,
+      );
+    }
     const { bytes } = ELEMENTS[this.type];
     const end = (first + elementCount(dims)) * bytes;
     if (!Number.isSafeInteger(first) || first < 0 || end > this.byteLength) {
@@ -252,10 +290,11 @@ export class Value {
 
   #freeIfUnused(): void {
     if (!this.#disposed || this.#users > 0 || !this.#backing) return;
-    const { onFree } = this.#backing;
+    const { onFree, release } = this.#backing;
     this.#backing = undefined;
     this.#memory = undefined;
-    loadOrt().release("ReleaseValue", this.#handle);
+    if (release) release(this.#handle);
+    else loadOrt().release("ReleaseValue", this.#handle);
     onFree?.();
   }
 }
@@ -263,6 +302,16 @@ export class Value {
 /** Bytes of one element. */
 export function elementBytes(type: ElementType): number {
   return ELEMENTS[type].bytes;
+}
+
+/** The number of an element type in ONNX. */
+export function elementCode(type: ElementType): number {
+  return ELEMENTS[type].code;
+}
+
+/** Bytes of a tensor. */
+export function tensorBytes(type: ElementType, dims: readonly number[]): number {
+  return elementCount(dims) * ELEMENTS[type].bytes;
 }
 
 /** Number of elements of a shape; 1 for a scalar. */

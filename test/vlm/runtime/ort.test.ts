@@ -1,14 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { ModelLoadError } from "../../../src/vlm/errors.ts";
 import { availableProviders, unavailable } from "../../../src/vlm/runtime/device.ts";
-import {
-  expectVersion,
-  libraryOf,
-  loadOrt,
-  ORT_VERSION,
-  Ort,
-} from "../../../src/vlm/runtime/ort.ts";
+import { loadOrt, Ort } from "../../../src/vlm/runtime/ort.ts";
 import { OrtError } from "../../../src/vlm/runtime/ort-error.ts";
+import { expectVersion, libraryOf, ORT_VERSION } from "../../../src/vlm/runtime/ort-library.ts";
 
 describe("loadOrt", () => {
   it("opens the pinned version once", () => {
@@ -58,7 +53,7 @@ describe("expectVersion", () => {
   it("accepts the pinned version only, and says what to install", () => {
     expectVersion(ORT_VERSION, "it");
     expect(() => expectVersion("1.29.1", "the package onnxruntime-node")).toThrow(
-      "Expected ONNX Runtime 1.30.0, but the package onnxruntime-node is version 1.29.1. " +
+      "Expected ONNX Runtime 1.29.0 or 1.30.0, but the package onnxruntime-node is version 1.29.1. " +
         "Run `npm install onnxruntime-node@1.30.0`.",
     );
     expect(() => expectVersion(undefined, "it")).toThrow(ModelLoadError);

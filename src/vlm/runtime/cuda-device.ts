@@ -1,0 +1,298 @@
+// One CUDA card: its thread, its stream, its memory and the copies to and from it. In: sizes and arrays. Out: blocks
+// of memory, and calls to put between runs. Nothing above the runtime sees an address of it.
+
+import { DeviceError } from "../errors.ts";
+import { type CudaFacts, climbCuda, type RungListener } from "./cuda-ladder.ts";
+import { DeviceThread, type NativeCall, type NativeResult } from "./device-thread.ts";
+import { addresses, type Handle, loadOrt, type OffHeapView, type Ort } from "./ort.ts";
+import type { Parameter } from "./ort-functions.ts";
+
+/** Part of the free memory that is used when nobody says how much. */
+const DEFAULT_SHARE = 0.9;
+const OUT_OF_MEMORY = 2;
+const TO_DEVICE = 1;
+const FROM_DEVICE = 2;
+const ON_DEVICE = 3;
+/** A stream that does not wait for the default one. */
+const NON_BLOCKING = 1;
+
+/** A piece of the card's memory. */
+export interface CudaBlock {
+  readonly address: Handle;
+  readonly byteLength: number;
+}
+
+/** Memory of the host that the card reads and writes by itself. */
+export interface PinnedBlock {
+  readonly address: Handle;
+  readonly buffer: ArrayBuffer;
+}
+
+/** Rows of equal length at equal distances. */
+export interface CopyPlace {
+  readonly address: Handle;
+  /** From the beginning of a row to that of the next, in bytes. */
+  readonly pitch: number;
+}
+
+/** A card that can be used. One per card and process. */
+export class CudaDevice {
+  readonly index: number;
+  readonly facts: CudaFacts;
+  readonly thread: DeviceThread;
+  /** All runs and copies are in this stream, one after the other. */
+  readonly stream: Handle;
+  /** Bytes that went over the bus since the process began. */
+  readonly traffic = { toDevice: 0, fromDevice: 0 };
+  readonly #ort: Ort;
+  #limit = Number.POSITIVE_INFINITY;
+  #used = 0;
+  #lost: DeviceError | undefined;
+
+  private constructor(index: number, facts: CudaFacts, thread: DeviceThread, stream: Handle) {
+    this.index = index;
+    this.facts = facts;
+    this.thread = thread;
+    this.stream = stream;
+    this.#ort = loadOrt();
+  }
+
+  /** @throws ModelLoadError `device-unavailable`, naming the rung that failed and what to install */
+  static async open(index: number, told?: RungListener): Promise<CudaDevice> {
+    const thread = new DeviceThread(`cuda:${index}`);
+    const facts = await climbCuda(index, thread, told);
+    const stream = addresses(1);
+    const device = new CudaDevice(index, facts, thread, 0n);
+    await device.call([
+      device.#describe("cudaSetDevice", ["int"], [index]),
+      device.#describe("cudaStreamCreateWithFlags", ["address", "int"], [stream, NON_BLOCKING]),
+    ]);
+    const opened = new CudaDevice(index, facts, thread, stream[0]!);
+    const { free } = await opened.memory();
+    opened.limitMemory(Math.floor(free * DEFAULT_SHARE));
+    return opened;
+  }
+
+  /** Why the card cannot be used any more; undefined as long as it can. */
+  get lost(): DeviceError | undefined {
+    return this.#lost;
+  }
+
+  /** Bytes that {@link allocate} may still give away. */
+  get remaining(): number {
+    return this.#limit - this.#used;
+  }
+
+  /** Sets how many bytes may be in use, weights included. */
+  limitMemory(bytes: number): void {
+    this.#limit = bytes;
+  }
+
+  /** Counts memory that ONNX Runtime takes by itself, such as weights. @throws DeviceError `device-memory` */
+  reserve(byteLength: number, what: string): void {
+    if (byteLength > this.remaining) throw this.#outOfMemory(byteLength, what);
+    this.#used += byteLength;
+  }
+
+  /** Takes back what {@link reserve} counted. */
+  unreserve(byteLength: number): void {
+    this.#used -= byteLength;
+  }
+
+  /** Free and whole memory of the card, in bytes. */
+  async memory(): Promise<{ readonly free: number; readonly total: number }> {
+    const [free, total] = [addresses(1), addresses(1)];
+    await this.call([this.#describe("cudaMemGetInfo", ["address", "address"], [free, total])]);
+    return { free: Number(free[0]), total: Number(total[0]) };
+  }
+
+  /** @throws DeviceError `device-memory` when it does not fit, by the limit or by the card */
+  async allocate(byteLength: number, what: string): Promise<CudaBlock> {
+    this.reserve(byteLength, what);
+    const address = addresses(1);
+    try {
+      await this.call([this.#describe("cudaMalloc", ["address", "size"], [address, byteLength])]);
+    } catch (error) {
+      this.unreserve(byteLength);
+      throw isOutOfMemory(error) ? this.#outOfMemory(byteLength, what) : error;
+    }
+    return { address: address[0]!, byteLength };
+  }
+
+  async free({ address, byteLength }: CudaBlock): Promise<void> {
+    this.unreserve(byteLength);
+    await this.call([this.#describe("cudaFree", ["address"], [address])]);
+  }
+
+  async pin(byteLength: number): Promise<PinnedBlock> {
+    const address = addresses(1);
+    await this.call([this.#describe("cudaMallocHost", ["address", "size"], [address, byteLength])]);
+    return { address: address[0]!, buffer: this.#ort.memory(address[0]!, byteLength) };
+  }
+
+  async unpin({ address }: PinnedBlock): Promise<void> {
+    await this.call([this.#describe("cudaFreeHost", ["address"], [address])]);
+  }
+
+  copyToDevice(target: Handle, source: Handle | OffHeapView, byteLength: number): NativeCall {
+    this.traffic.toDevice += byteLength;
+    return this.#copy(target, source, byteLength, TO_DEVICE);
+  }
+
+  copyFromDevice(target: Handle | OffHeapView, source: Handle, byteLength: number): NativeCall {
+    this.traffic.fromDevice += byteLength;
+    return this.#copy(target, source, byteLength, FROM_DEVICE);
+  }
+
+  copyOnDevice(target: Handle, source: Handle, byteLength: number): NativeCall {
+    return this.#copy(target, source, byteLength, ON_DEVICE);
+  }
+
+  /** Copies rows of `width` bytes each. */
+  copyRows(target: CopyPlace, source: CopyPlace, width: number, rows: number): NativeCall {
+    const { address: to, pitch: toPitch } = target;
+    const { address: from, pitch: fromPitch } = source;
+    return this.#describe(
+      "cudaMemcpy2DAsync",
+      ["address", "size", "address", "size", "size", "size", "int", "address"],
+      [to, toPitch, from, fromPitch, width, rows, ON_DEVICE, this.stream],
+    );
+  }
+
+  fill(target: Handle, byte: number, byteLength: number): NativeCall {
+    const parameters = ["address", "int", "size", "address"] as const;
+    return this.#describe("cudaMemsetAsync", parameters, [target, byte, byteLength, this.stream]);
+  }
+
+  /** Waits for everything in the stream. */
+  synchronize(): NativeCall {
+    return this.#describe("cudaStreamSynchronize", ["address"], [this.stream]);
+  }
+
+  /**
+   * Makes calls on the card's thread.
+   *
+   * @throws OrtError, or DeviceError when the card fails
+   */
+  async call(calls: readonly NativeCall[]): Promise<void> {
+    if (this.#lost) throw this.#lost;
+    const results = await this.thread.call(calls).catch((cause: unknown) => {
+      throw this.#lose(`its thread ended`, cause);
+    });
+    const failed = results.findIndex((result) => result !== null && result !== 0);
+    if (failed < 0) return;
+    const result = results[failed]!;
+    if (calls[failed]!.result === "int") throw this.#failure(result);
+    try {
+      this.#ort.check(result);
+    } catch (error) {
+      if (isLoss(error)) throw this.#lose(String(error), error);
+      throw error;
+    }
+  }
+
+  #failure(code: NativeResult): Error {
+    if (code === OUT_OF_MEMORY) return new CudaError(OUT_OF_MEMORY);
+    return this.#lose(`CUDA error ${code}`);
+  }
+
+  /** A failed kernel or a card that is gone: CUDA keeps saying so until the process ends. */
+  #lose(reason: string, cause?: unknown): DeviceError {
+    this.#lost ??= new DeviceError(
+      "device-lost",
+      `The device cuda:${this.index} (${this.facts.name}) was lost: ${reason}. Restart the process, or load the model again.`,
+      { cause },
+    );
+    return this.#lost;
+  }
+
+  #outOfMemory(byteLength: number, what: string): DeviceError {
+    return new DeviceError(
+      "device-memory",
+      `cuda:${this.index} has no room for ${what}: ${mebibytes(byteLength)} MiB are needed and ` +
+        `${mebibytes(Math.max(0, this.remaining))} MiB are left of what may be used. ` +
+        "Use a smaller context or fewer slots, or raise deviceMemoryBytes.",
+    );
+  }
+
+  #copy(
+    target: Handle | OffHeapView,
+    source: Handle | OffHeapView,
+    byteLength: number,
+    kind: number,
+  ): NativeCall {
+    return this.#describe(
+      "cudaMemcpyAsync",
+      ["address", "address", "size", "int", "address"],
+      [target, source, byteLength, kind, this.stream],
+    );
+  }
+
+  #describe(
+    name: string,
+    parameters: readonly Parameter[],
+    args: readonly (Handle | number | OffHeapView)[],
+  ): NativeCall {
+    return this.#ort.describeForeign(this.facts.runtime, name, parameters, args);
+  }
+}
+
+/** What the runtime of CUDA said. */
+class CudaError extends Error {
+  override readonly name = "CudaError";
+  readonly code: number;
+
+  constructor(code: number) {
+    super(`CUDA error ${code}`);
+    this.code = code;
+  }
+}
+
+/** Did the memory of the card not suffice? ONNX Runtime says so in words only. */
+export function isOutOfMemory(error: unknown): boolean {
+  if (error instanceof CudaError) return error.code === OUT_OF_MEMORY;
+  return (
+    error instanceof Error &&
+    /Failed to allocate memory for requested buffer|out of memory|CUDA error 2\b/iu.test(
+      error.message,
+    )
+  );
+}
+
+/** Errors after which a card answers nothing else until the process ends. */
+function isLoss(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    /illegal memory access|device-side assert|unspecified launch failure|uncorrectable ECC|GPU is lost|CUDA failure 7\d\d/iu.test(
+      error.message,
+    )
+  );
+}
+
+function mebibytes(byteLength: number): number {
+  return Math.ceil(byteLength / 2 ** 20);
+}
+
+const opened = new Map<number, Promise<CudaDevice>>();
+
+/**
+ * The card of this number, opened at the first call.
+ *
+ * @throws ModelLoadError `device-unavailable`
+ */
+export function openCuda(index: number, told?: RungListener): Promise<CudaDevice> {
+  let device = opened.get(index);
+  if (device === undefined) {
+    device = CudaDevice.open(index, told).catch((error: unknown) => {
+      opened.delete(index); // A later call tries again.
+      throw error;
+    });
+    opened.set(index, device);
+  }
+  return device.then((found) => {
+    // A card that was lost may be there again, for a new thread.
+    if (!found.lost) return found;
+    opened.delete(index);
+    return openCuda(index, told);
+  });
+}

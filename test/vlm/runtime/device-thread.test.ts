@@ -1,0 +1,81 @@
+import { afterEach, describe, expect, it } from "vitest";
+import { DeviceThread } from "../../../src/vlm/runtime/device-thread.ts";
+import { addresses, loadOrt, offHeap } from "../../../src/vlm/runtime/ort.ts";
+
+const LIBC = "libc.so.6";
+const ort = loadOrt();
+const threads: DeviceThread[] = [];
+
+function start(): DeviceThread {
+  const thread = new DeviceThread("test");
+  threads.push(thread);
+  return thread;
+}
+
+afterEach(() => {
+  threads.length = 0;
+});
+
+describe("a device thread", () => {
+  it("calls ONNX Runtime with arrays of this thread, in order", async () => {
+    const out = addresses(1);
+    const thread = start();
+    const [status] = await thread.call([ort.describe("CreateSessionOptions", out)]);
+    ort.check(status!);
+    expect(out[0]).not.toBe(0n);
+    const results = await thread.call([
+      ort.describe("SetIntraOpNumThreads", out[0]!, 1),
+      ort.describeRelease("ReleaseSessionOptions", out[0]!),
+    ]);
+    expect(results).toEqual([null, null]);
+  });
+
+  it("stops at the first call that fails, whose status says why", async () => {
+    const options = ort.create("CreateSessionOptions");
+    const results = await start().call([
+      ort.describe("AddSessionConfigEntry", options, "a", "1"),
+      ort.describe("AddSessionConfigEntry", options, "", "1"),
+      ort.describe("AddSessionConfigEntry", options, "b", "1"),
+    ]);
+    expect(results).toHaveLength(2);
+    expect(() => ort.check(results[1]!)).toThrow(/key/i);
+    ort.release("ReleaseSessionOptions", options);
+  });
+
+  it.runIf(process.platform === "linux")("leaves the event loop free during a call", async () => {
+    let ticks = 0;
+    const timer = setInterval(() => ticks++, 1);
+    await start().call([ort.describeForeign(LIBC, "usleep", ["int"], [200_000])]);
+    clearInterval(timer);
+    expect(ticks).toBeGreaterThan(10);
+  });
+
+  it.runIf(process.platform === "linux")(
+    "keeps the order of calls that were not awaited",
+    async () => {
+      const thread = start();
+      const [a, b] = [offHeap(Uint8Array.of(1)), offHeap(Uint8Array.of(2))];
+      const copy = (to: Uint8Array<ArrayBuffer>, from: Uint8Array<ArrayBuffer>) =>
+        ort.describeForeign(LIBC, "swab", ["address", "address", "size"], [from, to, 0]);
+      const order: string[] = [];
+      await Promise.all([
+        thread
+          .call([ort.describeForeign(LIBC, "usleep", ["int"], [20_000])])
+          .then(() => order.push("long")),
+        thread.call([copy(a, b)]).then(() => order.push("short")),
+      ]);
+      expect(order).toEqual(["long", "short"]);
+    },
+  );
+
+  it.runIf(process.platform === "linux")("makes calls while the process exits", () => {
+    const thread = start();
+    const text = offHeap(new Uint8Array(8));
+    const fill = ort.describeForeign(LIBC, "memset", ["address", "int", "size"], [text, 7, 8]);
+    expect(thread.callAtExit([fill], 5000)).toBe(true);
+    expect([...text]).toEqual(Array(8).fill(7));
+    expect(thread.callAtExit([ort.describeForeign(LIBC, "usleep", ["int"], [500_000])], 1)).toBe(
+      false,
+    );
+  });
+});

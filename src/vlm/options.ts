@@ -8,6 +8,7 @@ import {
   integer,
   list,
   matching,
+  milliseconds,
   nonEmptyText,
   number,
   numberAbove,
@@ -21,7 +22,13 @@ import type { GenerationDefaults } from "./checkpoint/generation-config.ts";
 import { PRECISIONS, type Precision } from "./convert/linear-layers.ts";
 import { VISION_PRECISIONS, type VisionPrecision } from "./convert/vision-graph.ts";
 import type { Device } from "./runtime/device.ts";
-import type { ChatMessage, GenerateRequest, SamplingOptions } from "./vision-language-model.ts";
+import type {
+  ChatMessage,
+  ForgetRequest,
+  GenerateRequest,
+  SamplingOptions,
+  WarmRequest,
+} from "./vision-language-model.ts";
 
 /** What the loader is doing. `done` and `total` are bytes of weights while converting. */
 export type LoadProgress =
@@ -49,9 +56,20 @@ export interface LoadOptions {
   readonly transparency?: "white" | "drop";
   /** Bytes of processed pictures kept for the next time they are seen. @default 268435456 (256 MiB) */
   readonly imageCacheBytes?: number;
-  /** Requests that may wait while one runs. @default 16 */
+  /** Bytes of encoded pictures kept; 0 keeps none. @default 1/32 of the free memory, 256 MiB at most */
+  readonly featureCacheBytes?: number;
+  /**
+   * Bytes of computed prompts and answers kept for what begins with the same: the next question of a chat, the same
+   * system prompt in another; 0 keeps none. @default 1/8 of the free memory, 2 GiB at most
+   */
+  readonly prefixCacheBytes?: number;
+  /** Requests answered at once, each with a context of its own. @default what a quarter of the free memory holds, 4 to 8 */
+  readonly maxConcurrent?: number;
+  /** Requests that may wait when `maxConcurrent` run. @default 16 */
   readonly maxQueue?: number;
-  /** Tokens of a prompt computed in one run; an abort waits for none of them. @default 256 */
+  /** Longest time in milliseconds for which an answer stands still because somebody else's prompt is read. @default 500 */
+  readonly maxStallMs?: number;
+  /** Most tokens of a prompt computed in one run; an abort waits for none of them. @default 256 */
   readonly prefillChunkTokens?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: LoadProgress) => void;
@@ -70,7 +88,11 @@ export interface ResolvedLoadOptions {
   readonly maxImageTokens: number | undefined;
   readonly transparency: "white" | "drop";
   readonly imageCacheBytes: number;
+  readonly featureCacheBytes: number | undefined;
+  readonly prefixCacheBytes: number | undefined;
+  readonly maxConcurrent: number | undefined;
   readonly maxQueue: number;
+  readonly maxStallMs: number;
   readonly prefillChunkTokens: number;
   readonly signal: AbortSignal | undefined;
   readonly onProgress: (progress: LoadProgress) => void;
@@ -84,6 +106,7 @@ export const DEFAULT_MAX_TOKENS = 1024;
 export const DEFAULT_MAX_REASONING_TOKENS = 1024;
 const DEFAULT_IMAGE_CACHE_BYTES = 256 * 2 ** 20;
 const DEFAULT_MAX_QUEUE = 16;
+const DEFAULT_MAX_STALL_MS = 500;
 const DEFAULT_PREFILL_CHUNK_TOKENS = 256;
 
 const LOAD_SCHEMA = object({
@@ -97,7 +120,11 @@ const LOAD_SCHEMA = object({
   maxImageTokens: integer(4).optional(),
   transparency: oneOf(["white", "drop"]).optional(),
   imageCacheBytes: integer(1).optional(),
+  featureCacheBytes: integer(0).optional(),
+  prefixCacheBytes: integer(0).optional(),
+  maxConcurrent: integer(1, 256).optional(),
   maxQueue: integer(0).optional(),
+  maxStallMs: milliseconds().optional(),
   prefillChunkTokens: integer(1).optional(),
   signal: abortSignal().optional(),
   onProgress: callback().optional(),
@@ -118,7 +145,11 @@ export function resolveLoadOptions(options: LoadOptions): ResolvedLoadOptions {
     maxImageTokens: options.maxImageTokens,
     transparency: options.transparency ?? "white",
     imageCacheBytes: options.imageCacheBytes ?? DEFAULT_IMAGE_CACHE_BYTES,
+    featureCacheBytes: options.featureCacheBytes,
+    prefixCacheBytes: options.prefixCacheBytes,
+    maxConcurrent: options.maxConcurrent,
     maxQueue: options.maxQueue ?? DEFAULT_MAX_QUEUE,
+    maxStallMs: options.maxStallMs ?? DEFAULT_MAX_STALL_MS,
     prefillChunkTokens: options.prefillChunkTokens ?? DEFAULT_PREFILL_CHUNK_TOKENS,
     signal: options.signal,
     onProgress: options.onProgress ?? (() => {}),
@@ -126,13 +157,20 @@ export function resolveLoadOptions(options: LoadOptions): ResolvedLoadOptions {
   };
 }
 
-export interface ResolvedRequest {
+/** What decides the prompt of a request. */
+export interface ResolvedPrompt {
   readonly messages: readonly ChatMessage[];
   readonly tools: readonly Readonly<Record<string, unknown>>[];
-  readonly sampling: Required<SamplingOptions>;
   readonly maxTokens: number;
+  readonly chat: string | undefined;
+}
+
+export interface ResolvedRequest extends ResolvedPrompt {
+  readonly sampling: Required<SamplingOptions>;
   readonly maxReasoningTokens: number;
   readonly stop: readonly string[];
+  readonly priority: number;
+  readonly onQueue: ((position: number) => void) | undefined;
 }
 
 const REQUEST_SCHEMA = object({
@@ -145,6 +183,9 @@ const REQUEST_SCHEMA = object({
     "a non-empty string or an array of them",
   ).optional(),
   signal: abortSignal().optional(),
+  chat: nonEmptyText().optional(),
+  priority: number(-100, 100).optional(),
+  onQueue: callback().optional(),
   temperature: number(0, 100).optional(),
   topP: numberAbove(0, 1).optional(),
   topK: integer(0).optional(),
@@ -176,11 +217,58 @@ export function resolveRequest(
       presencePenalty: request.presencePenalty ?? 0,
       seed: request.seed ?? Math.floor(Math.random() * 2 ** 32),
     },
-    maxTokens:
-      request.maxTokens ?? DEFAULT_MAX_TOKENS + (thinking ? DEFAULT_MAX_REASONING_TOKENS : 0),
+    maxTokens: maxTokensOf(request, thinking),
     maxReasoningTokens: request.maxReasoningTokens ?? DEFAULT_MAX_REASONING_TOKENS,
     stop: typeof request.stop === "string" ? [request.stop] : (request.stop ?? []),
+    chat: request.chat,
+    priority: request.priority ?? 0,
+    onQueue: request.onQueue,
   };
+}
+
+const WARM_SCHEMA = REQUEST_SCHEMA.pick({
+  messages: true,
+  tools: true,
+  maxTokens: true,
+  signal: true,
+  chat: true,
+});
+
+/** @throws {TypeError | RangeError} as {@link resolveRequest} does */
+export function resolveWarmRequest(
+  request: WarmRequest,
+  { thinking }: { readonly thinking: boolean },
+): ResolvedPrompt {
+  parseOptions(WARM_SCHEMA, request, "the request");
+  return {
+    messages: request.messages,
+    tools: request.tools ?? [],
+    maxTokens: maxTokensOf(request, thinking),
+    chat: request.chat,
+  };
+}
+
+const FORGET_SCHEMA = object({
+  images: list(
+    matching<string | Uint8Array>("the bytes of a picture or their SHA-256", isPicture),
+    "an array",
+  ).optional(),
+  chat: nonEmptyText().optional(),
+});
+
+/** @throws TypeError naming what is wrong, what was expected and what came */
+export function checkForgetRequest(request: ForgetRequest): void {
+  parseOptions(FORGET_SCHEMA, request, "forget");
+}
+
+function isPicture(value: unknown): boolean {
+  return (
+    value instanceof Uint8Array || (typeof value === "string" && /^[0-9a-f]{64}$/u.test(value))
+  );
+}
+
+function maxTokensOf({ maxTokens }: { readonly maxTokens?: number }, thinking: boolean): number {
+  return maxTokens ?? DEFAULT_MAX_TOKENS + (thinking ? DEFAULT_MAX_REASONING_TOKENS : 0);
 }
 
 const CUDA = /^cuda(?::(\d+))?$/u;

@@ -7,29 +7,37 @@ import { collectStream } from "./collect.ts";
 import { ensurePackage } from "./convert/ensure-package.ts";
 import { preferredInt8Weights } from "./engine/cpu-settings.ts";
 import { Decoder } from "./engine/decoder.ts";
-import { type Engine, generate } from "./engine/generate.ts";
+import { Engine } from "./engine/engine.ts";
+import { FeatureCache } from "./engine/feature-cache.ts";
+import { forget, generate, type ModelParts, warm } from "./engine/generate.ts";
+import { contextsThatFit, defaultCacheBytes } from "./engine/memory-share.ts";
 import { openPackage } from "./engine/onnx-package.ts";
 import { channelParts } from "./engine/part-channel.ts";
-import { Scheduler } from "./engine/scheduler.ts";
+import { PrefixCache } from "./engine/prefix-cache.ts";
 import { VisionEncoder } from "./engine/vision-encoder.ts";
 import { DisposedError, ModelLoadError } from "./errors.ts";
 import { ImageTensorCache } from "./image/image-tensor.ts";
 import { loadSharp } from "./image/sharp.ts";
 import {
+  checkForgetRequest,
   DEFAULT_CONTEXT_TOKENS,
   type LoadOptions,
   type ResolvedLoadOptions,
   resolveLoadOptions,
   resolveRequest,
+  resolveWarmRequest,
 } from "./options.ts";
 import type { TemplateFeature } from "./text/chat-template.ts";
 import { loadTokenizer, loadTransformers, type Tokenizer } from "./text/tokenizer.ts";
 import type {
+  ForgetRequest,
+  ForgetResult,
   GenerateRequest,
   GenerateResult,
   ModelInfo,
   StreamPart,
   VisionLanguageModel,
+  WarmRequest,
 } from "./vision-language-model.ts";
 
 /** What nearly every conversation uses; a template without tools, say, surprises nobody. */
@@ -53,7 +61,7 @@ const USUAL_FEATURES: ReadonlySet<TemplateFeature> = new Set([
  * @throws {ModelLoadError} when the model cannot be loaded; nothing stays allocated
  * @throws the signal's reason when it aborts
  */
-export async function loadQwen3Vl(options: LoadOptions): Promise<VisionLanguageModel> {
+export async function loadQwen3Vl(options: LoadOptions): Promise<Qwen3VlModel> {
   const resolved = resolveLoadOptions(options);
   const { signal, onProgress } = resolved;
   signal?.throwIfAborted();
@@ -68,9 +76,9 @@ export async function loadQwen3Vl(options: LoadOptions): Promise<VisionLanguageM
   });
   const disposals: (() => Promise<void> | void)[] = [];
   try {
-    const { engine, info } = await loadEngine(packageDir, resolved, disposals);
+    const { model, info } = await loadParts(packageDir, resolved, disposals);
     signal?.throwIfAborted();
-    return new Qwen3Vl(engine, info, disposals);
+    return new Qwen3Vl(model, info, disposals);
   } catch (error) {
     // Why it could not be loaded is what counts; trouble with cleaning up is a consequence.
     await disposeAll(disposals).catch(() => {});
@@ -78,11 +86,11 @@ export async function loadQwen3Vl(options: LoadOptions): Promise<VisionLanguageM
   }
 }
 
-async function loadEngine(
+async function loadParts(
   packageDir: string,
   options: ResolvedLoadOptions,
   disposals: (() => Promise<void> | void)[],
-): Promise<{ engine: Engine; info: ModelInfo }> {
+): Promise<{ model: ModelParts; info: ModelInfo }> {
   const { signal, onProgress, device, threads } = options;
   const sessionOptions = { device, signal, ...(threads === undefined ? {} : { threads }) };
   const onnxPackage = await openPackage(packageDir);
@@ -121,21 +129,31 @@ async function loadEngine(
     ...(options.maxImageTokens === undefined ? {} : { maxImageTokens: options.maxImageTokens }),
   });
   disposals.push(() => images.clear());
-  const cache = decoder.createSlots(1, contextTokens).open();
-  disposals.push(() => cache.dispose());
+  const slots = decoder.createSlots(
+    options.maxConcurrent ?? contextsThatFit(contextTokens * decoder.tokenBytes),
+    contextTokens,
+  );
+  disposals.push(() => slots.dispose());
+  const { features, prefixes } = defaultCacheBytes();
 
   return {
-    engine: {
+    model: {
       config,
       tokenizer,
       images,
-      visionEncoder,
-      decoder,
-      cache,
+      contextTokens,
       generationDefaults: settings.generation,
       eosTokenIds: new Set([...settings.generation.eosTokenIds, ...tokenizer.stopTokenIds]),
-      prefillChunkTokens: options.prefillChunkTokens,
-      scheduler: new Scheduler(options.maxQueue),
+      engine: new Engine({
+        decoder,
+        slots,
+        visionEncoder,
+        features: new FeatureCache(options.featureCacheBytes ?? features),
+        prefixes: new PrefixCache({ maxBytes: options.prefixCacheBytes ?? prefixes }),
+        maxQueue: options.maxQueue,
+        maxStallMs: options.maxStallMs,
+        maxChunkTokens: options.prefillChunkTokens,
+      }),
     },
     info: {
       name: manifest.source.name,
@@ -146,16 +164,26 @@ async function loadEngine(
   };
 }
 
-/** The model as its users see it: checks requests, hands them to the loop, ends everything in order. */
-class Qwen3Vl implements VisionLanguageModel {
+/** A model in this process: it keeps what it has computed, and can be told to compute ahead and to forget. */
+export interface Qwen3VlModel extends VisionLanguageModel {
+  warm(request: WarmRequest): Promise<void>;
+  forget(request: ForgetRequest): Promise<ForgetResult>;
+}
+
+/** The model as its users see it: checks requests, hands them to the engine, ends everything in order. */
+class Qwen3Vl implements Qwen3VlModel {
   readonly info: ModelInfo;
-  readonly #engine: Engine;
+  readonly #model: ModelParts;
   readonly #disposals: readonly (() => Promise<void> | void)[];
   readonly #disposal = sharedController();
   #disposing: Promise<void> | undefined;
 
-  constructor(engine: Engine, info: ModelInfo, disposals: readonly (() => Promise<void> | void)[]) {
-    this.#engine = engine;
+  constructor(
+    model: ModelParts,
+    info: ModelInfo,
+    disposals: readonly (() => Promise<void> | void)[],
+  ) {
+    this.#model = model;
     this.info = info;
     this.#disposals = disposals;
   }
@@ -165,12 +193,12 @@ class Qwen3Vl implements VisionLanguageModel {
   }
 
   stream(request: GenerateRequest): AsyncGenerator<StreamPart, void, void> {
-    const resolved = resolveRequest(request, this.#engine.generationDefaults, this.info);
+    const resolved = resolveRequest(request, this.#model.generationDefaults, this.info);
     return channelParts(async (push, abandoned) => {
       const stop = startDeadline(undefined, request.signal, this.#disposal.signal, abandoned);
       try {
         stop.signal.throwIfAborted();
-        await generate(this.#engine, resolved, push, stop.signal);
+        await generate(this.#model, resolved, push, stop);
       } finally {
         stop.end();
       }
@@ -179,6 +207,22 @@ class Qwen3Vl implements VisionLanguageModel {
 
   async generate(request: GenerateRequest): Promise<GenerateResult> {
     return collectStream(this.stream(request));
+  }
+
+  async warm(request: WarmRequest): Promise<void> {
+    const resolved = resolveWarmRequest(request, this.info);
+    const stop = startDeadline(undefined, request.signal, this.#disposal.signal);
+    try {
+      stop.signal.throwIfAborted();
+      await warm(this.#model, resolved, stop);
+    } finally {
+      stop.end();
+    }
+  }
+
+  async forget(request: ForgetRequest): Promise<ForgetResult> {
+    checkForgetRequest(request);
+    return forget(this.#model, request);
   }
 
   dispose(): Promise<void> {
@@ -192,7 +236,7 @@ class Qwen3Vl implements VisionLanguageModel {
 
   async #dispose(): Promise<void> {
     this.#disposal.abort(new DisposedError("The model"));
-    await this.#engine.scheduler.close();
+    await this.#model.engine.close();
     await disposeAll(this.#disposals);
   }
 }
@@ -220,7 +264,11 @@ function chooseContextTokens({ maxContextTokens }: ResolvedLoadOptions, limit: n
 }
 
 /** Graphs and tokenizer must speak of the same tokens, or pictures would land on the wrong rows. */
-function checkTokenizer(tokenizer: Tokenizer, config: Engine["config"], modelDir: string): void {
+function checkTokenizer(
+  tokenizer: Tokenizer,
+  config: ModelParts["config"],
+  modelDir: string,
+): void {
   const imageTokenId = tokenizer.specialId("<|image_pad|>");
   if (imageTokenId === config.imageTokenId && tokenizer.size <= config.text.vocabSize) return;
   throw new ModelLoadError(

@@ -79,6 +79,35 @@ export interface GenerateRequest extends SamplingOptions {
   readonly stop?: string | readonly string[];
   /** Aborting rejects with `signal.reason`, at any stage, within one step of the engine. */
   readonly signal?: AbortSignal;
+  /**
+   * Names the conversation, such as a group's number: chats take turns, so that one with many questions does not keep
+   * the others waiting, and what was computed for a chat can be forgotten by this name. @default a chat of its own
+   */
+  readonly chat?: string;
+  /** Requests of higher priority go first, from -100 to 100. @default 0 */
+  readonly priority?: number;
+  /** Told of its place in the queue whenever that changes: from 1 while it waits, 0 once it is its turn. */
+  readonly onQueue?: (position: number) => void;
+}
+
+/** A request that will probably come, in the words in which it would be asked. */
+export type WarmRequest = Pick<
+  GenerateRequest,
+  "messages" | "tools" | "maxTokens" | "chat" | "signal"
+>;
+
+/** What has to go. */
+export interface ForgetRequest {
+  /** Pictures: the bytes of the file, or their SHA-256 in hexadecimal. */
+  readonly images?: readonly (Uint8Array | string)[];
+  /** Everything that only this chat used. */
+  readonly chat?: string;
+}
+
+/** What went. */
+export interface ForgetResult {
+  /** Of pictures and computed text that were kept. */
+  readonly bytes: number;
 }
 
 /**
@@ -114,6 +143,11 @@ export interface CacheUse {
   /** Pictures of this request whose processed pixels were there already. */
   readonly imageHits: number;
   readonly imageMisses: number;
+  /** Pictures that needed no vision encoder: their features, or what the model made of them, were there already. */
+  readonly visionHits?: number;
+  readonly visionMisses?: number;
+  /** Tokens of the prompt that were not computed again: some other request began with the same. */
+  readonly promptTokens?: number;
 }
 
 export interface FinishPart {
@@ -160,6 +194,13 @@ export interface VisionLanguageModel {
   readonly disposed: boolean;
   stream(request: GenerateRequest): AsyncIterable<StreamPart>;
   generate(request: GenerateRequest): Promise<GenerateResult>;
+  /**
+   * Computes ahead of time what a request will need, and keeps it for when it comes. Real requests go first: this yields
+   * to them at once, and goes on when nobody asks. Engines that keep nothing need not have it.
+   */
+  warm?(request: WarmRequest): Promise<void>;
+  /** Takes back what is kept of pictures or of a chat. Engines that keep nothing need not have it. */
+  forget?(request: ForgetRequest): Promise<ForgetResult>;
   /** Ends running requests with a {@link DisposedError}, then frees everything. Calling it again is fine. */
   dispose(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;

@@ -74,7 +74,7 @@ describe("a loaded model", () => {
       messages: [first, { role: "assistant", content: text }, userMessage("它是什么颜色？")],
     });
     expect(followUp.text).toBe("红色。");
-    expect(followUp.cache).toEqual({ imageHits: 1, imageMisses: 0 });
+    expect(followUp.cache).toMatchObject({ imageHits: 1, imageMisses: 0, visionMisses: 0 });
   });
 
   it("answers the same in chunks of any size", async () => {
@@ -247,7 +247,7 @@ describe("aborting", () => {
 
 describe("the queue", () => {
   it("refuses requests beyond maxQueue and answers all others", async () => {
-    const narrow = await loadTinyChat({ maxQueue: 1 });
+    const narrow = await loadTinyChat({ maxQueue: 1, maxConcurrent: 1 });
     const request = () => narrow.generate({ messages: [userMessage(redCircle, "图里有什么？")] });
     const settled = await Promise.allSettled([request(), request(), request()]);
     const refused = settled.filter((result) => result.status === "rejected");

@@ -1,36 +1,36 @@
-// One request from messages to text: pictures -> prompt -> features -> prefill -> decode.
-// The loop and nothing else; each step is in the file named after it.
+// One request from messages to text: pictures -> prompt -> a sequence in the engine -> finish.
+// Each step is in the file named after it.
 
+import type { Deadline } from "../../abort.ts";
 import type { Qwen3VlConfig } from "../checkpoint/config.ts";
 import type { GenerationDefaults } from "../checkpoint/generation-config.ts";
 import { type ImageDecodeError, isVlmError } from "../errors.ts";
-import type { ImageTensor, ImageTensorCache } from "../image/image-tensor.ts";
-import type { ResolvedRequest } from "../options.ts";
-import { AnswerFlow } from "../text/answer-flow.ts";
-import { mropePositions } from "../text/position-ids.ts";
+import { contentHash, type ImageTensor, type ImageTensorCache } from "../image/image-tensor.ts";
+import type { ResolvedPrompt, ResolvedRequest } from "../options.ts";
 import { buildPrompt, type Prompt } from "../text/prompt.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-import type { ChatMessage, StreamPart } from "../vision-language-model.ts";
-import type { DecoderBackend, KvSlot, PlacedFeatures, Scores } from "./decoder-backend.ts";
-import { sliceInput } from "./decoder-input.ts";
-import { Sampler } from "./sampler.ts";
-import type { Scheduler } from "./scheduler.ts";
+import type {
+  CacheUse,
+  ChatMessage,
+  ForgetRequest,
+  ForgetResult,
+  StreamPart,
+} from "../vision-language-model.ts";
+import { Answer } from "./answer.ts";
+import type { Engine } from "./engine.ts";
+import { type PlacedPicture, Sequence } from "./sequence.ts";
 import { Stopwatch } from "./stopwatch.ts";
-import type { VisionEncoder, VisionFeatures } from "./vision-encoder.ts";
 
-/** The loaded parts of a model, as the loop uses them. */
-export interface Engine {
+/** The loaded parts of a model, as a request uses them. */
+export interface ModelParts {
   readonly config: Qwen3VlConfig;
   readonly generationDefaults: GenerationDefaults;
   readonly eosTokenIds: ReadonlySet<number>;
-  readonly prefillChunkTokens: number;
   readonly tokenizer: Tokenizer;
   readonly images: ImageTensorCache;
-  readonly visionEncoder: VisionEncoder;
-  readonly decoder: DecoderBackend;
-  /** Its capacity is the context: prompt and answer together. */
-  readonly cache: KvSlot;
-  readonly scheduler: Scheduler;
+  /** Most tokens of prompt and answer together. */
+  readonly contextTokens: number;
+  readonly engine: Engine;
 }
 
 /** Part of the context that a prompt leaves free for the answer, unless `maxTokens` is less. */
@@ -44,103 +44,121 @@ const ANSWER_SHARE = 1 / 4;
  * @throws the signal's reason when it aborts
  */
 export async function generate(
-  engine: Engine,
+  model: ModelParts,
   request: ResolvedRequest,
   push: (part: StreamPart) => void,
-  signal: AbortSignal,
+  stop: Deadline,
 ): Promise<void> {
   const watch = new Stopwatch();
-  const pictures = await watch.time("imageMs", () => loadPictures(engine, request, signal));
+  model.engine.expectRoom();
+  const { prompt, pictures, placed } = await readRequest(model, request, watch, stop.signal);
+  const answer = new Answer({
+    ...request,
+    tokenizer: model.tokenizer,
+    eosTokenIds: model.eosTokenIds,
+    vocabSize: model.config.text.vocabSize,
+    contextTokens: model.contextTokens,
+    promptIds: prompt.ids,
+    push,
+  });
+  const sequence = new Sequence({
+    ids: prompt.ids,
+    pictures: placed,
+    reader: answer,
+    chat: request.chat,
+    priority: request.priority,
+    onQueue: guarded(request.onQueue, stop),
+    signal: stop.signal,
+    watch,
+  });
+  await model.engine.run(sequence);
+  push({
+    type: "finish",
+    finishReason: answer.flow.finishReason ?? "stop",
+    ...(answer.flow.reasoningCut ? { reasoningCut: true } : {}),
+    ...(answer.flow.repeatedCharacters > 0
+      ? { repeatedCharacters: answer.flow.repeatedCharacters }
+      : {}),
+    usage: {
+      promptTokens: prompt.ids.length,
+      imageTokens: prompt.images.reduce((sum, image) => sum + image.length, 0),
+      completionTokens: answer.flow.completionTokens,
+      reasoningTokens: answer.flow.reasoningTokens,
+      droppedTurns: prompt.droppedTurns,
+    },
+    timings: watch.read(),
+    cache: cacheUse(sequence, pictures),
+  });
+}
+
+/**
+ * Computes the pictures and the prompt of a request that will probably come, for the caches alone.
+ *
+ * @throws as {@link generate} does
+ */
+export async function warm(
+  model: ModelParts,
+  request: ResolvedPrompt,
+  { signal }: Deadline,
+): Promise<void> {
+  const watch = new Stopwatch();
+  const { prompt, placed } = await readRequest(model, request, watch, signal);
+  const { chat } = request;
+  const waiting = { ids: prompt.ids, pictures: placed, chat, priority: 0, signal, watch };
+  await model.engine.run(new Sequence(waiting));
+}
+
+/** Takes back what is kept of pictures or of a chat: pixels, features, keys and values. */
+export async function forget(
+  { engine, images }: ModelParts,
+  { images: pictures = [], chat }: ForgetRequest,
+): Promise<ForgetResult> {
+  const hashes = await Promise.all(
+    pictures.map((picture) => (typeof picture === "string" ? picture : contentHash(picture))),
+  );
+  const what = { picture: (key: string) => hashes.some((hash) => key.startsWith(hash)), chat };
+  const { bytes } = engine.forget(what);
+  return { bytes: bytes + images.forget(what) };
+}
+
+interface LoadedPictures {
+  /** Every picture of the request, in order of appearance. */
+  readonly tensors: readonly ImageTensor[];
+  readonly hits: number;
+}
+
+async function readRequest(
+  model: ModelParts,
+  request: ResolvedPrompt,
+  watch: Stopwatch,
+  signal: AbortSignal,
+): Promise<{ prompt: Prompt; pictures: LoadedPictures; placed: PlacedPicture[] }> {
+  watch.begin("imageMs");
+  const pictures = await loadPictures(model, request, signal);
   const prompt = buildPrompt(request.messages, {
-    tokenizer: engine.tokenizer,
+    tokenizer: model.tokenizer,
     imageTokens: pictures.tensors.map((tensor) => tensor.imageTokens),
     tools: request.tools,
-    maxPromptTokens: maxPromptTokens(engine.cache.capacity, request.maxTokens),
+    maxPromptTokens: maxPromptTokens(model.contextTokens, request.maxTokens),
   });
-  const release = await watch.time("queueMs", () => engine.scheduler.enter(signal));
-  try {
-    const images = await watch.time("visionMs", () =>
-      encodePictures(engine, prompt, pictures.tensors, signal),
-    );
-    const answer = await answerPrompt(engine, request, { prompt, images }, push, signal, watch);
-    push({
-      type: "finish",
-      finishReason: answer.finishReason ?? "stop",
-      ...(answer.reasoningCut ? { reasoningCut: true } : {}),
-      ...(answer.repeatedCharacters > 0 ? { repeatedCharacters: answer.repeatedCharacters } : {}),
-      usage: {
-        promptTokens: prompt.ids.length,
-        imageTokens: prompt.images.reduce((sum, image) => sum + image.length, 0),
-        completionTokens: answer.completionTokens,
-        reasoningTokens: answer.reasoningTokens,
-        droppedTurns: prompt.droppedTurns,
-      },
-      timings: watch.read(),
-      cache: { imageHits: pictures.hits, imageMisses: pictures.tensors.length - pictures.hits },
-    });
-  } finally {
-    release();
-  }
-}
-
-/** A picture at its place in the prompt. */
-interface PlacedPicture extends PlacedFeatures {
-  /** In tokens. */
-  readonly rows: number;
-  readonly columns: number;
-}
-
-/** Prefill, then one token after the other until something ends the answer. */
-async function answerPrompt(
-  engine: Engine,
-  { sampling, stop, maxTokens, maxReasoningTokens }: ResolvedRequest,
-  { prompt, images }: { readonly prompt: Prompt; readonly images: readonly PlacedPicture[] },
-  push: (part: StreamPart) => void,
-  signal: AbortSignal,
-  watch: Stopwatch,
-): Promise<AnswerFlow> {
-  const { cache, decoder, tokenizer, config } = engine;
-  const { ids } = prompt;
-  const { positions, nextPosition } = mropePositions(ids.length, images);
-  cache.truncate(0);
-  let scores = await watch.time("prefillMs", async () => {
-    let last: readonly Scores[] = [];
-    for (let start = 0; start < ids.length; start += engine.prefillChunkTokens) {
-      const end = Math.min(start + engine.prefillChunkTokens, ids.length);
-      const chunk = sliceInput({ ids, positions, images }, start, end);
-      last = await decoder.append(chunk, cache, { signal });
-    }
-    return last[0]!;
+  const { mergeSize } = model.config.vision;
+  const placed = prompt.images.map(({ imageIndex, start }) => {
+    const tensor = pictures.tensors[imageIndex]!;
+    const rows = tensor.gridHeight / mergeSize;
+    return { start, rows, columns: tensor.gridWidth / mergeSize, tensor };
   });
-
-  const sampler = new Sampler(sampling, Math.min(tokenizer.size, config.text.vocabSize), ids);
-  const answer = new AnswerFlow({
-    tokenizer,
-    eosTokenIds: engine.eosTokenIds,
-    stop,
-    maxTokens,
-    maxReasoningTokens,
-    contextRoom: cache.capacity - ids.length,
-  });
-  await watch.time("decodeMs", async () => {
-    for (;;) {
-      const id = answer.due ?? sampler.sample(scores);
-      for (const delta of answer.take(id)) push(delta);
-      if (answer.finishReason !== undefined) break;
-      sampler.accept(id);
-      const position = nextPosition + answer.completionTokens - 1;
-      scores = (await decoder.decode([{ slot: cache, id, position }], { signal }))[0]!;
-    }
-  });
-  for (const delta of answer.end()) push(delta);
-  return answer;
+  return { prompt, pictures, placed };
 }
 
 /** Every picture of the request as a tensor, in order of appearance. */
-async function loadPictures(engine: Engine, request: ResolvedRequest, signal: AbortSignal) {
+async function loadPictures(
+  { images }: ModelParts,
+  request: ResolvedPrompt,
+  signal: AbortSignal,
+): Promise<LoadedPictures> {
   const found = await Promise.all(
     request.messages.flatMap(picturesOf).map((data, imageIndex) =>
-      engine.images.get(data, signal).catch((error: unknown) => {
+      images.get(data, signal, request.chat).catch((error: unknown) => {
         throw isImageDecodeError(error) ? error.at(imageIndex) : error;
       }),
     ),
@@ -151,29 +169,30 @@ async function loadPictures(engine: Engine, request: ResolvedRequest, signal: Ab
   };
 }
 
-/** The features of the pictures that are in the prompt, each different picture encoded once. */
-async function encodePictures(
-  engine: Engine,
-  prompt: Prompt,
-  tensors: readonly ImageTensor[],
-  signal: AbortSignal,
-): Promise<PlacedPicture[]> {
-  const { mergeSize } = engine.config.vision;
-  const featuresByKey = new Map<string, VisionFeatures>();
-  const placed: PlacedPicture[] = [];
-  for (const { imageIndex, start } of prompt.images) {
-    const tensor = tensors[imageIndex]!;
-    const features =
-      featuresByKey.get(tensor.key) ?? (await engine.visionEncoder.encode(tensor, { signal }));
-    featuresByKey.set(tensor.key, features);
-    placed.push({
-      start,
-      features,
-      rows: tensor.gridHeight / mergeSize,
-      columns: tensor.gridWidth / mergeSize,
-    });
-  }
-  return placed;
+function cacheUse(sequence: Sequence, { tensors, hits }: LoadedPictures): CacheUse {
+  const encoded = sequence.encodedPictures;
+  return {
+    imageHits: hits,
+    imageMisses: tensors.length - hits,
+    visionHits: sequence.pictures.length - encoded,
+    visionMisses: encoded,
+    promptTokens: sequence.reusedTokens,
+  };
+}
+
+/** A listener whose failure is a failure of its request, not of the loop that calls it. */
+function guarded(
+  listener: ((position: number) => void) | undefined,
+  stop: Deadline,
+): ((position: number) => void) | undefined {
+  if (!listener) return undefined;
+  return (position) => {
+    try {
+      listener(position);
+    } catch (error) {
+      stop.abort(error);
+    }
+  };
 }
 
 function maxPromptTokens(contextTokens: number, maxTokens: number): number {

@@ -2,9 +2,9 @@
 
 import type { Timings } from "../vision-language-model.ts";
 
-type Lap = Exclude<keyof Timings, "totalMs">;
+export type Lap = Exclude<keyof Timings, "totalMs">;
 
-/** Measures the stages of one request with the monotonic clock. */
+/** Measures the stages of one request with the monotonic clock. They follow one another and may come again. */
 export class Stopwatch {
   readonly #started = performance.now();
   readonly #laps: Record<Lap, number> = {
@@ -14,18 +14,24 @@ export class Stopwatch {
     prefillMs: 0,
     decodeMs: 0,
   };
+  #lap: Lap | undefined;
+  #lapStarted = this.#started;
 
-  /** Runs the work and adds its duration, also when it fails, to one lap. */
-  async time<T>(lap: Lap, work: () => Promise<T>): Promise<T> {
-    const started = performance.now();
-    try {
-      return await work();
-    } finally {
-      this.#laps[lap] += performance.now() - started;
-    }
+  /** Ends the stage that runs and begins another. */
+  begin(lap: Lap | undefined): void {
+    const now = performance.now();
+    if (this.#lap) this.#laps[this.#lap] += now - this.#lapStarted;
+    this.#lap = lap;
+    this.#lapStarted = now;
   }
 
+  get elapsedMs(): number {
+    return performance.now() - this.#started;
+  }
+
+  /** Ends the stage that runs. */
   read(): Timings {
-    return { ...this.#laps, totalMs: performance.now() - this.#started };
+    this.begin(undefined);
+    return { ...this.#laps, totalMs: this.elapsedMs };
   }
 }

@@ -59,6 +59,13 @@ export interface CachedImageTensor {
   readonly hit: boolean;
 }
 
+/** Which pictures are to be forgotten. */
+export interface ForgettableImages {
+  /** Does this key belong to one of them? */
+  readonly picture?: (key: string) => boolean;
+  readonly chat?: string | undefined;
+}
+
 export const DEFAULT_MAX_IMAGE_TOKENS = 512;
 
 /** Key, sizes and bookkeeping of an entry, roughly. */
@@ -78,6 +85,8 @@ export class ImageTensorCache {
   readonly #limits: Required<ImageLimits>;
   readonly #settings: string;
   readonly #finished: LRUCache<string, ImageTensor> | undefined;
+  /** Of each finished tensor: the chats that asked for it; undefined stands for those without a name. */
+  readonly #chats = new Map<string, Set<string | undefined>>();
   readonly #inWork = new SharedWork<ImageTensor>();
   readonly #queue: PQueue;
 
@@ -93,7 +102,11 @@ export class ImageTensorCache {
     this.#finished =
       maxBytes === 0
         ? undefined
-        : new LRUCache({ maxSize: maxBytes, sizeCalculation: ({ byteLength }) => byteLength });
+        : new LRUCache({
+            maxSize: maxBytes,
+            sizeCalculation: ({ byteLength }) => byteLength,
+            dispose: (_, key) => this.#chats.delete(key),
+          });
     this.#queue = new PQueue({ concurrency: this.#limits.maxConcurrent });
   }
 
@@ -110,17 +123,35 @@ export class ImageTensorCache {
   /**
    * The tensor of a picture, from the cache or made now.
    *
+   * @param chat who asks, for {@link forget}
    * @throws {ImageDecodeError} the bytes are no picture that can be read; never remembered.
    * @throws the signal's reason, at once; others who wait for the same picture are not disturbed.
    */
-  async get(data: Uint8Array, signal?: AbortSignal): Promise<CachedImageTensor> {
+  async get(data: Uint8Array, signal?: AbortSignal, chat?: string): Promise<CachedImageTensor> {
     signal?.throwIfAborted();
     checkFileBytes(data, this.#limits.maxFileBytes);
-    const key = `${await sha256(data, new TimeSlice(signal))}:${this.#settings}`;
+    const key = `${await contentHash(data, signal)}:${this.#settings}`;
     const finished = this.#finished?.get(key);
-    if (finished) return { tensor: finished, hit: true };
     const make = (workSignal: AbortSignal) => this.#make(key, data, workSignal);
-    return { tensor: await this.#inWork.run(key, make, signal), hit: false };
+    const tensor = finished ?? (await this.#inWork.run(key, make, signal));
+    if (this.#finished?.peek(key))
+      this.#chats.set(key, (this.#chats.get(key) ?? new Set()).add(chat));
+    return { tensor, hit: finished !== undefined };
+  }
+
+  /**
+   * Forgets pictures by their key, and those that only this chat asked for. Work in flight goes on.
+   *
+   * @returns bytes of the tensors that went
+   */
+  forget({ picture, chat }: ForgettableImages): number {
+    const before = this.totalBytes;
+    for (const key of [...(this.#finished?.keys() ?? [])]) {
+      const chats = this.#chats.get(key);
+      const last = chat !== undefined && chats?.delete(chat) && chats.size === 0;
+      if (last || picture?.(key)) this.#finished?.delete(key);
+    }
+    return before - this.totalBytes;
   }
 
   /** Forgets every tensor kept. Work in flight goes on. */
@@ -188,8 +219,9 @@ function settingsKey(
   ].join(":");
 }
 
-/** Hexadecimal; a large file in pieces, so that nobody waits for it. */
-async function sha256(data: Uint8Array, slice: TimeSlice): Promise<string> {
+/** What a picture's keys begin with: its SHA-256 in hexadecimal. A large file is read in pieces: nobody waits for it. */
+export async function contentHash(data: Uint8Array, signal?: AbortSignal): Promise<string> {
+  const slice = new TimeSlice(signal);
   const pieceBytes = 2 ** 20;
   const hash = createHash("sha256");
   for (let start = 0; start < data.length; start += pieceBytes) {

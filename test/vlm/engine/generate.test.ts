@@ -2,9 +2,12 @@
 // The goldens prove decoder and positions apart; here is what the loop makes of them together.
 
 import { beforeAll, describe, expect, it } from "vitest";
+import { startDeadline } from "../../../src/abort.ts";
 import type { DecodeRow, DecoderInput } from "../../../src/vlm/engine/decoder-backend.ts";
-import { type Engine, generate } from "../../../src/vlm/engine/generate.ts";
-import { Scheduler } from "../../../src/vlm/engine/scheduler.ts";
+import { Engine, type EngineOptions } from "../../../src/vlm/engine/engine.ts";
+import { FeatureCache } from "../../../src/vlm/engine/feature-cache.ts";
+import { generate, type ModelParts } from "../../../src/vlm/engine/generate.ts";
+import { PrefixCache } from "../../../src/vlm/engine/prefix-cache.ts";
 import type { VisionFeatures } from "../../../src/vlm/engine/vision-encoder.ts";
 import type { ResolvedRequest } from "../../../src/vlm/options.ts";
 import type { Tokenizer } from "../../../src/vlm/text/tokenizer.ts";
@@ -54,10 +57,8 @@ interface Run {
 class Recorder {
   readonly encoded: string[] = [];
   readonly prefills: (DecoderInput & { readonly cached: number })[] = [];
-  readonly steps: { readonly id: number; readonly position: number; readonly signal: unknown }[] =
-    [];
+  readonly steps: { readonly id: number; readonly position: number }[] = [];
   readonly parts: StreamPart[] = [];
-  readonly signal = new AbortController().signal;
 
   /** The only prefill. */
   get input() {
@@ -81,21 +82,47 @@ async function run({ messages, script, request, capacity = 200 }: Run): Promise<
   const record = new Recorder();
   let answered = 0;
   const next = () => script[Math.min(answered++, script.length - 1)];
-  const cache = {
+  const slot = {
     capacity,
-    // An earlier request has left it full.
-    length: capacity,
+    length: 0,
     truncate(length: number) {
       this.length = length;
     },
+    dispose() {},
   };
-  const engine = {
+  const engine = new Engine({
+    decoder: {
+      async append(input: DecoderInput) {
+        record.prefills.push({ ...input, cached: slot.length });
+        slot.length += input.ids.length;
+        return [next()];
+      },
+      async decode([row]: readonly [DecodeRow]) {
+        const { id, position } = row;
+        record.steps.push({ id, position });
+        slot.length++;
+        return [next()];
+      },
+    },
+    slots: { count: 1, capacity, open: () => slot },
+    visionEncoder: {
+      async encode({ key, imageTokens: tokens }: { key: string; imageTokens: number }) {
+        record.encoded.push(key);
+        return { tokens, key };
+      },
+    },
+    features: new FeatureCache(0),
+    prefixes: new PrefixCache({ maxBytes: 0 }),
+    maxQueue: 0,
+    maxStallMs: 500,
+    maxChunkTokens: 1000,
+  } as unknown as EngineOptions);
+  const model = {
     config: { text: { vocabSize: VOCAB }, vision: { mergeSize: 2 } },
     eosTokenIds: new Set(eos),
-    prefillChunkTokens: 1000,
     tokenizer,
-    cache,
-    scheduler: new Scheduler(0),
+    contextTokens: capacity,
+    engine,
     images: {
       async get([rows = 0, columns = 0]: Uint8Array) {
         const grid = { gridHeight: rows * 2, gridWidth: columns * 2 };
@@ -103,26 +130,7 @@ async function run({ messages, script, request, capacity = 200 }: Run): Promise<
         return { tensor: { ...grid, key, imageTokens: rows * columns }, hit: false };
       },
     },
-    visionEncoder: {
-      async encode({ key, imageTokens: tokens }: { key: string; imageTokens: number }) {
-        record.encoded.push(key);
-        return { tokens, key };
-      },
-    },
-    decoder: {
-      async append(input: DecoderInput) {
-        record.prefills.push({ ...input, cached: cache.length });
-        cache.length += input.ids.length;
-        return [next()];
-      },
-      async decode([row]: readonly [DecodeRow], options: { signal?: AbortSignal } = {}) {
-        const { id, position } = row;
-        record.steps.push({ id, position, signal: options.signal });
-        cache.length++;
-        return [next()];
-      },
-    },
-  } as unknown as Engine;
+  } as unknown as ModelParts;
   const resolved: ResolvedRequest = {
     messages: messages ?? [{ role: "user", content: "你好" }],
     tools: [],
@@ -130,9 +138,13 @@ async function run({ messages, script, request, capacity = 200 }: Run): Promise<
     maxTokens: 50,
     maxReasoningTokens: 1024,
     stop: [],
+    chat: undefined,
+    priority: 0,
+    onQueue: undefined,
     ...request,
   };
-  await generate(engine, resolved, (part) => record.parts.push(part), record.signal);
+  const stop = startDeadline(undefined);
+  await generate(model, resolved, (part) => record.parts.push(part), stop);
   return record;
 }
 
@@ -217,13 +229,6 @@ describe("generate", () => {
     expect(finish.usage).toMatchObject({ droppedTurns: 1, imageTokens: 12 });
     expect(encoded).toEqual(["2 x 3", "3 x 2"]);
     expect(input.images?.map(({ features }) => keyOf(features))).toEqual(encoded);
-  });
-
-  it("forgets the request before it, and hands its signal to every step", async () => {
-    const { input, steps, signal } = await run({ script: saying("你好") });
-    expect(input.cached).toBe(0);
-    expect(steps.length).toBeGreaterThan(0);
-    for (const step of steps) expect(step.signal).toBe(signal);
   });
 
   it("stops at every token of the eos list, which is neither shown nor computed", async () => {

@@ -1,0 +1,46 @@
+// One answer as it is written: scores in, the next token out, text on its way to whoever asked.
+// It knows nothing of slots or of the loop, and leaves to the flow what an answer is.
+
+import { AnswerFlow, type AnswerFlowOptions } from "../text/answer-flow.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import type { SamplingOptions, StreamPart } from "../vision-language-model.ts";
+import type { Scores } from "./decoder-backend.ts";
+import { Sampler } from "./sampler.ts";
+import type { TokenReader } from "./sequence.ts";
+
+export interface AnswerOptions extends Omit<AnswerFlowOptions, "contextRoom"> {
+  readonly tokenizer: Tokenizer;
+  /** Rows of the logits. */
+  readonly vocabSize: number;
+  /** Most tokens of prompt and answer together. */
+  readonly contextTokens: number;
+  readonly promptIds: Int32Array;
+  readonly sampling: Required<SamplingOptions>;
+  readonly push: (part: StreamPart) => void;
+}
+
+/** The text of one request, token by token. */
+export class Answer implements TokenReader {
+  readonly flow: AnswerFlow;
+  readonly #sampler: Sampler;
+  readonly #push: (part: StreamPart) => void;
+
+  constructor(options: AnswerOptions) {
+    const { tokenizer, vocabSize, sampling, promptIds, contextTokens, push } = options;
+    this.flow = new AnswerFlow({ ...options, contextRoom: contextTokens - promptIds.length });
+    // Some checkpoints have more rows than tokens.
+    this.#sampler = new Sampler(sampling, Math.min(tokenizer.size, vocabSize), promptIds);
+    this.#push = push;
+  }
+
+  take(scores: Scores): number | undefined {
+    const id = this.flow.due ?? this.#sampler.sample(scores);
+    for (const delta of this.flow.take(id)) this.#push(delta);
+    if (this.flow.finishReason === undefined) {
+      this.#sampler.accept(id);
+      return id;
+    }
+    for (const delta of this.flow.end()) this.#push(delta);
+    return undefined;
+  }
+}

@@ -1,0 +1,325 @@
+// The loop for all chats: sequences in, tokens to their readers out. One run of the decoder at a time, and beside it at
+// most one picture is encoded. It chooses what runs next; what runs, and what lies where, is the business of its parts.
+
+import { DisposedError } from "../errors.ts";
+import type { DecoderBackend, Scores, SlotPool } from "./decoder-backend.ts";
+import type { FeatureCache } from "./feature-cache.ts";
+import { Pace } from "./pace.ts";
+import type { Forgettable, PrefixCache } from "./prefix-cache.ts";
+import { allAborted } from "./run-signal.ts";
+import type { Sequence } from "./sequence.ts";
+import type { VisionEncoder } from "./vision-encoder.ts";
+import { VisionLane } from "./vision-lane.ts";
+import { WaitingLine } from "./waiting-line.ts";
+
+export interface EngineOptions {
+  readonly decoder: DecoderBackend;
+  readonly slots: SlotPool;
+  readonly visionEncoder: Pick<VisionEncoder, "encode">;
+  readonly features: FeatureCache;
+  readonly prefixes: PrefixCache;
+  /** Requests that may wait for a slot. */
+  readonly maxQueue: number;
+  /** Longest time for which nobody's text stands still because of somebody else's prompt. */
+  readonly maxStallMs: number;
+  /** Most tokens of a prompt in one run. */
+  readonly maxChunkTokens: number;
+}
+
+/** The engine of one model. */
+export class Engine {
+  readonly #options: EngineOptions;
+  readonly #line: WaitingLine<Sequence>;
+  /** Those who compute ahead of time wait apart: they are nobody's business. */
+  readonly #aheadLine: WaitingLine<Sequence>;
+  readonly #pace = new Pace();
+  readonly #vision: VisionLane;
+  /** Sequences that have a slot. */
+  readonly #running = new Set<Sequence>();
+  #awake: Promise<void> | undefined;
+  #closed = false;
+
+  constructor(options: EngineOptions) {
+    this.#options = options;
+    this.#line = new WaitingLine(options.maxQueue);
+    this.#aheadLine = new WaitingLine(Math.max(1, options.maxQueue));
+    this.#vision = new VisionLane({
+      ...options,
+      pace: this.#pace,
+      sequences: this.#running,
+      onChange: () => this.#wake(),
+      onFailure: (sequence, error) => this.#fail(sequence, error),
+    });
+  }
+
+  /** @throws QueueFullError when a request that came now would be refused */
+  expectRoom(): void {
+    if (this.#closed) throw new DisposedError("The model");
+    this.#line.expectRoom(this.#freeSlots());
+  }
+
+  /**
+   * Runs a sequence to its end.
+   *
+   * @throws QueueFullError, InferenceError, whatever its reader throws; its signal's reason when that aborts
+   */
+  async run(sequence: Sequence): Promise<void> {
+    sequence.signal.throwIfAborted();
+    if (this.#closed) throw new DisposedError("The model");
+    const line = sequence.ahead ? this.#aheadLine : this.#line;
+    line.expectRoom(sequence.ahead ? 0 : this.#freeSlots());
+    const onAbort = () => {
+      if (line.remove(sequence)) sequence.end({ error: sequence.signal.reason });
+      else this.#wake();
+    };
+    sequence.signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      sequence.watch.begin("queueMs");
+      line.add(sequence);
+      if (!sequence.ahead) this.#vision.giveWay(sequence);
+      this.#wake();
+      await sequence.done;
+    } finally {
+      sequence.signal.removeEventListener("abort", onAbort);
+      this.#vision.leave();
+    }
+  }
+
+  /** Takes away what is kept of pictures and chats, also what is being computed now. */
+  forget(what: Forgettable): { readonly bytes: number } {
+    for (const sequence of [...this.#running]) {
+      const { chat, pictures } = sequence;
+      const seen = pictures.some(({ key }) => what.picture?.(key));
+      if (seen || (what.chat !== undefined && chat === what.chat)) sequence.forgotten = true;
+    }
+    this.#vision.forget(what);
+    const features = this.#options.features.forget(what);
+    const prefixes = this.#options.prefixes.forget(what);
+    return { bytes: features.bytes + prefixes.bytes };
+  }
+
+  /** Sends the waiting away and resolves when nothing runs. Whoever runs must be aborted by its own signal. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const sequence of [...this.#line.clear(), ...this.#aheadLine.clear()]) {
+      sequence.end({ error: new DisposedError("The model") });
+    }
+    await this.#vision.close();
+    await this.#awake;
+  }
+
+  #wake(): void {
+    this.#awake ??= this.#work();
+  }
+
+  /** The loop. It ends when nothing can be done, and whatever changes that wakes it again. */
+  async #work(): Promise<void> {
+    await Promise.resolve(); // whoever woke it goes on first
+    while (this.#hasWork()) {
+      this.#dismissAborted();
+      await this.#admit();
+      this.#vision.next(this.#inOrder(["seeing", "reading"]));
+      const [prompt] = this.#inOrder(["reading"]);
+      if (prompt) await this.#readOn(prompt);
+      const writers = this.#at("writing");
+      if (writers.length > 0) await this.#writeOn(writers);
+    }
+    this.#awake = undefined;
+  }
+
+  #hasWork(): boolean {
+    const running = [...this.#running];
+    return (
+      running.some(({ stage }) => stage === "writing") ||
+      this.#inOrder(["reading"]).length > 0 ||
+      running.some(({ signal }) => signal.aborted) ||
+      this.#nextFits() ||
+      this.#vision.hasWork(this.#inOrder(["seeing", "reading"]))
+    );
+  }
+
+  #dismissAborted(): void {
+    for (const sequence of this.#running) {
+      if (sequence.signal.aborted) this.#fail(sequence, sequence.signal.reason);
+    }
+  }
+
+  #nextFits(): boolean {
+    if (this.#line.length > 0) return this.#freeSlots() > 0;
+    return this.#aheadLine.length > 0 && this.#running.size === 0;
+  }
+
+  /** Slots that are free, or would be if nobody computed ahead of time. */
+  #freeSlots(): number {
+    const real = [...this.#running].filter(({ ahead }) => !ahead);
+    return this.#options.slots.count - real.length;
+  }
+
+  /** Gives slots to those who wait, and looks up what of their prompts was computed before. */
+  async #admit(): Promise<void> {
+    while (this.#nextFits()) {
+      const line = this.#line.length > 0 ? this.#line : this.#aheadLine;
+      if (this.#running.size >= this.#options.slots.count) this.#putBack();
+      const sequence = line.take([...this.#running]);
+      if (!sequence) return;
+      this.#running.add(sequence);
+      sequence.slot = this.#options.slots.open();
+      await this.#prepare(sequence);
+    }
+    this.#line.announce([...this.#running]);
+  }
+
+  /** Work for later gives its slot up. What it has computed is in the cache. */
+  #putBack(): void {
+    const sequence = [...this.#running].find(({ ahead }) => ahead);
+    if (!sequence) return;
+    this.#release(sequence);
+    sequence.stage = "queued";
+    this.#aheadLine.add(sequence);
+  }
+
+  /** Takes what there is, and finds out what is missing. */
+  async #prepare(sequence: Sequence): Promise<void> {
+    try {
+      await this.#reuse(sequence);
+      for (const picture of sequence.unseen) {
+        picture.features = this.#options.features.get(picture.key, sequence);
+      }
+      if (sequence.unseen.length > 0) {
+        sequence.watch.begin("visionMs");
+        sequence.stage = "seeing";
+      } else {
+        sequence.watch.begin("prefillMs");
+        sequence.stage = "reading";
+      }
+    } catch (error) {
+      this.#fail(sequence, error);
+    }
+  }
+
+  /** Copies computed tokens from the cache; the last one of a prompt is always computed, for its scores. */
+  async #reuse(sequence: Sequence): Promise<void> {
+    const { content, slot, ids } = sequence;
+    if (!slot) return;
+    const before = slot.length;
+    await this.#options.prefixes.restore(content, slot, ids.length - 1, sequence);
+    sequence.reusedTokens += slot.length - before;
+  }
+
+  /** A chunk of a prompt. */
+  async #readOn(sequence: Sequence): Promise<void> {
+    const { decoder, prefixes } = this.#options;
+    try {
+      // Somebody else may have computed the same meanwhile.
+      await this.#reuse(sequence);
+      const slot = sequence.slot!;
+      const chunk = sequence.chunk(this.#chunkTokens(sequence));
+      const ends = chunk.ids.length === sequence.remaining;
+      const started = performance.now();
+      const scores = await decoder.append(chunk, slot, {
+        scores: ends && sequence.reader ? "last" : "none",
+        signal: sequence.signal,
+      });
+      this.#pace.prompt(chunk.ids.length, performance.now() - started);
+      if (ends) await this.#beginWriting(sequence, scores);
+      if (sequence.stage !== "ended") await prefixes.remember(sequence.content, slot, sequence);
+    } catch (error) {
+      this.#fail(sequence, sequence.signal.aborted ? sequence.signal.reason : error);
+    }
+  }
+
+  async #beginWriting(sequence: Sequence, [scores]: readonly Scores[]): Promise<void> {
+    if (!scores) return this.#finish(sequence);
+    sequence.stage = "writing";
+    sequence.watch.begin("decodeMs");
+    await this.#hand(sequence, scores);
+  }
+
+  /** One token for everybody who is writing. */
+  async #writeOn(writers: readonly Sequence[]): Promise<void> {
+    const run = allAborted(writers.map(({ signal }) => signal));
+    try {
+      const started = performance.now();
+      const rows = writers.map((sequence) => ({
+        slot: sequence.slot!,
+        id: sequence.pending,
+        position: sequence.nextPosition,
+      }));
+      const scores = await this.#options.decoder.decode(rows, { signal: run.signal });
+      this.#pace.step(writers.length, performance.now() - started);
+      for (const [index, sequence] of writers.entries()) {
+        sequence.content.push(sequence.pending);
+        await this.#hand(sequence, scores[index]!);
+      }
+    } catch (error) {
+      for (const sequence of writers) {
+        const { aborted, reason } = sequence.signal;
+        if (sequence.stage === "writing") this.#fail(sequence, aborted ? reason : error);
+      }
+    } finally {
+      run.end();
+    }
+  }
+
+  /** Lets the reader choose the next token. */
+  async #hand(sequence: Sequence, scores: Scores): Promise<void> {
+    if (sequence.signal.aborted) return this.#fail(sequence, sequence.signal.reason);
+    try {
+      const next = sequence.reader!.take(scores);
+      if (next === undefined) await this.#finish(sequence);
+      else sequence.pending = next;
+    } catch (error) {
+      this.#fail(sequence, error);
+    }
+  }
+
+  /** Its reader gets to know at once; then what it leaves behind is kept for the next question. */
+  async #finish(sequence: Sequence): Promise<void> {
+    sequence.end();
+    const { content, slot } = sequence;
+    if (slot) {
+      await this.#options.prefixes
+        .remember(content, slot, sequence, { tail: true })
+        // A cache that could not be filled costs time later, and nothing else.
+        .catch(() => {});
+    }
+    this.#release(sequence);
+  }
+
+  #fail(sequence: Sequence, error: unknown): void {
+    this.#release(sequence);
+    sequence.end({ error });
+  }
+
+  #release(sequence: Sequence): void {
+    sequence.slot?.dispose();
+    sequence.slot = undefined;
+    this.#running.delete(sequence);
+  }
+
+  #at(...stages: readonly string[]): Sequence[] {
+    return [...this.#running].filter(({ stage }) => stages.includes(stage));
+  }
+
+  /** Who is served first: by priority, then whoever needs least, as long as nobody waits for longer than they need. */
+  #inOrder(stages: readonly string[]): Sequence[] {
+    const real = [...this.#running].some(({ ahead }) => !ahead) || this.#line.length > 0;
+    const need = (sequence: Sequence) => {
+      const pictures = sequence.unseen.reduce((sum, { length }) => sum + length, 0);
+      return this.#pace.estimate(sequence.remaining, pictures) - sequence.watch.elapsedMs;
+    };
+    return this.#at(...stages)
+      .filter(({ ahead }) => !ahead || !real)
+      .map((sequence) => ({ sequence, need: need(sequence) }))
+      .sort((a, b) => b.sequence.priority - a.sequence.priority || a.need - b.need)
+      .map(({ sequence }) => sequence);
+  }
+
+  /** Large chunks when nobody is kept waiting by them. */
+  #chunkTokens(sequence: Sequence): number {
+    const { maxChunkTokens, maxStallMs } = this.#options;
+    const writers = this.#at("writing").length;
+    if (writers === 0 && !sequence.ahead) return maxChunkTokens;
+    return this.#pace.chunkTokens(maxStallMs - this.#pace.stepMs(writers), maxChunkTokens);
+  }
+}

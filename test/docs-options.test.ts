@@ -125,16 +125,16 @@ describe.each(LANGUAGES)("options in %s", (language) => {
     expect([...new Set(names(label).map((name) => name?.split(".")[0]))].toSorted()).toEqual(
       known.toSorted(),
     );
-    for (const group of ["triggers", "reply", "history", "images"]) {
+    for (const group of ["triggers", "merge", "reply", "history", "images"]) {
       const inner = knownOptions(() => parseInstallOptions({ model, [group]: { wrong: 1 } }));
       const shown = names(label).filter((name) => name?.startsWith(`${group}.`));
       expect(shown.toSorted()).toEqual(inner.map((key) => `${group}.${key}`).toSorted());
     }
-    const { responder, triggers, reply, images, turnTimeoutMs, maxMessageAgeMs } =
+    const { responder, triggers, merge, reply, images, turnTimeoutMs, maxMessageAgeMs } =
       parseInstallOptions({ model });
     const { history, maxQueue, maxQueuePerChat } = responder;
     expectDefaults(tableOf(language, label), {
-      ...Object.fromEntries(flatten({ triggers, reply, images, history })),
+      ...Object.fromEntries(flatten({ triggers, merge, reply, images, history })),
       maxQueue,
       maxQueuePerChat,
       turnTimeoutMs,

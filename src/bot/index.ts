@@ -11,7 +11,7 @@ export type { ErrorContext, ImageOptions, InstallVlmOptions, ReplyOptions } from
 
 export { DEFAULT_HISTORY } from "./chat/responder-options.ts";
 export { DEFAULT_LOGGER, type LogFacts, type Logger } from "./logger.ts";
-export { DEFAULT_IMAGES, DEFAULT_REPLY, DEFAULT_TRIGGERS } from "./options.ts";
+export { DEFAULT_IMAGES, DEFAULT_MERGE, DEFAULT_REPLY, DEFAULT_TRIGGERS } from "./options.ts";
 export { DEFAULT_PHRASES, DEFAULT_SYSTEM_PROMPT, type Phrases } from "./reply/phrases.ts";
 
 // What can go wrong.
@@ -42,4 +42,5 @@ export {
 export type { ImageReference, IncomingMessage, Segment } from "./napcat/events.ts";
 export type { NapCatClient } from "./napcat/napcat-client.ts";
 export type { LoginInfo } from "./napcat/session.ts";
+export type { MergeOptions } from "./pipeline/merge.ts";
 export type { GroupTrigger, Triggers } from "./triggers/triggers.ts";

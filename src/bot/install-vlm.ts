@@ -10,6 +10,8 @@ import { Commands } from "./commands/commands.ts";
 import { TurnCancelledError } from "./errors.ts";
 import { Arrivals } from "./gates/arrivals.ts";
 import { NobodyWrote } from "./gates/nobody-wrote.ts";
+import { Recalled } from "./gates/recalled.ts";
+import { Standing } from "./gates/standing.ts";
 import { Downloader } from "./images/download.ts";
 import { ImageFetcher } from "./images/fetch-image.ts";
 import { NapCatCalls } from "./napcat/calls.ts";
@@ -26,6 +28,7 @@ import { Cancellation } from "./pipeline/cancellation.ts";
 import { Deliver } from "./pipeline/deliver.ts";
 import { Failure, facts } from "./pipeline/failure.ts";
 import { Gather } from "./pipeline/gather.ts";
+import { Merge } from "./pipeline/merge.ts";
 import { Pipeline } from "./pipeline/pipeline.ts";
 import { Receive } from "./pipeline/receive.ts";
 import { RunningTurns } from "./pipeline/running-turns.ts";
@@ -85,28 +88,33 @@ class VlmBot implements InstalledVlm {
     this.#cancellation = new Cancellation(this.#turns, this.responder);
     this.#pipeline = this.#build(settings);
     napcat.on("message", this.#onMessage);
-    napcat.on("notice", this.#onNotice);
-    napcat.on("meta_event", this.#onNotice);
+    napcat.on("notice", this.#pipeline.onNotice);
+    napcat.on("meta_event", this.#pipeline.onNotice);
     this.#signal?.addEventListener("abort", this.#onAbort, { once: true });
     if (this.#signal?.aborted) this.#onAbort();
   }
 
   /** Every part of the pipeline gets what it needs, and nothing else. */
   #build(settings: ResolvedInstallOptions): Pipeline {
-    const { logger, images, reply, triggers, turnTimeoutMs, onError } = settings;
+    const { logger, images, reply, triggers, merge, turnTimeoutMs, onError } = settings;
     const { phrases } = settings.responder;
     const { signal } = this.#closing;
     const sessions = new TemporarySessions(this.#calls);
     const sender = new Sender(this.#calls, sessions);
     const quotes = new QuoteLookups(this.#calls, sender, signal);
-    const deliver = new Deliver(sender, reply);
+    const standing = new Standing();
+    const recalled = new Recalled();
+    const deliver = new Deliver(sender, reply, (notice) => this.#pipeline.onRefusal(notice));
     return new Pipeline({
       receive: new Receive({
-        gates: [new NobodyWrote(), new Arrivals(settings.maxMessageAgeMs)],
+        gates: [new NobodyWrote(), standing, recalled, new Arrivals(settings.maxMessageAgeMs)],
         logger,
       }),
+      standing,
+      recalled,
       commands: new Commands("/", []),
       ask: new Ask({ triggers, quotes, gates: [sessions] }),
+      merge: new Merge(merge),
       gather: new Gather({
         quotes,
         images: new ImageFetcher(this.#calls, this.#downloader, images),
@@ -136,8 +144,6 @@ class VlmBot implements InstalledVlm {
     this.#running.add(run);
   };
 
-  readonly #onNotice = (wire: unknown): void => this.#pipeline.onNotice(wire);
-
   async idle(): Promise<void> {
     while (this.#running.size > 0) await Promise.all(this.#running);
   }
@@ -153,8 +159,8 @@ class VlmBot implements InstalledVlm {
 
   async #close(): Promise<void> {
     this.#napcat.off("message", this.#onMessage);
-    this.#napcat.off("notice", this.#onNotice);
-    this.#napcat.off("meta_event", this.#onNotice);
+    this.#napcat.off("notice", this.#pipeline.onNotice);
+    this.#napcat.off("meta_event", this.#pipeline.onNotice);
     this.#signal?.removeEventListener("abort", this.#onAbort);
     this.#closing.abort(new TurnCancelledError("shutdown"));
     this.#cancellation.shutDown();

@@ -21,6 +21,7 @@ import type { ImageFetchLimits } from "./images/fetch-image.ts";
 import type { ImageUrlPolicy } from "./images/image-url.ts";
 import { DEFAULT_LOGGER, isLogger, type Logger, safeLogger } from "./logger.ts";
 import type { IncomingMessage } from "./napcat/events.ts";
+import type { MergeOptions } from "./pipeline/merge.ts";
 import type { GroupTrigger, Triggers } from "./triggers/triggers.ts";
 
 export interface ImageOptions extends ImageFetchLimits, ImageUrlPolicy {
@@ -43,6 +44,8 @@ export interface ErrorContext {
 export interface InstallVlmOptions extends ResponderOptions {
   /** When to answer. @default DEFAULT_TRIGGERS */
   readonly triggers?: Partial<Triggers>;
+  /** Messages of one person that follow one another become one question. @default DEFAULT_MERGE */
+  readonly merge?: Partial<MergeOptions>;
   /** @default DEFAULT_REPLY */
   readonly reply?: Partial<ReplyOptions>;
   /** @default DEFAULT_IMAGES */
@@ -60,6 +63,8 @@ export interface InstallVlmOptions extends ResponderOptions {
 }
 
 export const DEFAULT_TRIGGERS: Triggers = { group: ["mention", "quote"], private: true };
+
+export const DEFAULT_MERGE: MergeOptions = { windowMs: 1500, maxMs: 6000, maxPieces: 10 };
 
 export const DEFAULT_REPLY: ReplyOptions = { quote: "group", maxCharacters: 1500 };
 
@@ -95,6 +100,11 @@ const INSTALL_SCHEMA = object({
     group: list(oneOf(GROUP_TRIGGERS), "a list of triggers").optional(),
     private: boolean().optional(),
   }).optional(),
+  merge: object({
+    windowMs: integer(0, 2 ** 31 - 1).optional(),
+    maxMs: milliseconds().optional(),
+    maxPieces: integer(1).optional(),
+  }).optional(),
   reply: object({
     quote: oneOf(["group", "always", "never"]).optional(),
     maxCharacters: integer(20).optional(),
@@ -126,6 +136,7 @@ const INSTALL_SCHEMA = object({
 export interface ResolvedInstallOptions {
   readonly responder: ResolvedResponderOptions;
   readonly triggers: Triggers;
+  readonly merge: MergeOptions;
   readonly reply: ReplyOptions;
   readonly images: ImageOptions;
   readonly turnTimeoutMs: number;
@@ -141,6 +152,7 @@ export function parseInstallOptions(options: InstallVlmOptions): ResolvedInstall
   return {
     responder: resolveResponderOptions(options),
     triggers: withDefaults(DEFAULT_TRIGGERS, options.triggers),
+    merge: withDefaults(DEFAULT_MERGE, options.merge),
     reply: withDefaults(DEFAULT_REPLY, options.reply),
     images: withDefaults(DEFAULT_IMAGES, options.images),
     turnTimeoutMs: options.turnTimeoutMs ?? DEFAULT_TURN_TIMEOUT_MS,

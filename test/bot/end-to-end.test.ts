@@ -25,6 +25,7 @@ async function setUp() {
     model,
     logger: new RecordingLogger(),
     maxMessageAgeMs: Infinity,
+    merge: { windowMs: 0 },
     images: { extraHosts: [pictures.host], allowPrivateAddresses: true },
   };
   const withPicture = (fixture: string) => {

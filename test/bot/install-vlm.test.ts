@@ -24,6 +24,7 @@ function setUp(answer: FakeAnswers = "好的。", options: Partial<InstallVlmOpt
     logger,
     systemPrompt: "",
     maxMessageAgeMs: Infinity,
+    merge: { windowMs: 0 },
     onError: (error) => void errors.push(error),
     ...options,
   });

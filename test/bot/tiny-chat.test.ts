@@ -17,7 +17,7 @@ beforeAll(async () => {
 afterAll(() => model.dispose());
 beforeEach(() => {
   napcat = new FakeNapCat();
-  bot = installVlm(napcat, { model });
+  bot = installVlm(napcat, { model, merge: { windowMs: 0 } });
   return () => bot.close();
 });
 

@@ -72,13 +72,20 @@ export class Responder {
    * @throws {PromptTooLongError} if this turn alone is longer than the model's context.
    * @throws {unknown} `signal.reason` when aborted, and whatever the model or `deliver` throws.
    */
-  async respond(turn: Turn | PendingTurn, options: RespondOptions = {}): Promise<Reply> {
+  respond(turn: Turn, options?: RespondOptions): Promise<Reply>;
+  /** As above, for a turn that keeps its place while it loads; `undefined` when there is nothing to answer after all. */
+  respond(turn: PendingTurn, options?: RespondOptions): Promise<Reply | undefined>;
+  async respond(
+    turn: Turn | PendingTurn,
+    options: RespondOptions = {},
+  ): Promise<Reply | undefined> {
     const { signal } = options;
     signal?.throwIfAborted();
     const place = this.#queue.join(turn.chat);
     try {
       const loaded = "load" in turn ? turn.load(signal) : turn;
       const [ready] = await Promise.all([loaded, place.reached(signal)]);
+      if (ready === undefined) return undefined;
       options.onStart?.();
       const reply = await this.#answer(ready, options);
       await options.deliver?.(reply);

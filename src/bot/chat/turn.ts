@@ -43,6 +43,6 @@ export interface Quote {
 /** A turn whose pictures are still on their way. It keeps its place in the chat while it loads. */
 export interface PendingTurn {
   readonly chat: ChatId;
-  /** Called once, as soon as the turn has its place in the queue. */
-  readonly load: (signal: AbortSignal | undefined) => Promise<Turn>;
+  /** Called once, as soon as the turn has its place in the queue; `undefined` when there is nothing to answer after all. */
+  readonly load: (signal: AbortSignal | undefined) => Promise<Turn | undefined>;
 }

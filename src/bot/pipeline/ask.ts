@@ -5,7 +5,6 @@ import type { QuoteLookups } from "../chat/quote-lookups.ts";
 import type { IncomingMessage } from "../napcat/events.ts";
 import { decideTrigger, type TriggerName, type Triggers } from "../triggers/triggers.ts";
 import { type AskedGate, type Refusal, refusedByAsked } from "./gate.ts";
-import type { Question } from "./question.ts";
 
 export interface AskOptions {
   readonly triggers: Triggers;
@@ -28,7 +27,7 @@ export class Ask {
   }
 
   /** Why this message, which is for the bot, is not answered all the same. */
-  refusal({ pieces: [message] }: Question): Promise<Refusal | undefined> {
+  refusal(message: IncomingMessage): Promise<Refusal | undefined> {
     return refusedByAsked(this.#options.gates, message);
   }
 }

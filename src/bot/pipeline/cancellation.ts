@@ -65,13 +65,17 @@ export class Cancellation {
     this.#turns.cancel("shutdown");
   }
 
-  /** First the past, then the turns: what is being remembered at this moment is forgotten either way. */
+  /**
+   * First the past, then the turns: what is being remembered at this moment is forgotten either way.
+   * A turn that is still being put together may go on without a piece of it.
+   */
   #recall(chat: ChatId, messageId: string): void {
     this.#memory.forgetMessage(chat, messageId);
-    this.#turns.cancel(
-      "recalled",
-      (turn) => chatKey(turn.chat) === chatKey(chat) && turn.involves(messageId),
-    );
+    for (const turn of this.#turns.inChat(chat)) {
+      if (!turn.involves(messageId)) continue;
+      if (turn.spare(messageId)) turn.release(messageId);
+      else turn.cancel("recalled");
+    }
   }
 }
 

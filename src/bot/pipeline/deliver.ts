@@ -2,19 +2,28 @@
 // sent message by message, and not one more once the turn is cancelled.
 
 import type { IncomingMessage } from "../napcat/events.ts";
+import type { Notice } from "../napcat/notices.ts";
 import type { Sender } from "../napcat/send.ts";
+import { noticeOfRefusal } from "../napcat/send-refusals.ts";
 import type { ReplyOptions } from "../options.ts";
-import { replySegments } from "../reply/segments.ts";
+import { type ReplySegment, replySegments } from "../reply/segments.ts";
 import { splitText } from "../reply/split.ts";
 
 /** Sends answers. */
 export class Deliver {
   readonly #sender: Sender;
   readonly #options: ReplyOptions;
+  readonly #onNotice: (notice: Notice) => void;
 
-  constructor(sender: Sender, options: ReplyOptions) {
+  /** @param onNotice told what a refusal says about the account or the group, such as that the bot is no member */
+  constructor(
+    sender: Sender,
+    options: ReplyOptions,
+    onNotice: (notice: Notice) => void = () => {},
+  ) {
     this.#sender = sender;
     this.#options = options;
+    this.#onNotice = onNotice;
   }
 
   /**
@@ -29,8 +38,22 @@ export class Deliver {
     let quoted = quotes ? to.messageId : undefined;
     for (const part of splitText(text, maxCharacters)) {
       signal.throwIfAborted();
-      await this.#sender.send(to.chat, to.target, replySegments(part, quoted), { signal });
+      await this.#send(replySegments(part, quoted), to, signal);
       quoted = undefined;
+    }
+  }
+
+  async #send(
+    segments: readonly ReplySegment[],
+    { chat, target, selfId }: IncomingMessage,
+    signal: AbortSignal,
+  ): Promise<void> {
+    try {
+      await this.#sender.send(chat, target, segments, { signal });
+    } catch (error) {
+      const notice = noticeOfRefusal(error, target, selfId);
+      if (notice !== undefined) this.#onNotice(notice);
+      throw error;
     }
   }
 }

@@ -1,5 +1,6 @@
-// Third stage: a question in, the turn for the model out, with what it quotes and the bytes of its pictures.
-// It tells the running turn which messages it is made of, so that taking one of them back ends it.
+// Third stage: the pieces of a question in, the turn for the model out, with what it quotes and the bytes of its pictures.
+// Work starts with the first piece, while others may still come. It tells the running turn which messages it is made of,
+// so that taking one of them back ends it.
 
 import { untilAborted } from "../../abort.ts";
 import { isEmptyMessage, loadTurn } from "../chat/load-turn.ts";
@@ -7,10 +8,10 @@ import type { QuoteLookups } from "../chat/quote-lookups.ts";
 import type { QuotedMessage } from "../chat/quoted-message.ts";
 import type { Turn } from "../chat/turn.ts";
 import type { ImageFetcher } from "../images/fetch-image.ts";
-import type { IncomingMessage } from "../napcat/events.ts";
+import type { ImageReference, IncomingMessage } from "../napcat/events.ts";
 import type { Phrases } from "../reply/phrases.ts";
 import { quotedId } from "../triggers/trigger.ts";
-import type { Question } from "./question.ts";
+import { mergePieces, type Pieces } from "./merge-pieces.ts";
 import type { RunningTurn } from "./running-turns.ts";
 
 export interface GatherOptions {
@@ -31,37 +32,73 @@ export class Gather {
     this.#options = options;
   }
 
-  /** Has somebody called the bot and said nothing else? */
-  isBare({ pieces }: Question): boolean {
-    return pieces.every(
-      (piece) => quotedId(piece) === undefined && isEmptyMessage(piece, this.#options.phrases),
+  /** Begins a turn that gets its pieces one after the other. */
+  begin(running: RunningTurn): Gathering {
+    return new Gathering(this.#options, running);
+  }
+}
+
+/** One turn that is being put together. */
+export class Gathering {
+  readonly #options: GatherOptions;
+  readonly #running: RunningTurn;
+  /** Pictures that are on their way, or there. */
+  readonly #pictures = new Map<ImageReference, Promise<Uint8Array>>();
+
+  constructor(options: GatherOptions, running: RunningTurn) {
+    this.#options = options;
+    this.#running = running;
+  }
+
+  /** Starts fetching what a piece holds. Resolves when all of it is there, or cannot be had; never rejects. */
+  async prepare(piece: IncomingMessage): Promise<void> {
+    this.#running.involve(piece.messageId);
+    if (quotedId(piece) !== undefined) this.#options.quotes.of(piece).catch(() => {});
+    const spare = this.#options.maxImages - this.#pictures.size;
+    const images = piece.segments.flatMap((part) => (part.type === "image" ? [part.image] : []));
+    await Promise.allSettled(
+      images.slice(0, Math.max(0, spare)).map((image) => this.#fetch(image)),
     );
   }
 
-  /** @throws {unknown} the reason of the turn's signal when aborted, and nothing else. */
-  async gather({ pieces }: Question, running: RunningTurn): Promise<Turn> {
-    const { quotes, images, phrases, maxImages, onImageError } = this.#options;
-    const [message] = pieces;
-    const { signal } = running;
-    const quote = await untilAborted(quotes.of(message), signal);
-    for (const id of messageIds(message, quote)) running.involve(id);
+  /**
+   * The turn; `undefined` if nobody has said or shown anything.
+   *
+   * @throws {unknown} the reason of the turn's signal when aborted, and nothing else.
+   */
+  async finish(pieces: Pieces): Promise<Turn | undefined> {
+    const { quotes, phrases, maxImages, onImageError } = this.#options;
+    const { signal } = this.#running;
+    const message = mergePieces(pieces);
+    if (quotedId(message) === undefined && isEmptyMessage(message, phrases)) return undefined;
+    const quoting = pieces.find((piece) => quotedId(piece) !== undefined) ?? pieces[0];
+    const quote = await untilAborted(quotes.of(quoting), signal);
+    for (const id of quotedIds(quote)) this.#running.involve(id);
     const turn = await loadTurn(
       message,
       quote,
       {
-        fetchImage: (image, signal) => images.fetch(image, signal),
+        fetchImage: (image) => this.#fetch(image),
         phrases,
         maxImages,
         onImageError: (error) => onImageError(error, message),
       },
       signal,
     );
-    return { ...turn, messageIds: running.messageIds };
+    return { ...turn, messageIds: this.#running.messageIds };
+  }
+
+  /** Fetches each picture once, however often it is asked for. */
+  #fetch(image: ImageReference): Promise<Uint8Array> {
+    const known = this.#pictures.get(image);
+    if (known !== undefined) return known;
+    const fetched = this.#options.images.fetch(image, this.#running.signal);
+    this.#pictures.set(image, fetched);
+    return fetched;
   }
 }
 
-/** The message and whatever it quotes. */
-function messageIds(message: IncomingMessage, quote: QuotedMessage): string[] {
-  const quoted = quote.kind === "found" ? messageIds(quote.message, quote.quoted) : [];
-  return [message.messageId, ...quoted];
+/** The messages that are quoted, and what they quote. */
+function quotedIds(quote: QuotedMessage): string[] {
+  return quote.kind === "found" ? [quote.message.messageId, ...quotedIds(quote.quoted)] : [];
 }

@@ -3,9 +3,12 @@
 
 import type { OwnNames } from "../chat/own-names.ts";
 import type { Responder } from "../chat/responder.ts";
-import type { Commands } from "../commands/commands.ts";
+import type { Turn } from "../chat/turn.ts";
+import type { Commands, FoundCommand } from "../commands/commands.ts";
+import type { Recalled } from "../gates/recalled.ts";
+import type { Standing } from "../gates/standing.ts";
 import type { IncomingMessage } from "../napcat/events.ts";
-import { parseNotice } from "../napcat/notices.ts";
+import { type Notice, parseNotice } from "../napcat/notices.ts";
 import type { Phrases } from "../reply/phrases.ts";
 import { replyText } from "../reply/reply-text.ts";
 import type { Ask } from "./ask.ts";
@@ -13,6 +16,7 @@ import type { Cancellation } from "./cancellation.ts";
 import type { Deliver } from "./deliver.ts";
 import type { Failure } from "./failure.ts";
 import type { Gather } from "./gather.ts";
+import type { Merge } from "./merge.ts";
 import type { Question } from "./question.ts";
 import type { Receive } from "./receive.ts";
 import type { RunningTurn, RunningTurns } from "./running-turns.ts";
@@ -20,7 +24,10 @@ import type { RunningTurn, RunningTurns } from "./running-turns.ts";
 export interface PipelineOptions {
   readonly receive: Receive;
   readonly commands: Commands;
+  readonly standing: Standing;
+  readonly recalled: Recalled;
   readonly ask: Ask;
+  readonly merge: Merge;
   readonly gather: Gather;
   readonly responder: Responder;
   readonly ownNames: OwnNames;
@@ -44,81 +51,108 @@ export class Pipeline {
 
   /** One message, from the wire to the answer. Never rejects. */
   async onMessage(wire: unknown): Promise<void> {
-    const { receive, ask, failure } = this.#stages;
+    const { receive, commands, failure } = this.#stages;
     const message = receive.take(wire);
     if (message === undefined) return;
     try {
-      if (await this.#runCommand(message)) return;
-      const trigger = await ask.trigger(message);
-      if (trigger === undefined) return;
-      await this.#answer({ pieces: [message], trigger });
+      const command = commands.find(message);
+      if (command !== undefined) return await this.#run(command, message);
+      const question = await this.#ask(message);
+      if (question !== undefined) await this.#answer(question, message);
     } catch (error) {
       await failure.report(error, message);
     }
   }
 
   /** Whatever else happens in QQ. Never throws. */
-  onNotice(wire: unknown): void {
+  readonly onNotice = (wire: unknown): void => {
     const notice = parseNotice(wire);
-    if (notice !== undefined) this.#stages.cancellation.note(notice);
-  }
+    if (notice === undefined) return;
+    this.#stages.standing.note(notice);
+    this.#stages.recalled.note(notice);
+    this.#stages.cancellation.note(notice);
+  };
 
-  async #runCommand(message: IncomingMessage): Promise<boolean> {
-    const { commands, responder, turns, cancellation, deliver, closing } = this.#stages;
-    const found = commands.find(message);
-    if (found === undefined) return false;
-    const { command, argument } = found;
+  /** What a refused message said about the account or the group. */
+  readonly onRefusal = (notice: Notice): void => {
+    // NapCat's notices say when an account is back; after a refusal alone, the next message that comes in does.
+    if (notice.kind !== "offline") this.#stages.standing.note(notice);
+    this.#stages.cancellation.note(notice);
+  };
+
+  async #run({ command, argument }: FoundCommand, message: IncomingMessage): Promise<void> {
+    const { responder, turns, cancellation, deliver, closing } = this.#stages;
     const said = await command.run({ message, argument, responder, turns, cancellation });
     if (said !== undefined) await deliver.deliver(said, message, closing);
-    return true;
   }
 
-  async #answer(question: Question): Promise<void> {
-    const { ask, turns, turnTimeoutMs, deliver, closing } = this.#stages;
-    const [message] = question.pieces;
-    const refusal = await ask.refusal(question);
-    if (refusal !== undefined) {
-      if (refusal.notice !== undefined) await deliver.deliver(refusal.notice, message, closing);
-      return;
+  /** The question this message begins. A message that belongs to an open one goes there. */
+  async #ask(message: IncomingMessage): Promise<Question | undefined> {
+    const { ask, merge, recalled, deliver, closing } = this.#stages;
+    while (merge.undecided(message) !== undefined) await merge.undecided(message);
+    if (recalled.refuse(message) !== undefined) return undefined;
+    const window = merge.windowFor(message);
+    if (window !== undefined) {
+      window.add(message);
+      return undefined;
     }
+    const decided = ask.trigger(message);
+    if (decided === undefined) return undefined;
+    return merge.decide(message, async () => {
+      const trigger = await decided;
+      if (trigger === undefined) return undefined;
+      const refusal = (await ask.refusal(message)) ?? recalled.refuse(message);
+      if (refusal === undefined) return { trigger, window: merge.open(message) };
+      if (refusal.notice !== undefined) await deliver.deliver(refusal.notice, message, closing);
+      return undefined;
+    });
+  }
+
+  async #answer({ trigger, window }: Question, message: IncomingMessage): Promise<void> {
+    const { turns, gather, turnTimeoutMs } = this.#stages;
     const { chat, sender } = message;
-    const turn = turns.begin({ chat, senderId: sender.id, trigger: question.trigger });
-    for (const { messageId } of question.pieces) turn.involve(messageId);
+    const turn = turns.begin({ chat, senderId: sender.id, trigger });
     turn.endAfter(turnTimeoutMs);
+    turn.spare = (messageId) => window.drop(messageId);
+    const gathering = gather.begin(turn);
+    window.eachPiece((piece) => window.hold(gathering.prepare(piece)));
     try {
-      await this.#run(question, turn);
+      await this.#respond(turn, message, async () => {
+        await window.closed(turn.signal);
+        turn.stage = "gathering";
+        const gathered = await gathering.finish(window.pieces);
+        turn.stage = "waiting";
+        return gathered;
+      });
       turn.end("answered");
     } finally {
+      window.close();
       turn.end("failed");
     }
   }
 
-  async #run(question: Question, turn: RunningTurn): Promise<void> {
-    const { gather, responder, ownNames, deliver, phrases } = this.#stages;
-    const [message] = question.pieces;
-    if (gather.isBare(question)) {
-      return deliver.deliver(phrases.emptyMention, message, turn.signal);
-    }
-    await responder.respond(
+  /** The turn's place in its chat, from the first piece to the last sentence. */
+  async #respond(
+    turn: RunningTurn,
+    message: IncomingMessage,
+    load: () => Promise<Turn | undefined>,
+  ): Promise<void> {
+    const { responder, ownNames, deliver, phrases } = this.#stages;
+    const { chat, signal } = turn;
+    const reply = await responder.respond(
+      { chat, load },
       {
-        chat: turn.chat,
-        load: async () => {
-          const gathered = await gather.gather(question, turn);
-          turn.stage = "waiting";
-          return gathered;
-        },
-      },
-      {
-        signal: turn.signal,
+        signal,
         onStart: () => {
           turn.stage = "answering";
         },
-        ownNames: () => ownNames.in(turn.chat, message.selfId, turn.signal),
+        ownNames: () => ownNames.in(chat, message.selfId, signal),
         deliver: (reply) => {
           turn.stage = "delivering";
-          return deliver.deliver(replyText(reply, phrases), message, turn.signal);
+          return deliver.deliver(replyText(reply, phrases), message, signal);
         },
       },
     );
+    if (reply === undefined) await deliver.deliver(phrases.emptyMention, message, signal);
   }
 }

@@ -6,7 +6,7 @@ import { type ChatId, chatKey } from "../chat/chat-id.ts";
 import { type CancelReason, TurnCancelledError } from "../errors.ts";
 
 /** Where a turn is on its way. */
-export type TurnStage = "gathering" | "waiting" | "answering" | "delivering";
+export type TurnStage = "merging" | "gathering" | "waiting" | "answering" | "delivering";
 
 /** How a turn ended. */
 export type TurnOutcome = "answered" | "failed" | CancelReason;
@@ -27,7 +27,9 @@ export class RunningTurn implements TurnFacts {
   readonly trigger: string;
   /** Milliseconds since 1970. */
   readonly startedAtMs = Date.now();
-  stage: TurnStage = "gathering";
+  stage: TurnStage = "merging";
+  /** Set while the turn is still being put together: takes a message out of it, if it can do without. */
+  spare: (messageId: string) => boolean = () => false;
   readonly #controller = sharedController();
   readonly #messageIds = new Set<string>();
   readonly #onEnd: (turn: RunningTurn, outcome: TurnOutcome) => void;

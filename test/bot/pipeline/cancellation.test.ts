@@ -18,7 +18,7 @@ const QUOTED_ID = 1629673529;
 const ANSWER = ["第一段说的是一只橘色的猫。", "第二段说的是另一只黑色的猫。"];
 
 /** A bot whose model answers in two parts; each stage can be made to last until it is let go. */
-async function setUp() {
+async function setUp(merge = { windowMs: 0 }) {
   const napcat = new FakeNapCat();
   let blockedQuestion: string | undefined;
   let answering = () => {};
@@ -42,6 +42,7 @@ async function setUp() {
     logger,
     systemPrompt: "",
     maxMessageAgeMs: Infinity,
+    merge,
     reply: { maxCharacters: 20 },
     images: { extraHosts: [pictures.host], allowPrivateAddresses: true },
     onError: (error) => void errors.push(error),
@@ -61,6 +62,10 @@ const question = (more: object = {}) =>
 
 /** Brings the turn of `question` to a stage, and says how the stage would have gone on. */
 const STAGES: Readonly<Record<string, (parts: Parts) => Promise<void>>> = {
+  merging: async ({ napcat }) => {
+    napcat.receive(question());
+    await new Promise(setImmediate);
+  },
   waiting: async ({ napcat, block }) => {
     const blocked = block("先来的");
     napcat.receive(groupMessage({ mentionsBot: true, text: "先来的", userId: 5 }));
@@ -122,7 +127,7 @@ const CASES = Object.keys(STAGES).flatMap((stage) =>
 
 describe("a turn that is cancelled", () => {
   it.each(CASES)("by %s while %s says nothing more", async (cause, stage) => {
-    const parts = await setUp();
+    const parts = await setUp({ windowMs: stage === "merging" ? 60_000 : 0 });
     const { napcat, bot, errors } = parts;
     await STAGES[stage]?.(parts);
     const sent = napcat.sent.length;

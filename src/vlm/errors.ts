@@ -29,7 +29,10 @@ export type ModelLoadErrorCode =
   | "model-unsupported"
   | "model-corrupt"
   | "device-unavailable"
-  | "session-failed";
+  | "session-failed"
+  | "disk-full"
+  | "files-held"
+  | "not-writable";
 
 /** The model could not be loaded or converted. */
 export class ModelLoadError extends VlmError {
@@ -38,6 +41,10 @@ export class ModelLoadError extends VlmError {
   readonly modelDir: string | undefined;
   /** File or tensor names that should be there and are not. */
   readonly missing: readonly string[];
+  /** With `disk-full`: how much had to fit, in bytes. */
+  readonly neededBytes: number | undefined;
+  /** With `disk-full`: how much was free, in bytes, where the system tells. */
+  readonly freeBytes: number | undefined;
 
   constructor(
     code: ModelLoadErrorCode,
@@ -45,12 +52,16 @@ export class ModelLoadError extends VlmError {
     options: VlmErrorOptions & {
       readonly modelDir?: string;
       readonly missing?: readonly string[];
+      readonly neededBytes?: number | undefined;
+      readonly freeBytes?: number | undefined;
     } = {},
   ) {
     super(message, options);
     this.code = code;
     this.modelDir = options.modelDir;
     this.missing = options.missing ?? [];
+    this.neededBytes = options.neededBytes;
+    this.freeBytes = options.freeBytes;
   }
 }
 

@@ -4,6 +4,7 @@ import { sharedController, startDeadline } from "../abort.ts";
 import { unexpected } from "../parse-options.ts";
 import { readModelSettings } from "./checkpoint/open-checkpoint.ts";
 import { collectStream } from "./collect.ts";
+import { withDiskTrouble } from "./convert/disk-trouble.ts";
 import { ensurePackage } from "./convert/ensure-package.ts";
 import { preferredInt8Weights } from "./engine/cpu-settings.ts";
 import { Decoder } from "./engine/decoder.ts";
@@ -76,7 +77,9 @@ export async function loadQwen3Vl(options: LoadOptions): Promise<Qwen3VlModel> {
   });
   const disposals: (() => Promise<void> | void)[] = [];
   try {
-    const { model, info } = await loadParts(packageDir, resolved, disposals);
+    const { model, info } = await withDiskTrouble(packageDir, () =>
+      loadParts(packageDir, resolved, disposals),
+    );
     signal?.throwIfAborted();
     return new Qwen3Vl(model, info, disposals);
   } catch (error) {

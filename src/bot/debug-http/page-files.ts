@@ -1,7 +1,8 @@
 // The files of the chat page. In: nothing. Out: their bytes and headers, read once when the server starts.
 // They lie beside this file, in src as in dist.
 
-import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { disk } from "../../disk.ts";
 
 export interface PageFile {
   readonly path: string;
@@ -36,7 +37,7 @@ export function readPageFiles(): Promise<PageFile[]> {
   return Promise.all(
     Object.entries(FILES).map(async ([name, type]) => ({
       path: name === "index.html" ? "/" : `/${name}`,
-      body: await readFile(new URL(`./page/${name}`, import.meta.url), "utf8"),
+      body: await disk.readText(fileURLToPath(new URL(`./page/${name}`, import.meta.url))),
       headers: {
         "Content-Type": type,
         "Content-Security-Policy": POLICY,

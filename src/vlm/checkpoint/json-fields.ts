@@ -1,8 +1,8 @@
 // Typed reading of JSON that somebody else wrote. In: a parsed value and where it came from. Out: numbers,
 // strings and lists, or a ModelLoadError that names the field, what was expected and what was there.
 
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { disk } from "../../disk.ts";
 import { ModelLoadError } from "../errors.ts";
 
 export interface NumberRange {
@@ -180,7 +180,7 @@ export class JsonFields {
 
 /** Reads and parses a JSON file; the caller has made sure that it exists. */
 export async function readJsonFile(dir: string, file: string): Promise<unknown> {
-  const text = await readFile(join(dir, file), "utf8");
+  const text = await disk.readText(join(dir, file));
   try {
     return JSON.parse(text.replace(/^\uFEFF/, ""));
   } catch (cause) {

@@ -1,8 +1,9 @@
 // Weights in safetensors files, one file or shards with an index. Out: where each tensor lies, and its bytes
 // piece by piece. Every claim of a header is checked against the file before anything is read. Knows no model.
 
-import { type FileHandle, open } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
+import { disk } from "../../disk.ts";
 import { ModelLoadError } from "../errors.ts";
 import { JsonFields, readJsonFile } from "./json-fields.ts";
 
@@ -53,7 +54,7 @@ export class Safetensors {
     const handles = new Map<string, FileHandle>();
     try {
       for (const file of files) {
-        const handle = await open(join(dir, file), "r");
+        const handle = await disk.open(join(dir, file), "r");
         handles.set(file, handle);
         for (const tensor of await readHeader(handle, file)) {
           const other = tensors.get(tensor.name);

@@ -2,8 +2,10 @@
 // files, and a manifest. Streams tensor by tensor; the same checkpoint gives the same bytes; a run that ends
 // early leaves nothing that loads.
 
-import { readFile, stat, writeFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
+import { disk } from "../../disk.ts";
+import { DiskError } from "../../disk-error.ts";
 import { object, oneOf, parseOptions } from "../../parse-options.ts";
 import { mendConfig } from "../checkpoint/config.ts";
 import { DTYPE_BYTES, weightDtype } from "../checkpoint/dtype.ts";
@@ -12,6 +14,7 @@ import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.t
 import { EMBED_TOKENS } from "../checkpoint/tensor-names.ts";
 import { ModelLoadError } from "../errors.ts";
 import { decoderGraph, headPrecision } from "./decoder-graph.ts";
+import { withDiskTrouble, withNeededBytes } from "./disk-trouble.ts";
 import {
   type FileDigest,
   fingerprintFile,
@@ -44,6 +47,13 @@ import {
 import { WeightWriter } from "./weight-writer.ts";
 
 const EMBED_TOKENS_FILE = "embed_tokens.bin";
+/** Graphs without their weights, and the manifest. */
+const SMALL_FILES_BYTES = 4 * 2 ** 20;
+
+interface InputState {
+  readonly size: number;
+  readonly mtimeMs: number;
+}
 
 export type ConvertStage =
   | "hashing-checkpoint"
@@ -79,25 +89,47 @@ export interface ConvertOptions {
 /**
  * Converts a checkpoint.
  *
- * @throws ModelLoadError when the checkpoint cannot be used; TypeError for wrong options; the signal's own
- *   reason when aborted
+ * @throws ModelLoadError when the checkpoint cannot be used, or the disk is full (`disk-full`, before anything is
+ *   written where the system tells how much is free), read-only (`not-writable`) or the package held by another
+ *   program for most of a minute (`files-held`); TypeError for wrong options; the signal's own reason when aborted
  */
 export async function convertCheckpoint(options: ConvertOptions): Promise<PackageManifest> {
   const precision = checkOptions(options);
   options.signal?.throwIfAborted();
+  return await withDiskTrouble(options.checkpointDir, () => convertTo(precision, options));
+}
+
+async function convertTo(
+  precision: PackageManifest["precision"],
+  options: ConvertOptions,
+): Promise<PackageManifest> {
   const checkpoint = await openCheckpoint(options.checkpointDir);
   try {
-    const staging = await StagingDirectory.create(options.outputDir, { assertReplaceable });
+    const staging = await StagingDirectory.create(options.outputDir, {
+      assertReplaceable,
+      keyFile: MANIFEST_FILE,
+    });
     try {
       await new Conversion(checkpoint, staging.dir, precision, options).run();
       const manifest = await readManifest(staging.dir);
-      await staging.publish();
+      await staging.publish(options.signal);
+      await untilReadable(options.outputDir, manifest);
       return manifest;
     } finally {
       await staging.discard();
     }
   } finally {
     await checkpoint.close();
+  }
+}
+
+/** A scanner may still read the fresh files; ONNX Runtime does not wait for it. */
+async function untilReadable(dir: string, { outputs }: PackageManifest): Promise<void> {
+  try {
+    for (const { file } of outputs) await (await disk.open(join(dir, file), "r")).close();
+  } catch (error) {
+    // Gone already: another conversion has put its own there.
+    if (error instanceof DiskError) throw error;
   }
 }
 
@@ -137,11 +169,29 @@ class Conversion {
     const decoder = decoderGraph(config, this.#precision.decoder, int8Weights);
     const inputFiles = [...this.#checkpoint.settingsFiles, ...this.#checkpoint.weightFiles];
     const before = await this.#inputStates(inputFiles);
-    this.#totalBytes =
-      before.reduce((sum, { size }) => sum + size, 0) +
+    const inputBytes = before.reduce((sum, { size }) => sum + size, 0);
+    const outputBytes =
       [vision, decoder].reduce((sum, { model }) => sum + model.externalByteLength, 0) +
       (this.#checkpoint.tensors.get(EMBED_TOKENS)?.byteLength ?? 0);
+    this.#totalBytes = inputBytes + outputBytes;
+    const settingsBytes = before
+      .slice(0, this.#checkpoint.settingsFiles.length)
+      .reduce((sum, { size }) => sum + size, 0);
+    const neededBytes = outputBytes + settingsBytes + SMALL_FILES_BYTES;
+    await disk.assertRoom(this.#dir, neededBytes);
+    try {
+      await this.#write(vision, decoder, inputFiles, before);
+    } catch (error) {
+      throw withNeededBytes(error, neededBytes, this.#options.outputDir);
+    }
+  }
 
+  async #write(
+    vision: PlannedGraph,
+    decoder: PlannedGraph,
+    inputFiles: readonly string[],
+    before: readonly InputState[],
+  ): Promise<void> {
     const inputs = await this.#hashInputs(inputFiles);
     this.#enter("vision-encoder");
     const visionEncoder = await this.#writeGraph(vision);
@@ -239,18 +289,15 @@ class Conversion {
       ...parts,
       outputs: this.#outputs.toSorted((a, b) => (a.file < b.file ? -1 : 1)),
     });
-    await writeFile(join(this.#dir, MANIFEST_FILE), manifest, { flush: true });
+    await disk.replaceFile(join(this.#dir, MANIFEST_FILE), manifest);
   }
 
-  async #inputStates(files: readonly string[]): Promise<{ size: number; mtimeMs: number }[]> {
+  async #inputStates(files: readonly string[]): Promise<InputState[]> {
     return await Promise.all(files.map((file) => stat(join(this.#checkpoint.dir, file))));
   }
 
   /** The hashes are of what was read first; make sure that the weights read later are the same. */
-  async #assertUnchanged(
-    files: readonly string[],
-    before: readonly { size: number; mtimeMs: number }[],
-  ): Promise<void> {
+  async #assertUnchanged(files: readonly string[], before: readonly InputState[]): Promise<void> {
     const after = await this.#inputStates(files);
     const changed = files.filter(
       (_, i) => after[i]?.size !== before[i]?.size || after[i]?.mtimeMs !== before[i]?.mtimeMs,

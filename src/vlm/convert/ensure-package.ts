@@ -3,11 +3,14 @@
 
 import { createHash } from "node:crypto";
 import { realpath, stat } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { basename, join, resolve } from "node:path";
+import { codeOf, DiskError } from "../../disk-error.ts";
 import { isVlmError, ModelLoadError } from "../errors.ts";
 import { type ConvertOptions, convertCheckpoint, defaultVisionPrecision } from "./convert.ts";
+import { withDiskTrouble } from "./disk-trouble.ts";
 import type { Int8Weights, Precision } from "./linear-layers.ts";
 import { isMarkedAsPackage, isPackageOf, verifyPackage } from "./manifest.ts";
+import { StagingDirectory } from "./staging.ts";
 import { userCacheDir } from "./user-cache-dir.ts";
 import type { VisionPrecision } from "./vision-graph.ts";
 
@@ -24,7 +27,6 @@ export interface EnsurePackageOptions
 
 /** Of a decoder, when nobody names one. */
 export const DEFAULT_PRECISION: Precision = "w8a8";
-const NOT_WRITABLE = new Set(["EACCES", "EPERM", "EROFS"]);
 
 /**
  * Finds or makes the package of a model.
@@ -33,7 +35,11 @@ const NOT_WRITABLE = new Set(["EACCES", "EPERM", "EROFS"]);
  * @throws ModelLoadError when there is no such model, or it cannot be converted, or the package at hand is damaged
  *   or of another precision than asked for
  */
-export async function ensurePackage(options: EnsurePackageOptions): Promise<string> {
+export function ensurePackage(options: EnsurePackageOptions): Promise<string> {
+  return withDiskTrouble(options.model, () => findOrMake(options));
+}
+
+async function findOrMake(options: EnsurePackageOptions): Promise<string> {
   const { model } = options;
   await assertDirectory(model);
   if (await isMarkedAsPackage(model)) {
@@ -76,6 +82,7 @@ async function convertInto(
   let refused: unknown;
   for (const outputDir of places) {
     try {
+      await assertWritable(outputDir);
       await convertCheckpoint({
         checkpointDir,
         outputDir,
@@ -87,15 +94,38 @@ async function convertInto(
       });
       return outputDir;
     } catch (error) {
-      if (!isNotWritable(error)) throw error;
+      if (!isReadOnly(error)) throw error;
       refused = error;
     }
   }
   throw new ModelLoadError(
-    "session-failed",
+    "not-writable",
     `The package converted from ${checkpointDir} can be written to none of ${places.join(", ")}. Set packageDir.`,
     { cause: refused, modelDir: checkpointDir },
   );
+}
+
+/** Found out before minutes go into a conversion: what fails in it or after it is final, and never a second conversion. */
+async function assertWritable(place: string): Promise<void> {
+  const assertReplaceable = async () => {}; // the conversion asks
+  try {
+    await (await StagingDirectory.create(place, { assertReplaceable })).discard();
+  } catch (error) {
+    if (error instanceof DiskError && error.trouble === "refused") throw new ReadOnlyPlace(error);
+    throw error;
+  }
+}
+
+/** Nothing can be written there; another place will do. */
+class ReadOnlyPlace extends Error {
+  constructor(cause: DiskError) {
+    super(cause.message, { cause });
+  }
+}
+
+/** A disk that is read-only as a whole refuses the first file already. */
+function isReadOnly(error: unknown): boolean {
+  return error instanceof ReadOnlyPlace || codeOf(error) === "EROFS";
 }
 
 async function holdsPackageOf(
@@ -119,7 +149,8 @@ async function holdsPackageOf(
 }
 
 async function defaultPlaces(model: string, precision: PackagePrecision): Promise<string[]> {
-  const path = await realpath(model);
+  // Some RAM disks and substituted drives of Windows have no real paths.
+  const path = await realpath(model).catch(() => resolve(model));
   const id = createHash("sha256").update(path).digest("hex").slice(0, 12);
   return [
     defaultPackageDir(model, precision),
@@ -154,8 +185,4 @@ async function assertDirectory(model: string): Promise<void> {
     `${model} is not a directory. Give the directory of a downloaded Qwen3-VL checkpoint, or of a package made by \`napcat-vlm convert\`.`,
     { modelDir: model },
   );
-}
-
-function isNotWritable(error: unknown): boolean {
-  return error instanceof Error && "code" in error && NOT_WRITABLE.has(String(error.code));
 }

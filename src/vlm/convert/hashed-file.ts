@@ -2,8 +2,9 @@
 // Knows nothing of what the bytes mean.
 
 import { createHash, type Hash } from "node:crypto";
-import { type FileHandle, open } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
 import { basename } from "node:path";
+import { disk } from "../../disk.ts";
 
 /** Bytes handled between two turns of the event loop. */
 export const PIECE_BYTES = 2 * 1024 * 1024;
@@ -26,20 +27,22 @@ export interface StreamOptions {
 
 /** Writes a new file; `finish` makes it durable, `close` is safe at any time. */
 export class HashedFile {
+  readonly #path: string;
   readonly #name: string;
   readonly #handle: FileHandle;
   readonly #hash: Hash = createHash("sha256");
   readonly #options: StreamOptions;
   #position = 0;
 
-  private constructor(name: string, handle: FileHandle, options: StreamOptions) {
-    this.#name = name;
+  private constructor(path: string, handle: FileHandle, options: StreamOptions) {
+    this.#path = path;
+    this.#name = basename(path);
     this.#handle = handle;
     this.#options = options;
   }
 
   static async create(path: string, options: StreamOptions = {}): Promise<HashedFile> {
-    return new HashedFile(basename(path), await open(path, "wx"), options);
+    return new HashedFile(path, await disk.open(path, "wx"), options);
   }
 
   async append(bytes: Uint8Array): Promise<void> {
@@ -47,7 +50,7 @@ export class HashedFile {
       this.#options.signal?.throwIfAborted();
       const piece = bytes.subarray(start, start + PIECE_BYTES);
       this.#hash.update(piece);
-      await writeFully(this.#handle, piece, this.#position);
+      await disk.guard(this.#path, () => writeFully(this.#handle, piece, this.#position));
       this.#position += piece.byteLength;
       this.#options.onBytes?.(piece.byteLength);
     }
@@ -60,8 +63,11 @@ export class HashedFile {
   }
 
   async finish(): Promise<FileDigest> {
-    await this.#handle.sync();
-    await this.#handle.close();
+    // A share may say only now that it is full.
+    await disk.guard(this.#path, async () => {
+      await disk.sync(this.#handle);
+      await this.#handle.close();
+    });
     return { file: this.#name, bytes: this.#position, sha256: this.#hash.digest("hex") };
   }
 
@@ -72,7 +78,7 @@ export class HashedFile {
 
 /** SHA-256 of a whole file, in hexadecimal. */
 export async function sha256File(path: string, options: StreamOptions = {}): Promise<FileDigest> {
-  const handle = await open(path, "r");
+  const handle = await disk.open(path, "r");
   try {
     const hash = createHash("sha256");
     const piece = new Uint8Array(PIECE_BYTES);
@@ -96,7 +102,7 @@ export async function sha256File(path: string, options: StreamOptions = {}): Pro
  * all of it. Files up to 2 MiB are covered whole.
  */
 export async function fingerprintFile(path: string): Promise<string> {
-  const handle = await open(path, "r");
+  const handle = await disk.open(path, "r");
   try {
     const { size } = await handle.stat();
     const hash = createHash("sha256").update(String(size));

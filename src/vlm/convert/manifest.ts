@@ -1,8 +1,9 @@
 // manifest.json of an ONNX package: where it came from, what is in it, how to tell that it is whole. Written last,
 // so a directory without one is no package. Knows nothing of tensors.
 
-import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { disk } from "../../disk.ts";
+import { DiskError } from "../../disk-error.ts";
 import { JsonFields } from "../checkpoint/json-fields.ts";
 import type { CheckpointSource } from "../checkpoint/open-checkpoint.ts";
 import { ModelLoadError } from "../errors.ts";
@@ -73,8 +74,9 @@ export function serializeManifest(manifest: Omit<PackageManifest, "kind">): stri
 export async function readManifest(dir: string): Promise<PackageManifest> {
   let text: string;
   try {
-    text = await readFile(join(dir, MANIFEST_FILE), "utf8");
+    text = await disk.readText(join(dir, MANIFEST_FILE));
   } catch (cause) {
+    if (cause instanceof DiskError) throw cause;
     throw new ModelLoadError(
       "model-files-missing",
       `${dir} is not an ONNX package, or only a part of one: it has no ${MANIFEST_FILE}. Convert the checkpoint.`,
@@ -148,7 +150,7 @@ export async function verifyPackage(
 ): Promise<PackageManifest> {
   const manifest = await readManifest(dir);
   const sizes = new Map<string, number | undefined>();
-  for (const { file } of manifest.outputs) sizes.set(file, await fileSize(join(dir, file)));
+  for (const { file } of manifest.outputs) sizes.set(file, await disk.fileSize(join(dir, file)));
   const needed = neededFiles(manifest).filter((file) => !sizes.has(file));
   const missing = [
     ...needed,
@@ -192,7 +194,7 @@ export async function isPackageOf(
   }
   for (const { file, bytes, fingerprint } of manifest.inputs) {
     const path = join(checkpointDir, file);
-    if ((await fileSize(path)) !== bytes || (await fingerprintFile(path)) !== fingerprint) {
+    if ((await disk.fileSize(path)) !== bytes || (await fingerprintFile(path)) !== fingerprint) {
       return false;
     }
   }
@@ -202,8 +204,10 @@ export async function isPackageOf(
 /** Is there a manifest of ours, whole or not? Tells a package from somebody's own directory. */
 export async function isMarkedAsPackage(dir: string): Promise<boolean> {
   try {
-    return (await readFile(join(dir, MANIFEST_FILE), "utf8")).includes(JSON.stringify(KIND));
-  } catch {
+    return (await disk.readText(join(dir, MANIFEST_FILE))).includes(JSON.stringify(KIND));
+  } catch (error) {
+    // Held is not gone: a package that another program reads must not be made again.
+    if (error instanceof DiskError && error.trouble === "held") throw error;
     return false; // No manifest, no package.
   }
 }
@@ -211,15 +215,6 @@ export async function isMarkedAsPackage(dir: string): Promise<boolean> {
 function neededFiles({ visionEncoder, decoder, embedTokens }: PackageManifest): string[] {
   const graphs = [visionEncoder, decoder].flatMap(({ file, dataFile }) => [file, dataFile]);
   return [...graphs, embedTokens.file, "config.json"];
-}
-
-async function fileSize(path: string): Promise<number | undefined> {
-  try {
-    const found = await stat(path);
-    return found.isFile() ? found.size : undefined;
-  } catch {
-    return undefined; // Not there, which is the answer.
-  }
 }
 
 function parseGraph(fields: JsonFields): GraphEntry {

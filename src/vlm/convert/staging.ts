@@ -1,13 +1,11 @@
 // A directory that appears whole or not at all. In: the path it will have. Out: a hidden sibling to fill, put in
-// place by one rename. Leftovers of runs that died are swept. Knows nothing of what is inside.
+// place by one rename where the disk has one. Leftovers of runs that died are swept. Knows nothing of what is inside.
 
 import { randomBytes } from "node:crypto";
-import { mkdir, readdir, realpath, rename, rm, rmdir, stat } from "node:fs/promises";
+import { readdir, realpath } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
-
-/** Conversions of one output that finish at once take turns; more tries than that mean something else. */
-const MAX_ATTEMPTS = 20;
+import { disk } from "../../disk.ts";
 
 /** Staging directories this process is filling now. */
 const active = new Set<string>();
@@ -15,6 +13,8 @@ const active = new Set<string>();
 export interface StagingOptions {
   /** May this existing directory be replaced? Throws if not. Never called for an empty one. */
   readonly assertReplaceable: (dir: string) => Promise<void>;
+  /** The file without which nothing takes the directory for what it is: it comes last and goes first. */
+  readonly keyFile?: string;
 }
 
 /** Fill `dir`, then `publish`; `discard` afterwards in every case. */
@@ -29,35 +29,41 @@ export class StagingDirectory {
     this.#options = options;
   }
 
+  /** @throws DiskError `refused` where nothing can be written, before anything is. */
   static async create(path: string, options: StagingOptions): Promise<StagingDirectory> {
     const target = await followLinks(resolve(path));
-    if (await isOccupied(target)) await options.assertReplaceable(target);
-    await mkdir(dirname(target), { recursive: true });
+    if (await disk.isOccupied(target)) await options.assertReplaceable(target);
+    await disk.makeDirectory(dirname(target));
     await sweep(target);
     const dir = siblingOf(target, "partial");
     active.add(dir);
-    await mkdir(dir);
-    return new StagingDirectory(dir, target, options);
-  }
-
-  /** Puts the directory in its place; what was there before goes away. */
-  async publish(): Promise<void> {
-    // Another conversion may put its own there, or take the old one away, between any two of these steps: then the
-    // step fails and all is looked at again. A failure that stays is a real one.
-    for (let attempt = 1; ; attempt++) {
-      try {
-        if (await isOccupied(this.#target)) await this.#moveAside();
-        else await removeEmpty(this.#target);
-        await rename(this.dir, this.#target);
-        return;
-      } catch (error) {
-        if (attempt === MAX_ATTEMPTS) throw error;
-      }
+    const staging = new StagingDirectory(dir, target, options);
+    try {
+      await disk.makeDirectory(dir);
+      await disk.assertWritable(dir);
+      return staging;
+    } catch (error) {
+      await staging.discard();
+      throw error;
     }
   }
 
+  /** Puts the directory in its place; what was there before goes away. */
+  async publish(signal?: AbortSignal): Promise<void> {
+    // Another conversion may put its own there, or take the old one away, between any two of these steps; a scanner may
+    // hold the fresh files. Then the step fails and all is looked at again. A failure that stays is a real one.
+    const attempt = async () => {
+      if (await disk.isOccupied(this.#target)) await this.#moveAside();
+      await disk.moveDirectory(this.dir, this.#target, this.#options.keyFile);
+    };
+    await disk.insist(this.#target, attempt, { signal });
+  }
+
+  /** What cannot be removed now is swept by a later run; it is hidden, and not a whole directory of its kind. */
   async discard(): Promise<void> {
-    await rm(this.dir, { recursive: true, force: true });
+    const { keyFile } = this.#options;
+    if (keyFile !== undefined) await disk.remove(join(this.dir, keyFile));
+    await disk.remove(this.dir);
     active.delete(this.dir);
   }
 
@@ -66,8 +72,7 @@ export class StagingDirectory {
     const aside = siblingOf(this.#target, "replaced");
     active.add(aside);
     try {
-      await rename(this.#target, aside);
-      await rm(aside, { recursive: true, force: true });
+      await disk.moveAside(this.#target, aside, this.#options.keyFile);
     } finally {
       active.delete(aside);
     }
@@ -82,7 +87,7 @@ async function sweep(target: string): Promise<void> {
     const path = join(dirname(target), name);
     if (owner !== basename(target) || active.has(path)) continue;
     if (Number(pid) !== process.pid && isAlive(Number(pid))) continue;
-    await rm(path, { recursive: true, force: true });
+    await disk.remove(path);
   }
 }
 
@@ -111,26 +116,4 @@ async function followLinks(path: string): Promise<string> {
   } catch {
     return path; // Nothing there yet.
   }
-}
-
-async function isOccupied(path: string): Promise<boolean> {
-  try {
-    return !(await stat(path)).isDirectory() || (await readdir(path)).length > 0;
-  } catch (error) {
-    if (isMissing(error)) return false;
-    throw error;
-  }
-}
-
-/** Windows moves nothing to where a directory is, not even an empty one. */
-async function removeEmpty(path: string): Promise<void> {
-  try {
-    await rmdir(path);
-  } catch (error) {
-    if (!isMissing(error)) throw error;
-  }
-}
-
-function isMissing(error: unknown): boolean {
-  return (error as NodeJS.ErrnoException).code === "ENOENT";
 }

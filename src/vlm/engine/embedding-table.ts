@@ -1,7 +1,9 @@
 // The embedding of every token, row by row from a file: hundreds of megabytes of which a prompt needs a few rows.
 // In: token ids. Out: fp32 rows. It knows nothing of what the ids mean.
 
-import { type FileHandle, open } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
+import { disk } from "../../disk.ts";
+import { DiskError } from "../../disk-error.ts";
 import { DTYPE_BYTES, toFloat32, type WeightDtype } from "../checkpoint/dtype.ts";
 import { DisposedError, ModelLoadError } from "../errors.ts";
 
@@ -34,8 +36,10 @@ export class EmbeddingTable {
   static async open(path: string, format: EmbeddingFormat): Promise<EmbeddingTable> {
     let file: FileHandle;
     try {
-      file = await open(path, "r");
+      file = await disk.open(path, "r");
     } catch (cause) {
+      if (cause instanceof DiskError)
+        throw new ModelLoadError("files-held", cause.message, { cause });
       throw new ModelLoadError("model-files-missing", `The embedding table ${path} is missing.`, {
         cause,
         missing: [path],

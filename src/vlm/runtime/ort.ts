@@ -6,6 +6,7 @@ import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import type * as Koffi from "koffi";
+import { nativePath } from "../../disk.ts";
 import { ModelLoadError } from "../errors.ts";
 import { otherOnnxRuntime } from "../native/diagnosis.ts";
 import {
@@ -79,7 +80,7 @@ export class Ort {
   constructor(koffi: typeof Koffi, libraryPath: string) {
     this.#koffi = koffi;
     this.directory = dirname(libraryPath);
-    this.#library = koffi.load(libraryPath);
+    this.#library = koffi.load(nativePath(libraryPath));
     const base: Handle = this.#library.func("OrtGetApiBase", "void *", [])();
     const [getApi, getVersion] = koffi.decode(base, "void *", 2);
     this.version = koffi.decode(getVersion, koffi.proto("str", []))();

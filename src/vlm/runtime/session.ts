@@ -2,6 +2,7 @@
 // are bound to. Runs leave the event loop free and can be cancelled. It knows nothing of what the graph computes.
 
 import { basename, dirname } from "node:path";
+import { nativePath } from "../../disk.ts";
 import { DisposedError, ModelLoadError } from "../errors.ts";
 import { defaultThreads } from "./cpu-threads.ts";
 import { CudaDevice } from "./cuda-device.ts";
@@ -118,7 +119,7 @@ export class Session {
         ...args: Parameters<Ort["call"]> extends [unknown, ...infer Rest] ? Rest : never
       ) => (open ? open.call([ort.describe(name, ...args)]) : ort.callAsync(name, ...args));
       if (typeof model === "string") {
-        await call("CreateSession", ort.environment, model, sessionOptions, out);
+        await call("CreateSession", ort.environment, nativePath(model), sessionOptions, out);
       } else {
         const bytes = [offHeap(model), model.byteLength] as const;
         await call("CreateSessionFromArray", ort.environment, ...bytes, sessionOptions, out);

@@ -1,8 +1,8 @@
 // The chat template a checkpoint brings along: where it lies, and whether it asks for what our chat format writes.
 // In: files of the checkpoint, something that renders Jinja. Out: thinking or not, and the features that differ.
 
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { disk } from "../../disk.ts";
 import { ModelLoadError } from "../errors.ts";
 import type { ChatMessage } from "../vision-language-model.ts";
 import { formatChat, renderChat } from "./chat-format.ts";
@@ -156,7 +156,7 @@ function parseTemplateJson(text: string, dir: string): unknown {
 
 async function readIfThere(path: string): Promise<string | undefined> {
   try {
-    return await readFile(path, "utf8");
+    return await disk.readText(path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;

@@ -2,10 +2,10 @@
 // In: tokenizer.json and the files beside it. Out: text to ids with special tokens switched off, ids by name, ids to bytes.
 // It knows nothing of chats; it never touches the network.
 
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { PreTrainedTokenizer } from "@huggingface/transformers";
 import { LRUCache } from "lru-cache";
+import { disk } from "../../disk.ts";
 import { ModelLoadError } from "../errors.ts";
 import { assertHost, nativeLibraryError } from "../native/native-library-error.ts";
 import { BYTE_CHARACTERS, spellingToBytes } from "./byte-alphabet.ts";
@@ -278,7 +278,7 @@ function templateTokens(config: JsonObject): Record<string, string> {
 async function readJson(dir: string, file: string, missing?: JsonObject): Promise<JsonObject> {
   let text: string;
   try {
-    text = await readFile(join(dir, file), "utf8");
+    text = await disk.readText(join(dir, file));
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== "ENOENT") throw cause;
     if (missing) return missing;

@@ -1,9 +1,12 @@
-import { cp, readFile, truncate } from "node:fs/promises";
+import { cp, mkdir, readFile, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { disk } from "../../../src/disk.ts";
+import { DiskError } from "../../../src/disk-error.ts";
 import { convertCheckpoint } from "../../../src/vlm/convert/convert.ts";
 import { ensurePackage } from "../../../src/vlm/convert/ensure-package.ts";
 import { readManifest } from "../../../src/vlm/convert/manifest.ts";
+import { systemError } from "../../support/scripted-disk.ts";
 import { syntheticCheckpoint } from "../../support/synthetic-checkpoint.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
@@ -76,6 +79,50 @@ describe("ensurePackage", () => {
     await expect(ensurePackage({ model: checkpoint, packageDir })).rejects.toThrow(
       /can be written to none of .*chosen\. Set packageDir/,
     );
+  });
+
+  it.each(["EROFS", "EACCES", "EPERM"])(
+    "asks whether a place can be written before it converts: %s",
+    async (code) => {
+      const making = vi.spyOn(disk, "makeDirectory").mockImplementation(async (path) => {
+        if (!path.startsWith(checkpoint)) await mkdir(path, { recursive: true });
+        else throw new DiskError("refused", path, { cause: systemError(code) });
+      });
+      const cached = await ensurePackage({ model: checkpoint });
+      expect(cached).not.toContain(checkpoint);
+      expect(conversions).toHaveBeenCalledTimes(1);
+
+      making.mockImplementation((path) => Promise.reject(new DiskError("refused", path)));
+      const refused = ensurePackage({ model: checkpoint, packageDir: join(parent, "chosen") });
+      await expect(refused).rejects.toMatchObject({ name: "ModelLoadError", code: "not-writable" });
+      await expect(refused).rejects.toThrow(/can be written to none of .*chosen\. Set packageDir/);
+      expect(conversions).toHaveBeenCalledTimes(1);
+      making.mockRestore();
+    },
+  );
+
+  it.each(["EACCES", "EPERM", "EBUSY", "ENOSPC"])(
+    "never converts a second time when one failed: %s",
+    async (code) => {
+      conversions.mockImplementationOnce(() => Promise.reject(systemError(code)));
+      await expect(ensurePackage({ model: checkpoint })).rejects.toMatchObject({ code });
+      expect(conversions).toHaveBeenCalledTimes(1);
+    },
+  );
+
+  it("does not make a package again that another program holds", async () => {
+    await ensurePackage({ model: checkpoint });
+    const reading = vi.spyOn(disk, "readText").mockImplementation(async (path) => {
+      if (path.endsWith("manifest.json")) throw new DiskError("held", path);
+      return await readFile(path, "utf8");
+    });
+    await expect(ensurePackage({ model: checkpoint })).rejects.toMatchObject({
+      name: "ModelLoadError",
+      code: "files-held",
+      message: expect.stringMatching(/Another program holds .*manifest\.json/),
+    });
+    reading.mockRestore();
+    expect(conversions).toHaveBeenCalledTimes(1);
   });
 
   it("hands on what is wrong with a checkpoint, and says what is no model at all", async () => {

@@ -23,7 +23,10 @@ describe("StagingDirectory on Windows", () => {
     const target = join(await tempDir(), "package");
     if (there !== "nothing") await mkdir(target);
     if (there === "a directory") await writeFile(join(target, "old"), "");
-    const staging = await StagingDirectory.create(target, { assertReplaceable: async () => {} });
+    const staging = await StagingDirectory.create(target, {
+      assertReplaceable: async () => {},
+      keyFile: "new",
+    });
     await writeFile(join(staging.dir, "new"), "");
     await staging.publish();
     await staging.discard();

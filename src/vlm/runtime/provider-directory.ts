@@ -1,0 +1,30 @@
+// Where the libraries of ONNX Runtime's CUDA provider lie: `setup-cuda` puts them there, the runtime looks for them there.
+// Out: paths; nothing is created or loaded.
+
+import { join } from "node:path";
+import { userCacheDir } from "../convert/user-cache-dir.ts";
+
+/** Major versions of CUDA that providers are built for. */
+export type CudaMajor = 12 | 13;
+
+/**
+ * One directory for each version of ONNX Runtime and of CUDA: core and provider must be of one release.
+ *
+ * @example `~/.cache/napcat-vlm/onnxruntime-1.30.0-cuda13`
+ */
+export function providerDirectory(
+  ortVersion: string,
+  cudaMajor: CudaMajor,
+  cacheDir: string = userCacheDir(),
+): string {
+  return join(cacheDir, "napcat-vlm", `onnxruntime-${ortVersion}-cuda${cudaMajor}`);
+}
+
+/** What the directory holds, by platform; the shared one is loaded first. */
+export function providerFiles(platform: string = process.platform): readonly string[] {
+  const name = (part: string) =>
+    platform === "win32"
+      ? `onnxruntime_providers_${part}.dll`
+      : `libonnxruntime_providers_${part}.so`;
+  return [name("shared"), name("cuda")];
+}

@@ -28,6 +28,7 @@ import {
   resolveRequest,
   resolveWarmRequest,
 } from "./options.ts";
+import { loadOrt } from "./runtime/ort.ts";
 import type { TemplateFeature } from "./text/chat-template.ts";
 import { loadTokenizer, loadTransformers, type Tokenizer } from "./text/tokenizer.ts";
 import type {
@@ -68,6 +69,8 @@ export async function loadQwen3Vl(options: LoadOptions): Promise<Qwen3VlModel> {
   signal?.throwIfAborted();
   // What cannot be loaded here is known before minutes go into a conversion.
   await loadSharp();
+  // Before @huggingface/transformers brings its binding: who loads ONNX Runtime decides where it looks for providers.
+  loadOrt();
   await loadTransformers();
   const packageDir = await ensurePackage({
     ...resolved,

@@ -8,6 +8,7 @@ const resolveFrom = createRequire(join(process.cwd(), "package.json"));
 const promised = {
   "napcat-vlm": ["installVlm", "connectNapCat"],
   "napcat-vlm/vlm": ["loadQwen3Vl", "convertCheckpoint", "isVlmError"],
+  "napcat-vlm/ai-sdk": ["qwen3Vl"],
   "napcat-vlm/testing": ["FakeNapCat"],
   "napcat-vlm/vlm/testing": ["FakeVisionLanguageModel"],
 };

@@ -112,6 +112,24 @@ describe("the dependency rule", () => {
     },
   );
 
+  it("lets a door see the seam only, and nobody import a door", () => {
+    const wrong = from("src/ai-sdk/").filter(
+      ({ target }) =>
+        target.startsWith("src/") &&
+        !target.startsWith("src/ai-sdk/") &&
+        target !== "src/vlm/index.ts",
+    );
+    const users = imports.filter(
+      ({ file, target }) => target.startsWith("src/ai-sdk/") && !file.startsWith("src/ai-sdk/"),
+    );
+    expect([...wrong, ...users].map(show)).toEqual([]);
+    // Types of the SDK only: who uses this door has the SDK, and nobody else needs it.
+    const values = from("src/ai-sdk/").filter(
+      ({ target, typeOnly }) => !typeOnly && !target.startsWith("src/ai-sdk/"),
+    );
+    expect(values.map(show)).toEqual([]);
+  });
+
   it("keeps the command line out of both halves", () => {
     const wrong = imports.filter(
       ({ file, target }) => !file.startsWith("src/cli") && target.startsWith("src/cli"),

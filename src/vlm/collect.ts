@@ -1,6 +1,6 @@
 // Stream in, one result out: what `generate` is for every model that can `stream`.
 
-import type { GenerateResult, StreamPart } from "./vision-language-model.ts";
+import type { GenerateResult, StreamPart, ToolCallPart } from "./vision-language-model.ts";
 
 /**
  * Collects a stream into one result.
@@ -10,6 +10,7 @@ import type { GenerateResult, StreamPart } from "./vision-language-model.ts";
 export async function collectStream(stream: AsyncIterable<StreamPart>): Promise<GenerateResult> {
   let text = "";
   let reasoning = "";
+  const toolCalls: ToolCallPart[] = [];
   for await (const part of stream) {
     switch (part.type) {
       case "text-delta":
@@ -18,9 +19,13 @@ export async function collectStream(stream: AsyncIterable<StreamPart>): Promise<
       case "reasoning-delta":
         reasoning += part.text;
         break;
+      case "tool-call":
+        toolCalls.push(part);
+        break;
       case "finish": {
         const { type: _, repeatedCharacters = 0, ...result } = part;
-        return { text: text.slice(0, text.length - repeatedCharacters), reasoning, ...result };
+        const shown = text.slice(0, text.length - repeatedCharacters);
+        return { text: shown, reasoning, toolCalls, ...result };
       }
       default:
         part satisfies never;

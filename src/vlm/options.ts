@@ -16,17 +16,20 @@ import {
   oneOf,
   openObject,
   parseOptions,
+  unexpected,
 } from "../parse-options.ts";
 import { MESSAGES_SCHEMA } from "./chat-messages.ts";
 import type { GenerationDefaults } from "./checkpoint/generation-config.ts";
 import { PRECISIONS, type Precision } from "./convert/linear-layers.ts";
 import { VISION_PRECISIONS, type VisionPrecision } from "./convert/vision-graph.ts";
 import type { Device } from "./runtime/device.ts";
+import { knownTools } from "./text/tool-call-text.ts";
 import type {
   ChatMessage,
   ForgetRequest,
   GenerateRequest,
   SamplingOptions,
+  ToolChoice,
   WarmRequest,
 } from "./vision-language-model.ts";
 
@@ -160,12 +163,14 @@ export function resolveLoadOptions(options: LoadOptions): ResolvedLoadOptions {
 /** What decides the prompt of a request. */
 export interface ResolvedPrompt {
   readonly messages: readonly ChatMessage[];
+  /** Those that may be called: none where the request says so. */
   readonly tools: readonly Readonly<Record<string, unknown>>[];
   readonly maxTokens: number;
   readonly chat: string | undefined;
 }
 
 export interface ResolvedRequest extends ResolvedPrompt {
+  readonly toolChoice: ToolChoice;
   readonly sampling: Required<SamplingOptions>;
   readonly maxReasoningTokens: number;
   readonly stop: readonly string[];
@@ -176,6 +181,10 @@ export interface ResolvedRequest extends ResolvedPrompt {
 const REQUEST_SCHEMA = object({
   messages: MESSAGES_SCHEMA,
   tools: list(openObject({}, "an object"), "an array").optional(),
+  toolChoice: either(
+    [oneOf(["auto", "none", "required"]), object({ name: nonEmptyText() })],
+    '"auto", "none", "required" or an object with the name of a tool',
+  ).optional(),
   maxTokens: integer(1).optional(),
   maxReasoningTokens: integer(0).optional(),
   stop: either(
@@ -205,9 +214,12 @@ export function resolveRequest(
   { thinking }: { readonly thinking: boolean } = { thinking: false },
 ): ResolvedRequest {
   parseOptions(REQUEST_SCHEMA, request, "the request");
+  const { tools = [], toolChoice = "auto" } = request;
+  checkToolChoice(toolChoice, tools);
   return {
     messages: request.messages,
-    tools: request.tools ?? [],
+    tools: toolChoice === "none" ? [] : tools,
+    toolChoice,
     sampling: {
       temperature: request.temperature ?? (defaults.doSample ? defaults.temperature : 0),
       topP: request.topP ?? defaults.topP,
@@ -265,6 +277,20 @@ function isPicture(value: unknown): boolean {
   return (
     value instanceof Uint8Array || (typeof value === "string" && /^[0-9a-f]{64}$/u.test(value))
   );
+}
+
+/** What has to be called must be there. @throws TypeError */
+function checkToolChoice(choice: ToolChoice, tools: ResolvedRequest["tools"]): void {
+  const names = knownTools(tools).map(({ name }) => name);
+  if (choice === "required" && names.length === 0) {
+    throw new TypeError(
+      unexpected("tools", "a list of tools, because one has to be called", tools),
+    );
+  }
+  if (typeof choice === "object" && !names.includes(choice.name)) {
+    const expected = names.length === 0 ? "left out without tools" : `one of ${names.join(", ")}`;
+    throw new TypeError(unexpected("toolChoice.name", expected, choice.name));
+  }
 }
 
 function maxTokensOf({ maxTokens }: { readonly maxTokens?: number }, thinking: boolean): number {

@@ -13,12 +13,15 @@ import type {
   VisionLanguageModel,
 } from "./vision-language-model.ts";
 
+/** What the fake writes; calls of tools come last. */
+export interface ScriptedAnswer {
+  readonly text?: string;
+  readonly reasoning?: string;
+  readonly toolCalls?: readonly { readonly name: string; readonly arguments: object }[];
+}
+
 /** One scripted answer: its text, an error to throw, or the very parts to stream. */
-export type FakeAnswer =
-  | string
-  | Error
-  | { readonly text: string; readonly reasoning?: string }
-  | AsyncIterable<StreamPart>;
+export type FakeAnswer = string | Error | ScriptedAnswer | AsyncIterable<StreamPart>;
 
 /** The same answer for every request, a list with one answer for each request, or a function of the request. */
 export type FakeAnswers =
@@ -110,21 +113,24 @@ export class FakeVisionLanguageModel implements VisionLanguageModel {
 
 /** The parts a model would stream for this answer: deltas of a few characters, then the finish. */
 async function* scriptedParts(
-  answer: { readonly text: string; readonly reasoning?: string },
+  { text: written = "", reasoning = "", toolCalls = [] }: ScriptedAnswer,
   request: GenerateRequest,
 ): AsyncGenerator<StreamPart> {
-  const reasoning = answer.reasoning ?? "";
   for (const text of pieces(reasoning)) yield { type: "reasoning-delta", text };
-  for (const text of pieces(answer.text)) yield { type: "text-delta", text };
+  for (const text of pieces(written)) yield { type: "text-delta", text };
+  for (const [index, call] of toolCalls.entries()) {
+    const { name, arguments: given } = call;
+    yield { type: "tool-call", id: `call_${index}`, name, arguments: JSON.stringify(given) };
+  }
   const images = request.messages.reduce((sum, message) => sum + imageCount(message), 0);
   const reasoningTokens = pieces(reasoning).length;
   yield {
     type: "finish",
-    finishReason: "stop",
+    finishReason: toolCalls.length > 0 ? "tool-calls" : "stop",
     usage: {
       promptTokens: request.messages.length,
       imageTokens: images,
-      completionTokens: reasoningTokens + pieces(answer.text).length,
+      completionTokens: reasoningTokens + pieces(written).length,
       reasoningTokens,
       droppedTurns: 0,
     },

@@ -64,10 +64,15 @@ export interface SamplingOptions {
   readonly seed?: number;
 }
 
+/** May, must or must not a tool be called; a name: that one. */
+export type ToolChoice = "auto" | "none" | "required" | { readonly name: string };
+
 export interface GenerateRequest extends SamplingOptions {
   readonly messages: readonly ChatMessage[];
   /** JSON-schema descriptions of tools, put into the prompt as the model's chat template does. */
   readonly tools?: readonly Readonly<Record<string, unknown>>[];
+  /** @default "auto" */
+  readonly toolChoice?: ToolChoice;
   /** Most tokens to generate, reasoning included. @default 1024, for a Thinking model 2048 */
   readonly maxTokens?: number;
   /**
@@ -111,10 +116,16 @@ export interface ForgetResult {
 }
 
 /**
- * Why an answer ended: the model was done, a stop string, `maxTokens`, the context was full, or the same words came
+ * Why an answer ended: the model was done, it called tools, a stop string, `maxTokens`, the context was full, or the same words came
  * again and again.
  */
-export type FinishReason = "stop" | "stop-string" | "max-tokens" | "context-full" | "repetition";
+export type FinishReason =
+  | "stop"
+  | "tool-calls"
+  | "stop-string"
+  | "max-tokens"
+  | "context-full"
+  | "repetition";
 
 export interface Usage {
   readonly promptTokens: number;
@@ -165,10 +176,23 @@ export interface FinishPart {
   readonly repeatedCharacters?: number;
 }
 
+/** A call of a tool that the model wrote, whole; it is never part of the text. */
+export interface ToolCallPart {
+  readonly type: "tool-call";
+  /** Of this answer; made up here. */
+  readonly id: string;
+  readonly name: string;
+  /** JSON text of an object. */
+  readonly arguments: string;
+  /** `arguments` could be made into JSON by no means and is what the model wrote. */
+  readonly invalid?: boolean;
+}
+
 /** Parts come in the order reasoning, text, one finish. Deltas never hold half a character. */
 export type StreamPart =
   | { readonly type: "reasoning-delta"; readonly text: string }
   | { readonly type: "text-delta"; readonly text: string }
+  | ToolCallPart
   | FinishPart;
 
 export interface GenerateResult extends Omit<FinishPart, "type" | "repeatedCharacters"> {
@@ -176,6 +200,8 @@ export interface GenerateResult extends Omit<FinishPart, "type" | "repeatedChara
   readonly text: string;
   /** Empty for a model that does not think aloud. */
   readonly reasoning: string;
+  /** In the order in which the model wrote them. */
+  readonly toolCalls: readonly ToolCallPart[];
 }
 
 export interface ModelInfo {

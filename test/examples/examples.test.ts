@@ -62,6 +62,7 @@ describe("examples", () => {
   it.each([
     ["vlm-only", `${ANSWER}\n`],
     ["streaming", `${ANSWER}\n`],
+    ["ai-sdk", `${ANSWER}\n`],
   ])("%s prints the answer", (name, expected) =>
     withExample(name, async ({ script }) => {
       const { code, output } = await new Running(script, [picture], {

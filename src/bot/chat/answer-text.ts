@@ -6,11 +6,12 @@ import {
   LeadingThought,
   type StreamPart,
   TextRepetition,
+  type ToolCallPart,
 } from "../../vlm/index.ts";
 import { AnswerStart, type SeenNames } from "./answer-start.ts";
 
 /** A piece of an answer that is being written. */
-export type ReplyPart = Exclude<StreamPart, FinishPart>;
+export type ReplyPart = Exclude<StreamPart, FinishPart | ToolCallPart>;
 
 /** A whole answer. `text` is empty when the model had nothing to say. */
 export interface Reply {

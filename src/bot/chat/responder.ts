@@ -169,6 +169,8 @@ export class Responder {
       if (part.type === "finish") return finish(answer, onPart, part);
       // A model that notices by itself ends here; any other one is left.
       if (answer.repeats) return finish(answer, onPart);
+      // No tools were offered: a call is nothing that could be run or shown.
+      if (part.type === "tool-call") continue;
       for (const shown of await answer.push(part)) onPart?.(shown);
     }
     throw new Error("The stream of the model ended without its finish part.");

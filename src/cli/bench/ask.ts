@@ -28,6 +28,7 @@ export async function ask(
       finish = part;
       continue;
     }
+    if (part.type === "tool-call") continue;
     times.push(performance.now());
     text += part.text;
   }

@@ -9,6 +9,7 @@ import { contentHash, type ImageTensor, type ImageTensorCache } from "../image/i
 import type { ResolvedPrompt, ResolvedRequest } from "../options.ts";
 import { buildPrompt, type Prompt } from "../text/prompt.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
+import { knownTools } from "../text/tool-call-text.ts";
 import type {
   CacheUse,
   ChatMessage,
@@ -54,6 +55,7 @@ export async function generate(
   const { prompt, pictures, placed } = await readRequest(model, request, watch, stop.signal);
   const answer = new Answer({
     ...request,
+    tools: knownTools(request.tools),
     tokenizer: model.tokenizer,
     eosTokenIds: model.eosTokenIds,
     vocabSize: model.config.text.vocabSize,

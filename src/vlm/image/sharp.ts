@@ -6,7 +6,11 @@ import { assertHost, nativeLibraryError } from "../native/native-library-error.t
 
 let loading: Promise<typeof Sharp> | undefined;
 
-/** @throws NativeLibraryError that says why it cannot be loaded and what to do. */
+/**
+ * @throws NativeLibraryError that says why it cannot be loaded and what to do.
+ *
+ * @internal
+ */
 export function loadSharp(): Promise<typeof Sharp> {
   loading ??= load();
   return loading;

@@ -2,11 +2,14 @@
 // In: the tokens that were sampled, one at a time. Out: the tokens to go on with, text, and the reason of the end.
 // It knows no logits, no caches and no other answers.
 
-import type { FinishReason } from "../vision-language-model.ts";
+import type { FinishReason, ToolChoice } from "../vision-language-model.ts";
+import { ForcedCall } from "./forced-call.ts";
 import { LoopWatch } from "./loop-watch.ts";
-import { type TextDelta, TextStream } from "./text-stream.ts";
+import { TextStream } from "./text-stream.ts";
 import { ThoughtBudget } from "./thought-budget.ts";
 import type { Tokenizer } from "./tokenizer.ts";
+import { type AnswerPart, ToolCallStream } from "./tool-call-stream.ts";
+import type { KnownTool } from "./tool-call-text.ts";
 
 export interface AnswerFlowOptions {
   readonly tokenizer: Pick<
@@ -16,6 +19,10 @@ export interface AnswerFlowOptions {
   /** Any of these ends the answer. */
   readonly eosTokenIds: ReadonlySet<number>;
   readonly stop: readonly string[];
+  /** Calls of these are told from the text. @default [] */
+  readonly tools?: readonly KnownTool[];
+  /** @default "auto" */
+  readonly toolChoice?: ToolChoice;
   /** Most tokens of the answer, reasoning included. */
   readonly maxTokens: number;
   /** Tokens after which a thought is closed for the model. A quarter of the room is left for the answer in any case. */
@@ -35,16 +42,20 @@ export interface AnswerFlowOptions {
 export class AnswerFlow {
   readonly #options: AnswerFlowOptions;
   readonly #text: TextStream;
+  readonly #calls: ToolCallStream;
   readonly #budget: ThoughtBudget;
+  readonly #forced: ForcedCall;
   #loops = new LoopWatch();
   #completionTokens = 0;
   #repeatedCharacters = 0;
   #finishReason: FinishReason | undefined;
 
   constructor(options: AnswerFlowOptions) {
-    const { tokenizer, stop, maxTokens, maxReasoningTokens, contextRoom } = options;
+    const { tokenizer, stop, tools = [], maxTokens, maxReasoningTokens, contextRoom } = options;
     this.#options = options;
     this.#text = new TextStream({ tokenizer, stop });
+    this.#calls = new ToolCallStream({ tokenizer, tools });
+    this.#forced = new ForcedCall(tokenizer, tools, options.toolChoice ?? "auto");
     const room = Math.min(maxTokens, contextRoom);
     this.#budget = new ThoughtBudget({ tokenizer, maxReasoningTokens, room });
     this.#closeUsedUpThought();
@@ -52,7 +63,7 @@ export class AnswerFlow {
 
   /** The token that has to come next; undefined: the model chooses. */
   get due(): number | undefined {
-    return this.#budget.due;
+    return this.#budget.due ?? (this.#text.reasoning ? undefined : this.#forced.due);
   }
 
   /** Why the answer is over; undefined: it is not. */
@@ -81,8 +92,9 @@ export class AnswerFlow {
   }
 
   /** Takes the next token, the one that was due or one the model chose, and returns what may be shown now. */
-  take(id: number): readonly TextDelta[] {
-    if (id === this.due) this.#budget.advance();
+  take(id: number): readonly AnswerPart[] {
+    if (id === this.#budget.due) this.#budget.advance();
+    else if (id === this.due) this.#forced.advance();
     else if (this.#options.eosTokenIds.has(id)) {
       this.#finishReason = "stop";
       return [];
@@ -90,22 +102,35 @@ export class AnswerFlow {
     this.#completionTokens++;
 
     const wasReasoning = this.#text.reasoning;
-    const deltas = this.#text.push(id);
+    const parts = this.#take(id);
     if (this.#text.reasoning !== wasReasoning) this.#loops = new LoopWatch();
-    this.#finishReason = this.#reasonToFinish(id, deltas);
+    this.#finishReason = this.#reasonToFinish(id, parts);
     this.#closeUsedUpThought();
-    return deltas;
+    return parts;
   }
 
-  /** Nothing more will come: what was held back, unless it is one more copy. */
-  end(): readonly TextDelta[] {
-    return this.#finishReason === "repetition" ? [] : this.#text.end();
+  #take(id: number): readonly AnswerPart[] {
+    // A call inside a thought is a thought.
+    const call = this.#text.reasoning ? undefined : this.#calls.take(id);
+    return call ?? this.#calls.text(this.#text.push(id));
   }
 
-  #reasonToFinish(id: number, deltas: readonly TextDelta[]): FinishReason | undefined {
+  /**
+   * Nothing more will come: what was held back, unless it is one more copy. Only now is it known whether an answer that
+   * the model ended is one with calls.
+   */
+  end(): readonly AnswerPart[] {
+    if (this.#finishReason === "repetition") return [];
+    const parts = this.#calls.text(this.#text.end());
+    const last = this.#calls.end(this.#finishReason === "stop");
+    if (this.#finishReason === "stop" && this.#calls.calls > 0) this.#finishReason = "tool-calls";
+    return [...parts, ...last];
+  }
+
+  #reasonToFinish(id: number, parts: readonly AnswerPart[]): FinishReason | undefined {
     const { maxTokens, contextRoom } = this.#options;
     if (this.#text.stopped) return "stop-string";
-    const repeated = this.#loops.push(id, deltas.map(({ text }) => text).join(""));
+    const repeated = this.#loops.push(id, parts.map(textOf).join(""));
     if (repeated !== undefined && !this.#closeThought()) {
       this.#repeatedCharacters = this.#text.reasoning ? 0 : repeated;
       return "repetition";
@@ -124,7 +149,11 @@ export class AnswerFlow {
 
   #closeUsedUpThought(): void {
     const { reasoning, reasoningTokens } = this.#text;
-    const closing = this.due !== undefined;
+    const closing = this.#budget.due !== undefined;
     if (reasoning && !closing && this.#budget.isUsedUp(reasoningTokens)) this.#budget.close();
   }
+}
+
+function textOf(part: AnswerPart): string {
+  return part.type === "tool-call" ? "" : part.text;
 }

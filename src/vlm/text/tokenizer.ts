@@ -80,6 +80,8 @@ export async function loadTokenizer(dir: string): Promise<Tokenizer> {
  * Imports @huggingface/transformers: late, because it takes 0.3 s and brings native libraries that only a model needs.
  *
  * @throws NativeLibraryError that says why one of them cannot be loaded and what to do.
+ *
+ * @internal
  */
 export async function loadTransformers(): Promise<typeof import("@huggingface/transformers")> {
   assertHost();

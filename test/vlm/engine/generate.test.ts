@@ -134,6 +134,7 @@ async function run({ messages, script, request, capacity = 200 }: Run): Promise<
   const resolved: ResolvedRequest = {
     messages: messages ?? [{ role: "user", content: "你好" }],
     tools: [],
+    toolChoice: "auto",
     sampling: GREEDY,
     maxTokens: 50,
     maxReasoningTokens: 1024,

@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { AnswerFlow, type AnswerFlowOptions } from "../../../src/vlm/text/answer-flow.ts";
+import type { AnswerPart } from "../../../src/vlm/text/tool-call-stream.ts";
+import type { ToolCallPart } from "../../../src/vlm/vision-language-model.ts";
 
 /** One token per byte, then marks. */
 const MARKS = ["<think>", "</think>", "<|im_end|>", "<|im_start|>", "<|endoftext|>", "<|box|>"];
@@ -31,14 +33,21 @@ function run(script: readonly number[], options: Partial<AnswerFlowOptions> = {}
   });
   const taken: number[] = [];
   const shown = { "text-delta": "", "reasoning-delta": "" };
+  const calls: ToolCallPart[] = [];
+  const show = (parts: readonly AnswerPart[]) => {
+    for (const part of parts) {
+      if (part.type === "tool-call") calls.push(part);
+      else shown[part.type] += part.text;
+    }
+  };
   let written = 0;
   while (answer.finishReason === undefined) {
     const next = answer.due ?? script[Math.min(written++, script.length - 1)]!;
     taken.push(next);
-    for (const { type, text } of answer.take(next)) shown[type] += text;
+    show(answer.take(next));
   }
-  for (const { type, text } of answer.end()) shown[type] += text;
-  return { answer, taken, text: shown["text-delta"], reasoning: shown["reasoning-delta"] };
+  show(answer.end());
+  return { answer, taken, calls, text: shown["text-delta"], reasoning: shown["reasoning-delta"] };
 }
 
 const END = id("<|im_end|>");

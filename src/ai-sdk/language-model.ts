@@ -1,0 +1,141 @@
+// A VisionLanguageModel as a `LanguageModelV3` of the AI SDK. In: calls of the SDK. Out: its results and streams.
+// It knows the seam only; whatever answers behind it may be in this process or elsewhere.
+
+import type {
+  LanguageModelV3,
+  LanguageModelV3CallOptions,
+  LanguageModelV3Content,
+  LanguageModelV3GenerateResult,
+  LanguageModelV3StreamPart,
+  LanguageModelV3StreamResult,
+  SharedV3Warning,
+} from "@ai-sdk/provider";
+import type { GenerateRequest, ToolChoice, VisionLanguageModel } from "../vlm/index.ts";
+import { toMessages, type Warn } from "./prompt.ts";
+import { finishReasonOf, StreamParts, usageOf } from "./stream-parts.ts";
+
+export interface Qwen3VlSettings {
+  /** What the SDK and its telemetry call the model. @default the name in `model.info` */
+  readonly modelId?: string;
+}
+
+/**
+ * A model for `generateText`, `streamText` and the like. Disposing of the model stays with you.
+ *
+ * @example
+ * const model = await loadQwen3Vl({ model: "./Qwen3-VL-2B-Instruct" });
+ * const { text } = await generateText({ model: qwen3Vl(model), prompt: "你好" });
+ */
+export function qwen3Vl(
+  model: VisionLanguageModel,
+  settings: Qwen3VlSettings = {},
+): LanguageModelV3 {
+  return new VlmLanguageModel(model, settings.modelId ?? model.info.name);
+}
+
+class VlmLanguageModel implements LanguageModelV3 {
+  readonly specificationVersion = "v3";
+  readonly provider = "napcat-vlm";
+  readonly modelId: string;
+  /** None: the SDK downloads what its caller names, by its own rules, and hands over bytes. */
+  readonly supportedUrls = {};
+  readonly #model: VisionLanguageModel;
+
+  constructor(model: VisionLanguageModel, modelId: string) {
+    this.#model = model;
+    this.modelId = modelId;
+  }
+
+  async doGenerate(options: LanguageModelV3CallOptions): Promise<LanguageModelV3GenerateResult> {
+    const { request, warnings } = toRequest(options);
+    const result = await this.#model.generate(request);
+    const content: LanguageModelV3Content[] = [];
+    if (result.reasoning !== "") content.push({ type: "reasoning", text: result.reasoning });
+    if (result.text !== "") content.push({ type: "text", text: result.text });
+    for (const { id, name, arguments: input } of result.toolCalls) {
+      content.push({ type: "tool-call", toolCallId: id, toolName: name, input });
+    }
+    return {
+      content,
+      finishReason: finishReasonOf(result.finishReason),
+      usage: usageOf(result),
+      warnings,
+    };
+  }
+
+  async doStream(options: LanguageModelV3CallOptions): Promise<LanguageModelV3StreamResult> {
+    const { request, warnings } = toRequest(options);
+    const parts = this.#model.stream(request)[Symbol.asyncIterator]();
+    const translated = new StreamParts();
+    const stream = new ReadableStream<LanguageModelV3StreamPart>({
+      start: (controller) => controller.enqueue({ type: "stream-start", warnings }),
+      async pull(controller) {
+        // One part of ours may become none of theirs: pull until something is there.
+        for (let enqueued = 0; enqueued === 0; ) {
+          const next = await parts.next();
+          if (next.done) return controller.close();
+          for (const part of translated.push(next.value)) {
+            controller.enqueue(part);
+            enqueued++;
+          }
+        }
+      },
+      // Leaving early ends the work behind it.
+      cancel: async () => void (await parts.return?.()),
+    });
+    return { stream };
+  }
+}
+
+function toRequest(options: LanguageModelV3CallOptions): {
+  readonly request: GenerateRequest;
+  readonly warnings: SharedV3Warning[];
+} {
+  const warnings: SharedV3Warning[] = [];
+  const warn: Warn = (warning) => warnings.push(warning);
+  const { responseFormat, toolChoice } = options;
+  if (responseFormat?.type === "json") warn({ type: "unsupported", feature: "responseFormat" });
+  if (options.frequencyPenalty) warn({ type: "unsupported", feature: "frequencyPenalty" });
+  const request: GenerateRequest = {
+    messages: toMessages(options.prompt, warn),
+    ...given("tools", toTools(options, warn)),
+    ...given("toolChoice", toolChoice && toToolChoice(toolChoice)),
+    ...given("maxTokens", options.maxOutputTokens),
+    ...given("temperature", options.temperature),
+    ...given("topP", options.topP),
+    ...given("topK", options.topK),
+    ...given("presencePenalty", options.presencePenalty),
+    ...given("seed", options.seed),
+    // The very signal of the caller: its reason comes back as it is.
+    ...given("signal", options.abortSignal),
+    ...given("stop", options.stopSequences?.length ? options.stopSequences : undefined),
+  };
+  return { request, warnings };
+}
+
+/** The functions among the tools, as the chat template writes them. */
+function toTools({ tools = [] }: LanguageModelV3CallOptions, warn: Warn): GenerateRequest["tools"] {
+  const functions = tools.flatMap((tool) => {
+    if (tool.type !== "function") {
+      warn({ type: "unsupported", feature: `the provider's tool ${tool.id}` });
+      return [];
+    }
+    const { name, description, inputSchema } = tool;
+    const described = {
+      name,
+      ...given("description", description),
+      parameters: inputSchema,
+    };
+    return [{ type: "function", function: described }];
+  });
+  return functions.length === 0 ? undefined : functions;
+}
+
+function toToolChoice(choice: NonNullable<LanguageModelV3CallOptions["toolChoice"]>): ToolChoice {
+  return choice.type === "tool" ? { name: choice.toolName } : choice.type;
+}
+
+/** An option, unless it was left out. */
+function given<K extends string, V>(name: K, value: V | undefined): { readonly [key in K]?: V } {
+  return value === undefined ? {} : ({ [name]: value } as { readonly [key in K]: V });
+}

@@ -71,6 +71,8 @@ describe.each(LANGUAGES)("HTTP interface in %s", (language) => {
       "chat-request",
       "chat-routes",
       "guard",
+      "open-requests",
+      "openai/completion-request",
       "picture-data",
       "request-error",
       "server",

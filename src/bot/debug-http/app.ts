@@ -2,18 +2,17 @@
 // It opens no socket.
 
 import { Hono } from "hono";
-import {
-  addChatRoutes,
-  type ChatRoutes,
-  type ChatRoutesOptions,
-  type DebugHono,
-} from "./chat-routes.ts";
+import type { VisionLanguageModel } from "../../vlm/index.ts";
+import { addChatRoutes, type ChatRoutesOptions } from "./chat-routes.ts";
 import { refuseForeignPages, requireToken } from "./guard.ts";
+import { type DebugHono, OpenRequests } from "./open-requests.ts";
+import { toOpenAiError } from "./openai/openai-error.ts";
+import { addOpenAiRoutes } from "./openai/openai-routes.ts";
 import type { PageFile } from "./page-files.ts";
 import { RequestError, toErrorBody, toRequestError } from "./request-error.ts";
 import type { DescribedModel } from "./served-bot.ts";
 
-export interface DebugAppOptions extends ChatRoutesOptions {
+export interface DebugAppOptions extends Omit<ChatRoutesOptions, "requests"> {
   readonly model: DescribedModel;
   readonly page: readonly PageFile[];
   readonly token: string | undefined;
@@ -27,10 +26,16 @@ const METHODS: Readonly<Record<string, string>> = {
   "/api/chat/group": "POST",
   "/api/chat/private": "POST",
   "/api/chat/reset": "POST",
+  "/v1/models": "GET, HEAD",
+  "/v1/chat/completions": "POST",
 };
 
-export function createDebugApp(options: DebugAppOptions): { app: DebugHono; routes: ChatRoutes } {
-  const { model, page, token, onError } = options;
+export function createDebugApp(options: DebugAppOptions): {
+  readonly app: DebugHono;
+  readonly requests: OpenRequests;
+} {
+  const { model, page, token, onError, limits } = options;
+  const requests = new OpenRequests(limits);
   const app: DebugHono = new Hono();
 
   app.use(async function hardenHeaders(context, next) {
@@ -45,6 +50,7 @@ export function createDebugApp(options: DebugAppOptions): { app: DebugHono; rout
     app.use("/", requireToken(token, true));
     app.use("/health", requireToken(token, false));
     app.use("/api/*", requireToken(token, false));
+    app.use("/v1/*", requireToken(token, false));
   }
 
   for (const file of page) {
@@ -61,7 +67,8 @@ export function createDebugApp(options: DebugAppOptions): { app: DebugHono; rout
     return context.json(health, loaded ? 200 : 503);
   });
   app.get("/api/info", (context) => context.json({ status: "success", model: model.info }));
-  const routes = addChatRoutes(app, options);
+  addChatRoutes(app, { ...options, requests });
+  if (answers(model)) addOpenAiRoutes(app, { model, limits, requests, onError });
 
   const allowed = {
     ...METHODS,
@@ -78,7 +85,15 @@ export function createDebugApp(options: DebugAppOptions): { app: DebugHono; rout
   app.onError((error, context) => {
     const refusal = toRequestError(error);
     if (refusal.status === 500) onError(refusal.cause);
-    return context.json(toErrorBody(refusal), refusal.status, { ...refusal.headers });
+    const body = context.req.path.startsWith("/v1/")
+      ? toOpenAiError(refusal)
+      : toErrorBody(refusal);
+    return context.json(body, refusal.status, { ...refusal.headers });
   });
-  return { app, routes };
+  return { app, requests };
+}
+
+/** A whole model, and not just what is told about one. */
+function answers(model: DescribedModel): model is VisionLanguageModel {
+  return typeof Reflect.get(model, "stream") === "function";
 }

@@ -52,6 +52,10 @@ function fromVlmError(error: VlmError): RequestError {
   switch (error.code) {
     case "prompt-too-long":
       return new RequestError(413, error.code, error.message);
+    case "image-corrupt":
+    case "image-unsupported":
+    case "image-too-large":
+      return new RequestError(400, error.code, error.message);
     case "queue-full":
       return new RequestError(503, error.code, error.message, { "Retry-After": "5" });
     case "disposed":

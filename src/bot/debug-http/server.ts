@@ -55,7 +55,7 @@ export async function startDebugServer(options: DebugServerOptions): Promise<Deb
   parseOptions(OPTIONS_SCHEMA, options, "startDebugServer");
   const host = options.host ?? "127.0.0.1";
   checkToken(host, options.token);
-  const { app, routes } = createDebugApp({
+  const { app, requests } = createDebugApp({
     responder: options.responder,
     limits: resolveLimits(options.limits),
     onError: options.onError ?? ((error) => console.error(error)),
@@ -81,16 +81,16 @@ export async function startDebugServer(options: DebugServerOptions): Promise<Deb
     url: `http://${isLoopback(host) && host !== "localhost" ? address : host}:${port}`,
     port,
     close: () => {
-      closed ??= close(server, routes.stop);
+      closed ??= close(server, () => requests.stop());
       return closed;
     },
   };
 }
 
-async function close(server: Server, stopRoutes: () => Promise<void>): Promise<void> {
+async function close(server: Server, stopRequests: () => Promise<void>): Promise<void> {
   const closed = once(server, "close");
   server.close();
-  await stopRoutes();
+  await stopRequests();
   // Answers that were just written get this turn of the event loop to leave.
   await new Promise((resolve) => setImmediate(resolve));
   server.closeAllConnections();

@@ -1,0 +1,95 @@
+// The requests being read or answered: how many there may be, how large, and how all of them are ended.
+// It knows nothing of what is asked.
+
+import type { HttpBindings } from "@hono/node-server";
+import type { Context, Hono, MiddlewareHandler } from "hono";
+import { bodyLimit } from "hono/body-limit";
+import { type Deadline, sharedController, startDeadline } from "../../abort.ts";
+import type { DebugServerLimits } from "./limits.ts";
+import { RequestError, toRequestError } from "./request-error.ts";
+
+/** The app runs on Node's own server, whose response tells when a client is gone. */
+export type DebugHono = Hono<{ Bindings: HttpBindings }>;
+export type DebugContext = Context<{ Bindings: HttpBindings }>;
+
+export class OpenRequests {
+  /** Refuses bodies that are too large. */
+  readonly limitBody: MiddlewareHandler;
+  /** Counts from the first byte of a body to the last of an answer: both take memory. */
+  readonly refuseWhenBusy: MiddlewareHandler<{ Bindings: HttpBindings }>;
+  readonly #stopping = sharedController();
+  readonly #running = new Set<Promise<unknown>>();
+  #open = 0;
+
+  constructor(limits: DebugServerLimits) {
+    this.limitBody = bodyLimit({
+      maxSize: limits.maxBodyBytes,
+      onError: () => {
+        throw new RequestError(
+          413,
+          "body-too-large",
+          `The request is larger than ${limits.maxBodyBytes} bytes.`,
+        );
+      },
+    });
+    this.refuseWhenBusy = async (context, next) => {
+      if (this.#open >= limits.maxRequests) {
+        throw new RequestError(
+          503,
+          "too-many-requests",
+          `${this.#open} messages are being answered and the limit is ${limits.maxRequests}.`,
+          { "Retry-After": "5" },
+        );
+      }
+      this.#open++;
+      context.env.outgoing.once("close", () => this.#open--);
+      await next();
+    };
+  }
+
+  /** A signal that ends with the client or with the server. `end` it. */
+  begin(context: DebugContext): Deadline {
+    return startDeadline(undefined, context.req.raw.signal, this.#stopping.signal);
+  }
+
+  /** Remembers work until it ends, so that `stop` can wait for it. */
+  async track<T>(work: Promise<T>): Promise<T> {
+    this.#running.add(work);
+    try {
+      return await work;
+    } finally {
+      this.#running.delete(work);
+    }
+  }
+
+  /** Aborts everything being answered and resolves when the last one has ended. */
+  async stop(): Promise<void> {
+    this.#stopping.abort(new RequestError(503, "shutting-down", "The bot is shutting down."));
+    await Promise.allSettled(this.#running);
+  }
+}
+
+/** The error behind an abort is ours when the server stops; when the client left, nobody reads it. */
+export function asRefusal(error: unknown, request: Deadline): RequestError {
+  if (!request.signal.aborted) return toRequestError(error);
+  const { reason } = request.signal;
+  return reason instanceof RequestError ? reason : clientGone();
+}
+
+/** The body of a request. @throws {RequestError} `bad-json` */
+export async function readJson(context: DebugContext): Promise<unknown> {
+  const text = await context.req.text().catch((error: unknown) => {
+    throw context.env.incoming.errored ? clientGone() : error;
+  });
+  try {
+    return JSON.parse(text);
+  } catch {
+    // The parser's own message quotes what somebody wrote.
+    throw new RequestError(400, "bad-json", "The body is not valid JSON.");
+  }
+}
+
+/** Nobody reads it, but it is no error of the bot's either. */
+function clientGone(): RequestError {
+  return new RequestError(503, "client-gone", "The client closed the connection.");
+}

@@ -7,12 +7,13 @@ import { join, relative, resolve } from "node:path";
 import { disk } from "../../disk.ts";
 import { DiskError } from "../../disk-error.ts";
 import { object, oneOf, parseOptions } from "../../parse-options.ts";
-import { mendConfig } from "../checkpoint/config.ts";
+import { mendConfig, type Qwen3VlConfig } from "../checkpoint/config.ts";
 import { DTYPE_BYTES, weightDtype } from "../checkpoint/dtype.ts";
 import { readJsonFile } from "../checkpoint/json-fields.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.ts";
 import { EMBED_TOKENS } from "../checkpoint/tensor-names.ts";
 import { ModelLoadError } from "../errors.ts";
+import { balanceBytes, balanceInputs, type InputsInPrecision } from "./balance-inputs.ts";
 import { decoderGraph, headPrecision } from "./decoder-graph.ts";
 import { withDiskTrouble, withNeededBytes } from "./disk-trouble.ts";
 import {
@@ -23,7 +24,13 @@ import {
   type StreamOptions,
   sha256File,
 } from "./hashed-file.ts";
-import { INT8_WEIGHTS, type Int8Weights, PRECISIONS, type Precision } from "./linear-layers.ts";
+import {
+  INT8_WEIGHTS,
+  type Int8Weights,
+  PRECISIONS,
+  type Precision,
+  type WiderFormats,
+} from "./linear-layers.ts";
 import {
   CONVERTER_VERSION,
   FORMAT_VERSION,
@@ -36,7 +43,9 @@ import {
   serializeManifest,
 } from "./manifest.ts";
 import { type GraphValue, ONNX_OPSET } from "./onnx-model.ts";
+import { decoderInputs, visionInputs } from "./product-inputs.ts";
 import { INT4_BLOCK } from "./quantize.ts";
+import { RowReader } from "./row-reader.ts";
 import { StagingDirectory } from "./staging.ts";
 import {
   type PlannedGraph,
@@ -50,17 +59,19 @@ const EMBED_TOKENS_FILE = "embed_tokens.bin";
 /** Graphs without their weights, and the manifest. */
 const SMALL_FILES_BYTES = 4 * 2 ** 20;
 
+interface PlannedGraphs {
+  readonly vision: PlannedGraph;
+  readonly decoder: PlannedGraph;
+}
+
 interface InputState {
   readonly size: number;
   readonly mtimeMs: number;
 }
 
 export type ConvertStage =
-  | "hashing-checkpoint"
-  | "vision-encoder"
-  | "decoder"
-  | "embedding-table"
-  | "finishing";
+  /** Also measures what the layers lose, and where a scale is moved. */
+  "hashing-checkpoint" | "vision-encoder" | "decoder" | "embedding-table" | "finishing";
 
 /** How far a conversion is; bytes count over all stages. */
 export interface ConvertProgress {
@@ -163,40 +174,54 @@ class Conversion {
   }
 
   async run(): Promise<void> {
-    const { config } = this.#checkpoint;
-    const int8Weights = this.#options.int8Weights ?? "s8";
-    const vision = visionGraph(config, this.#precision.vision, int8Weights);
-    const decoder = decoderGraph(config, this.#precision.decoder, int8Weights);
+    const measured = productInputs(this.#checkpoint.config, this.#precision);
     const inputFiles = [...this.#checkpoint.settingsFiles, ...this.#checkpoint.weightFiles];
     const before = await this.#inputStates(inputFiles);
-    const inputBytes = before.reduce((sum, { size }) => sum + size, 0);
-    const outputBytes =
-      [vision, decoder].reduce((sum, { model }) => sum + model.externalByteLength, 0) +
-      (this.#checkpoint.tensors.get(EMBED_TOKENS)?.byteLength ?? 0);
-    this.#totalBytes = inputBytes + outputBytes;
+    const readBytes =
+      before.reduce((sum, { size }) => sum + size, 0) + balanceBytes(this.#checkpoint, measured);
+    const outputBytes = this.#outputBytes(this.#plan());
+    this.#totalBytes = readBytes + outputBytes;
     const settingsBytes = before
       .slice(0, this.#checkpoint.settingsFiles.length)
       .reduce((sum, { size }) => sum + size, 0);
     const neededBytes = outputBytes + settingsBytes + SMALL_FILES_BYTES;
     await disk.assertRoom(this.#dir, neededBytes);
     try {
-      await this.#write(vision, decoder, inputFiles, before);
+      await this.#write(measured, readBytes, inputFiles, before);
     } catch (error) {
       throw withNeededBytes(error, neededBytes, this.#options.outputDir);
     }
   }
 
+  #plan(wider?: WiderFormats): PlannedGraphs {
+    const { config } = this.#checkpoint;
+    const int8Weights = this.#options.int8Weights ?? "s8";
+    return {
+      vision: visionGraph(config, this.#precision.vision, int8Weights, wider),
+      decoder: decoderGraph(config, this.#precision.decoder, int8Weights, wider),
+    };
+  }
+
+  #outputBytes({ vision, decoder }: PlannedGraphs): number {
+    const table = this.#checkpoint.tensors.get(EMBED_TOKENS)?.byteLength ?? 0;
+    return vision.model.externalByteLength + decoder.model.externalByteLength + table;
+  }
+
   async #write(
-    vision: PlannedGraph,
-    decoder: PlannedGraph,
+    measured: readonly InputsInPrecision[],
+    readBytes: number,
     inputFiles: readonly string[],
     before: readonly InputState[],
   ): Promise<void> {
     const inputs = await this.#hashInputs(inputFiles);
+    const { moves, wider, layers } = await balanceInputs(this.#checkpoint, measured, this.#stream);
+    const { vision, decoder } = this.#plan(wider);
+    this.#totalBytes = readBytes + this.#outputBytes({ vision, decoder });
+    const reader = new RowReader(this.#checkpoint, moves);
     this.#enter("vision-encoder");
-    const visionEncoder = await this.#writeGraph(vision);
+    const visionEncoder = await this.#writeGraph(vision, reader);
     this.#enter("decoder");
-    const decoderEntry = await this.#writeGraph(decoder);
+    const decoderEntry = await this.#writeGraph(decoder, reader);
     this.#enter("embedding-table");
     const embedTokens = await this.#writeEmbeddingTable();
     this.#enter("finishing");
@@ -204,7 +229,13 @@ class Conversion {
       await this.#writeFile(file, await this.#settingsBytes(file));
     }
     await this.#assertUnchanged(inputFiles, before);
-    await this.#writeManifest({ inputs, visionEncoder, decoder: decoderEntry, embedTokens });
+    await this.#writeManifest({
+      inputs,
+      layers,
+      visionEncoder,
+      decoder: decoderEntry,
+      embedTokens,
+    });
   }
 
   async #hashInputs(files: readonly string[]): Promise<InputDigest[]> {
@@ -217,12 +248,12 @@ class Conversion {
     return inputs;
   }
 
-  async #writeGraph({ model, plan }: PlannedGraph): Promise<GraphEntry> {
+  async #writeGraph({ model, plan }: PlannedGraph, reader: RowReader): Promise<GraphEntry> {
     const file = `${model.name}.onnx`;
     const dataFile = `${file}.data`;
     const data = await HashedFile.create(join(this.#dir, dataFile), this.#stream);
     try {
-      await new WeightWriter(this.#checkpoint, data).write(plan);
+      await new WeightWriter(reader, data).write(plan);
       this.#outputs.push(await data.finish());
     } finally {
       await data.close();
@@ -275,7 +306,7 @@ class Conversion {
   }
 
   async #writeManifest(
-    parts: Pick<PackageManifest, "inputs" | "visionEncoder" | "decoder" | "embedTokens">,
+    parts: Pick<PackageManifest, "inputs" | "layers" | "visionEncoder" | "decoder" | "embedTokens">,
   ): Promise<void> {
     const manifest = serializeManifest({
       formatVersion: FORMAT_VERSION,
@@ -342,6 +373,19 @@ function checkOptions(options: ConvertOptions): PackageManifest["precision"] {
     );
   }
   return { decoder: precision, vision: visionPrecision ?? defaultVisionPrecision(precision) };
+}
+
+/** The inputs of all products, in the format that was asked for. */
+function productInputs(
+  config: Qwen3VlConfig,
+  { decoder, vision }: PackageManifest["precision"],
+): InputsInPrecision[] {
+  const text = decoderInputs(config);
+  return [
+    { precision: vision, inputs: visionInputs(config) },
+    { precision: decoder, inputs: text.slice(0, -1) },
+    { precision: headPrecision(decoder), inputs: text.slice(-1) },
+  ];
 }
 
 /** Nothing but an earlier package, however damaged, is ever replaced. */

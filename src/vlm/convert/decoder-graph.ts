@@ -17,7 +17,12 @@
 
 import type { Qwen3VlConfig, TextConfig } from "../checkpoint/config.ts";
 import { EMBED_TOKENS, LM_HEAD } from "../checkpoint/tensor-names.ts";
-import { type Int8Weights, LinearLayers, type Precision } from "./linear-layers.ts";
+import {
+  type Int8Weights,
+  LinearLayers,
+  type Precision,
+  type WiderFormats,
+} from "./linear-layers.ts";
 import { OnnxModel } from "./onnx-model.ts";
 import type { PlannedGraph } from "./vision-graph.ts";
 
@@ -32,8 +37,9 @@ export function decoderGraph(
   config: Qwen3VlConfig,
   precision: Precision,
   int8Weights: Int8Weights = "s8",
+  wider?: WiderFormats,
 ): PlannedGraph {
-  const graph = new DecoderGraph(config, precision, int8Weights);
+  const graph = new DecoderGraph(config, precision, int8Weights, wider);
   graph.write();
   return { model: graph.model, plan: graph.layers.plan };
 }
@@ -45,8 +51,13 @@ class DecoderGraph {
   readonly #text: TextConfig;
   readonly #precision: Precision;
 
-  constructor(config: Qwen3VlConfig, precision: Precision, int8Weights: Int8Weights) {
-    this.layers = new LinearLayers(this.model, int8Weights);
+  constructor(
+    config: Qwen3VlConfig,
+    precision: Precision,
+    int8Weights: Int8Weights,
+    wider?: WiderFormats,
+  ) {
+    this.layers = new LinearLayers(this.model, int8Weights, wider);
     this.#config = config;
     this.#text = config.text;
     this.#precision = precision;

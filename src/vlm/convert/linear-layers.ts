@@ -53,6 +53,9 @@ export interface LinearWeight {
   readonly bias?: string;
 }
 
+/** Formats by canonical tensor name, for weights that lose too much in the format of the others. */
+export type WiderFormats = ReadonlyMap<string, Precision>;
+
 /** Smallest row maximum: keeps a row of zeros from being divided by zero. */
 const SMALLEST_ROW_MAXIMUM = 1e-30;
 const MICROSOFT = "com.microsoft";
@@ -65,9 +68,13 @@ export class LinearLayers {
   /** Quantised forms of activations, so that products of the same activation share them. */
   readonly #quantized = new Map<string, { values: string; scale: string }>();
 
-  constructor(model: OnnxModel, int8Weights: Int8Weights) {
+  readonly #wider: WiderFormats;
+
+  /** @param wider formats of single weights that are not those of the rest */
+  constructor(model: OnnxModel, int8Weights: Int8Weights, wider: WiderFormats = new Map()) {
     this.#model = model;
     this.#int8Weights = int8Weights;
+    this.#wider = wider;
   }
 
   /** A stored tensor in f32, in its own layout; returns its name in the graph. */
@@ -80,7 +87,7 @@ export class LinearLayers {
   /** activation (..., K) x weight -> (..., N), plus bias. */
   product(name: string, activation: string, weight: LinearWeight, precision: Precision): string {
     const output = weight.bias === undefined ? name : `${name}.product`;
-    switch (precision) {
+    switch (this.#wider.get(weight.sources[0] ?? "") ?? precision) {
       case "fp32":
         this.#fp32(output, activation, weight);
         break;
@@ -91,7 +98,7 @@ export class LinearLayers {
         this.#int4(output, activation, weight);
         break;
       default:
-        throw new TypeError(`Unknown precision ${precision satisfies never}.`);
+        throw new TypeError(`Unknown precision ${precision}.`);
     }
     if (weight.bias === undefined) return output;
     return this.#model.node("Add", name, [output, this.values(weight.bias, [weight.rows])]);

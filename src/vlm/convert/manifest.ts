@@ -7,6 +7,7 @@ import { DiskError } from "../../disk-error.ts";
 import { JsonFields } from "../checkpoint/json-fields.ts";
 import type { CheckpointSource } from "../checkpoint/open-checkpoint.ts";
 import { ModelLoadError } from "../errors.ts";
+import type { LayerChoice } from "./balance-inputs.ts";
 import { type FileDigest, fingerprintFile, type StreamOptions, sha256File } from "./hashed-file.ts";
 import type { Int8Weights, Precision } from "./linear-layers.ts";
 import type { VisionPrecision } from "./vision-graph.ts";
@@ -15,7 +16,7 @@ export const MANIFEST_FILE = "manifest.json";
 /** Changes when a loader of the old packages could not read the new ones. */
 export const FORMAT_VERSION = 1;
 /** Changes whenever the same checkpoint would give other bytes. */
-export const CONVERTER_VERSION = "2";
+export const CONVERTER_VERSION = "3";
 
 const KIND = "napcat-vlm onnx package";
 
@@ -47,6 +48,8 @@ export interface PackageManifest {
   readonly int8Weights: Int8Weights;
   /** Number format of each group of tensors. */
   readonly tensorGroups: Readonly<Record<string, string>>;
+  /** What was chosen for the products of quantised graphs; see `LayerChoice`. */
+  readonly layers: readonly LayerChoice[];
   readonly visionEncoder: GraphEntry;
   readonly decoder: GraphEntry;
   /** Raw little-endian rows, one per token. */
@@ -123,6 +126,7 @@ function parseManifest(json: unknown, dir: string): PackageManifest {
     },
     int8Weights: oneOf(fields, "int8Weights", ["s8", "u8"]),
     tensorGroups: stringMap(fields.object("tensorGroups")),
+    layers: fields.has("layers") ? fields.objects("layers").map(parseLayer) : [],
     visionEncoder: parseGraph(fields.object("visionEncoder")),
     decoder: parseGraph(fields.object("decoder")),
     embedTokens: {
@@ -223,6 +227,16 @@ function parseGraph(fields: JsonFields): GraphEntry {
     dataFile: fileName(fields, "dataFile"),
     inputs: stringMap(fields.object("inputs")),
     outputs: stringMap(fields.object("outputs")),
+  };
+}
+
+function parseLayer(fields: JsonFields): LayerChoice {
+  return {
+    name: fields.string("name"),
+    precision: oneOf(fields, "precision", ["fp32", "w8a8", "q4"]),
+    error: fields.number("error", { min: 0 }),
+    plainError: fields.number("plainError", { min: 0 }),
+    moved: fields.number("moved", { min: 0, max: 1 }),
   };
 }
 

@@ -16,6 +16,7 @@ import {
   LinearLayers,
   type LinearWeight,
   type WeightPlan,
+  type WiderFormats,
 } from "./linear-layers.ts";
 import { OnnxModel } from "./onnx-model.ts";
 
@@ -35,8 +36,9 @@ export function visionGraph(
   config: Qwen3VlConfig,
   precision: VisionPrecision,
   int8Weights: Int8Weights = "s8",
+  wider?: WiderFormats,
 ): PlannedGraph {
-  const graph = new VisionGraph(config.vision, precision, int8Weights);
+  const graph = new VisionGraph(config.vision, precision, int8Weights, wider);
   graph.write();
   return { model: graph.model, plan: graph.layers.plan };
 }
@@ -49,8 +51,13 @@ class VisionGraph {
   /** Columns of one image token before the merger: 4 D. */
   readonly #merged: number;
 
-  constructor(vision: VisionConfig, precision: VisionPrecision, int8Weights: Int8Weights) {
-    this.layers = new LinearLayers(this.model, int8Weights);
+  constructor(
+    vision: VisionConfig,
+    precision: VisionPrecision,
+    int8Weights: Int8Weights,
+    wider?: WiderFormats,
+  ) {
+    this.layers = new LinearLayers(this.model, int8Weights, wider);
     this.#vision = vision;
     this.#precision = precision;
     this.#merged = vision.hiddenSize * vision.mergeSize ** 2;

@@ -2,11 +2,7 @@
 // tensors, read in pieces. Out: f32, int8 or 4-bit tensors in their graph layout. Memory stays the same whatever
 // the size of a tensor: a matrix that must be turned is read once per strip of its columns.
 
-import { DTYPE_BYTES, toFloat32, weightDtype } from "../checkpoint/dtype.ts";
-import type { Checkpoint } from "../checkpoint/open-checkpoint.ts";
-import type { StoredTensor } from "../checkpoint/safetensors.ts";
-import { ModelLoadError } from "../errors.ts";
-import { type HashedFile, PIECE_BYTES } from "./hashed-file.ts";
+import type { HashedFile } from "./hashed-file.ts";
 import { WEIGHT_ZERO_POINT, type WeightPlan } from "./linear-layers.ts";
 import type { ExternalTensor } from "./onnx-model.ts";
 import {
@@ -18,30 +14,21 @@ import {
   turnInt8Rows,
   turnRows,
 } from "./quantize.ts";
+import type { RowReader } from "./row-reader.ts";
 
 /** Largest part of a turned matrix that is held at once. */
 const STRIP_BYTES = 128 * 1024 * 1024;
 
-/** Some whole rows of stacked matrices, widened to f32. */
-interface RowBlock {
-  /** (rows, columns), valid until the next block */
-  readonly weights: Float32Array;
-  readonly firstRow: number;
-  readonly rows: number;
-}
-
 /** Writes one data file; reuses its buffers from tensor to tensor. */
 export class WeightWriter {
-  readonly #checkpoint: Checkpoint;
+  readonly #reader: RowReader;
   readonly #file: HashedFile;
   readonly #stripBytes: number;
-  #raw = new Uint8Array(0);
-  #floats = new Float32Array(0);
   #strip = new ArrayBuffer(0);
 
   /** @param stripBytes memory for turned matrices; tests set it low */
-  constructor(checkpoint: Checkpoint, file: HashedFile, stripBytes: number = STRIP_BYTES) {
-    this.#checkpoint = checkpoint;
+  constructor(reader: RowReader, file: HashedFile, stripBytes: number = STRIP_BYTES) {
+    this.#reader = reader;
     this.#file = file;
     this.#stripBytes = stripBytes;
   }
@@ -69,7 +56,7 @@ export class WeightWriter {
   }
 
   async #writeValues(source: string): Promise<void> {
-    for await (const { weights } of this.#rowBlocks([source])) {
+    for await (const { weights } of this.#reader.blocks([source])) {
       await this.#file.append(bytesOf(weights));
     }
   }
@@ -79,7 +66,7 @@ export class WeightWriter {
     const [columns = 0, allRows = 0] = target.shape;
     for (const { place, strip } of this.#strips(columns, allRows, 4)) {
       const values = new Float32Array(strip.buffer, 0, strip.byteLength / 4);
-      for await (const { weights, firstRow, rows } of this.#rowBlocks(sources)) {
+      for await (const { weights, firstRow, rows } of this.#reader.blocks(sources)) {
         turnRows(weights, rows, columns, values, { ...place, firstRow });
       }
       await this.#file.append(strip);
@@ -96,7 +83,7 @@ export class WeightWriter {
     const allScales = new Float32Array(allRows);
     const zeroPoint = WEIGHT_ZERO_POINT[target.type === "u8" ? "u8" : "s8"];
     for (const { place, strip } of this.#strips(columns, allRows, 1)) {
-      for await (const { weights, firstRow, rows } of this.#rowBlocks(sources)) {
+      for await (const { weights, firstRow, rows } of this.#reader.blocks(sources)) {
         const rowScales = allScales.subarray(firstRow, firstRow + rows);
         if (place.firstColumn === 0) int8RowScales(weights, rows, columns, rowScales);
         const here = { ...place, firstRow };
@@ -116,7 +103,7 @@ export class WeightWriter {
   ): Promise<void> {
     const blocks = target.shape[1] ?? 0;
     const allScales = new Float32Array(scales.byteLength / 4);
-    for await (const { weights, firstRow, rows } of this.#rowBlocks(sources)) {
+    for await (const { weights, firstRow, rows } of this.#reader.blocks(sources)) {
       const columns = weights.length / rows;
       const packed = new Uint8Array(rows * int4Blocks(columns) * (INT4_BLOCK / 2));
       const rowScales = allScales.subarray(firstRow * blocks, (firstRow + rows) * blocks);
@@ -141,48 +128,6 @@ export class WeightWriter {
       const strip = new Uint8Array(this.#strip, 0, byteLength);
       yield { place: { allRows, firstColumn, endColumn }, strip };
     }
-  }
-
-  /** Reads matrices from top to bottom, one after the other; a vector counts as one column. */
-  async *#rowBlocks(sources: readonly string[]): AsyncGenerator<RowBlock> {
-    let firstRow = 0;
-    for (const source of sources) {
-      const tensor = this.#tensor(source);
-      const allRows = tensor.shape[0] ?? 1;
-      const columns = tensor.shape.slice(1).reduce((product, size) => product * size, 1);
-      const rowBytes = columns * DTYPE_BYTES[weightDtype(tensor.dtype)];
-      const blockRows = Math.max(1, Math.floor(PIECE_BYTES / rowBytes));
-      for (let row = 0; row < allRows; row += blockRows) {
-        const rows = Math.min(blockRows, allRows - row);
-        const weights = await this.#readFloats(tensor, row * rowBytes, rows * columns);
-        yield { weights, firstRow: firstRow + row, rows };
-      }
-      firstRow += allRows;
-    }
-  }
-
-  async #readFloats(tensor: StoredTensor, start: number, count: number): Promise<Float32Array> {
-    const dtype = weightDtype(tensor.dtype);
-    const byteLength = count * DTYPE_BYTES[dtype];
-    if (this.#raw.byteLength < byteLength) this.#raw = new Uint8Array(byteLength);
-    if (this.#floats.length < count) this.#floats = new Float32Array(count);
-    const raw = this.#raw.subarray(0, byteLength);
-    const floats = this.#floats.subarray(0, count);
-    await this.#checkpoint.weights.read(tensor, start, raw);
-    if (!toFloat32(raw, dtype, floats, count)) {
-      throw new ModelLoadError(
-        "model-corrupt",
-        `The tensor ${tensor.name} holds infinite values or values that are not numbers.`,
-        { modelDir: this.#checkpoint.dir },
-      );
-    }
-    return floats;
-  }
-
-  #tensor(name: string): StoredTensor {
-    const tensor = this.#checkpoint.tensors.get(name);
-    if (tensor === undefined) throw new RangeError(`The checkpoint has no tensor ${name}.`);
-    return tensor;
   }
 }
 

@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { openCheckpoint } from "../../../src/vlm/checkpoint/open-checkpoint.ts";
 import { decoderGraph } from "../../../src/vlm/convert/decoder-graph.ts";
 import { HashedFile } from "../../../src/vlm/convert/hashed-file.ts";
+import { RowReader } from "../../../src/vlm/convert/row-reader.ts";
 import { WeightWriter } from "../../../src/vlm/convert/weight-writer.ts";
 import { syntheticCheckpoint } from "../../support/synthetic-checkpoint.ts";
 import { tempDir } from "../../support/temp-dir.ts";
@@ -17,7 +18,7 @@ describe("WeightWriter", () => {
       const { plan, model } = decoderGraph(checkpoint.config, precision);
       const write = async (name: string, stripBytes?: number) => {
         const file = await HashedFile.create(join(dir, name));
-        await new WeightWriter(checkpoint, file, stripBytes).write(plan);
+        await new WeightWriter(new RowReader(checkpoint), file, stripBytes).write(plan);
         return await file.finish();
       };
       const whole = await write("whole");
@@ -37,7 +38,7 @@ describe("WeightWriter", () => {
     );
     const { plan } = decoderGraph(checkpoint.config, "fp32");
     const file = await HashedFile.create(join(dir, "data"));
-    await new WeightWriter(checkpoint, file).write(plan);
+    await new WeightWriter(new RowReader(checkpoint), file).write(plan);
     await file.finish();
     const line = plan.find(({ target }) => target.name === "layers.1.self_attn.packed.weight");
     if (line?.kind !== "transposed") throw new Error("Expected a turned matrix.");

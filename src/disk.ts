@@ -86,6 +86,13 @@ export class Disk {
     });
   }
 
+  readBytes(path: string, options: PatienceOptions = {}): Promise<Buffer> {
+    return this.#patiently(path, () => this.#parts.fs.readFile(path), {
+      patienceMs: FILE_PATIENCE_MS,
+      ...options,
+    });
+  }
+
   /** Size of a file; undefined where there is none. */
   async fileSize(path: string): Promise<number | undefined> {
     try {

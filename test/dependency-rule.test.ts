@@ -140,6 +140,7 @@ describe("the dependency rule", () => {
   it.each([
     ["sharp", "src/vlm/image/sharp.ts"],
     ["koffi", "src/vlm/runtime/ort.ts"],
+    ["@huggingface/jinja", "src/vlm/text/render-template.ts"],
     ["@huggingface/transformers", "src/vlm/text/tokenizer.ts"],
     ["node-napcat-ts", "src/bot/napcat/connection.ts"],
   ])("imports %s in one file", (name, home) => {

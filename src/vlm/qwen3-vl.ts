@@ -30,7 +30,7 @@ import {
 } from "./options.ts";
 import { loadOrt } from "./runtime/ort.ts";
 import type { TemplateFeature } from "./text/chat-template.ts";
-import { loadTokenizer, loadTransformers, type Tokenizer } from "./text/tokenizer.ts";
+import { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
 import type {
   ForgetRequest,
   ForgetResult,
@@ -69,9 +69,7 @@ export async function loadQwen3Vl(options: LoadOptions): Promise<Qwen3VlModel> {
   signal?.throwIfAborted();
   // What cannot be loaded here is known before minutes go into a conversion.
   await loadSharp();
-  // Before @huggingface/transformers brings its binding: who loads ONNX Runtime decides where it looks for providers.
   loadOrt();
-  await loadTransformers();
   const packageDir = await ensurePackage({
     ...resolved,
     int8Weights: await preferredInt8Weights(),

@@ -7,7 +7,7 @@ import type { GenerationDefaults } from "../checkpoint/generation-config.ts";
 import { type ImageDecodeError, isVlmError } from "../errors.ts";
 import { contentHash, type ImageTensor, type ImageTensorCache } from "../image/image-tensor.ts";
 import type { ResolvedPrompt, ResolvedRequest } from "../options.ts";
-import { buildPrompt, type Prompt } from "../text/prompt.ts";
+import { buildPromptInSlices, type Prompt } from "../text/prompt.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { knownTools } from "../text/tool-call-text.ts";
 import type {
@@ -137,12 +137,13 @@ async function readRequest(
 ): Promise<{ prompt: Prompt; pictures: LoadedPictures; placed: PlacedPicture[] }> {
   watch.begin("imageMs");
   const pictures = await loadPictures(model, request, signal);
-  const prompt = buildPrompt(request.messages, {
+  const options = {
     tokenizer: model.tokenizer,
     imageTokens: pictures.tensors.map((tensor) => tensor.imageTokens),
     tools: request.tools,
     maxPromptTokens: maxPromptTokens(model.contextTokens, request.maxTokens),
-  });
+  };
+  const prompt = await buildPromptInSlices(request.messages, options, signal);
   const { mergeSize } = model.config.vision;
   const placed = prompt.images.map(({ imageIndex, start }) => {
     const tensor = pictures.tensors[imageIndex]!;

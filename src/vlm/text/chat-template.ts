@@ -2,6 +2,7 @@
 // In: files of the checkpoint, something that renders Jinja. Out: thinking or not, and the features that differ.
 
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { disk } from "../../disk.ts";
 import { ModelLoadError } from "../errors.ts";
 import type { ChatMessage } from "../vision-language-model.ts";
@@ -48,14 +49,23 @@ export function opensThought(render: RenderTemplate): boolean {
   return rendered !== undefined && /<think>\s*$/.test(rendered);
 }
 
-/** Renders fixed conversations with the checkpoint's template and with our format, and names what differs. */
-export function compareChatFormat(render: RenderTemplate, thinking: boolean): TemplateFeature[] {
-  const differing = PROBES.filter(({ messages, tools, addVisionIds }) => {
+/**
+ * Renders fixed conversations with the checkpoint's template and with our format, and names what differs. The event loop
+ * has its turn between any two.
+ */
+export async function compareChatFormat(
+  render: RenderTemplate,
+  thinking: boolean,
+): Promise<TemplateFeature[]> {
+  const differing = new Set<TemplateFeature>();
+  for (const { feature, messages, tools, addVisionIds } of PROBES) {
     const ours = renderChat(formatChat(messages, { thinking, tools, addVisionIds }));
     const input = { messages: messages.map((message) => toTemplateMessage(message, thinking)) };
-    return ours !== tryRender(render, { ...input, ...(tools && { tools }), addVisionIds });
-  });
-  return [...new Set(differing.map((probe) => probe.feature))];
+    const theirs = tryRender(render, { ...input, ...(tools && { tools }), addVisionIds });
+    if (ours !== theirs) differing.add(feature);
+    await setImmediate();
+  }
+  return [...differing];
 }
 
 interface Probe {

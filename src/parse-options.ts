@@ -56,6 +56,11 @@ export function optionalRecord<T extends z.ZodType>(value: T) {
   return z.record(z.string(), value, { error: "an object" }).optional();
 }
 
+/** Keys of one form, all with values of one kind. @param expected what the whole is, in words */
+export function record<T extends z.ZodType>(key: RegExp, value: T, expected: string) {
+  return z.record(z.string().regex(key), value, { error: expected });
+}
+
 /** An object with exactly these keys. */
 export function object<T extends z.core.$ZodLooseShape>(shape: T) {
   return z.strictObject(shape, {

@@ -125,16 +125,29 @@ describe.each(LANGUAGES)("options in %s", (language) => {
     expect([...new Set(names(label).map((name) => name?.split(".")[0]))].toSorted()).toEqual(
       known.toSorted(),
     );
-    for (const group of ["triggers", "merge", "reply", "history", "images"]) {
+    for (const group of ["triggers", "merge", "priority", "reply", "history", "images"]) {
       const inner = knownOptions(() => parseInstallOptions({ model, [group]: { wrong: 1 } }));
       const shown = names(label).filter((name) => name?.startsWith(`${group}.`));
-      expect(shown.toSorted()).toEqual(inner.map((key) => `${group}.${key}`).toSorted());
+      const top = [...new Set(shown.map((name) => name?.split(".").slice(0, 2).join(".")))];
+      expect(top.toSorted()).toEqual(inner.map((key) => `${group}.${key}`).toSorted());
     }
-    const { responder, triggers, merge, reply, images, turnTimeoutMs, maxMessageAgeMs } =
-      parseInstallOptions({ model });
+    const {
+      responder,
+      triggers,
+      merge,
+      queuePolicy,
+      priority,
+      admins,
+      reply,
+      images,
+      turnTimeoutMs,
+      maxMessageAgeMs,
+    } = parseInstallOptions({ model });
     const { history, maxQueue, maxQueuePerChat } = responder;
     expectDefaults(tableOf(language, label), {
-      ...Object.fromEntries(flatten({ triggers, merge, reply, images, history })),
+      ...Object.fromEntries(flatten({ triggers, merge, priority, reply, images, history })),
+      queuePolicy,
+      admins,
       maxQueue,
       maxQueuePerChat,
       turnTimeoutMs,

@@ -11,8 +11,9 @@ export type { ErrorContext, ImageOptions, InstallVlmOptions, ReplyOptions } from
 
 export { DEFAULT_HISTORY } from "./chat/responder-options.ts";
 export { DEFAULT_LOGGER, type LogFacts, type Logger } from "./logger.ts";
-export { DEFAULT_IMAGES, DEFAULT_MERGE, DEFAULT_REPLY, DEFAULT_TRIGGERS } from "./options.ts";
+export { DEFAULT_IMAGES, DEFAULT_MERGE, DEFAULT_PRIORITY, DEFAULT_REPLY } from "./options.ts";
 export { DEFAULT_PHRASES, DEFAULT_SYSTEM_PROMPT, type Phrases } from "./reply/phrases.ts";
+export { DEFAULT_TRIGGERS } from "./triggers/trigger-options.ts";
 
 // What can go wrong.
 
@@ -30,6 +31,11 @@ export {
 
 export type { Reply, ReplyPart } from "./chat/answer-text.ts";
 export { type ChatId, chatKey } from "./chat/chat-id.ts";
+export type {
+  ChatOverrides,
+  ChatOverridesByChat,
+  QueuePolicy,
+} from "./chat/chat-settings.ts";
 export type { HistoryLimits } from "./chat/conversation.ts";
 export { Responder, type RespondOptions } from "./chat/responder.ts";
 export type { ResponderOptions } from "./chat/responder-options.ts";
@@ -43,4 +49,5 @@ export type { ImageReference, IncomingMessage, Segment } from "./napcat/events.t
 export type { NapCatClient } from "./napcat/napcat-client.ts";
 export type { LoginInfo } from "./napcat/session.ts";
 export type { MergeOptions } from "./pipeline/merge.ts";
-export type { GroupTrigger, Triggers } from "./triggers/triggers.ts";
+export type { TriggerOptions } from "./triggers/trigger-options.ts";
+export type { DecideOptions, GroupTrigger, Triggers } from "./triggers/triggers.ts";

@@ -3,6 +3,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { sharedController } from "../abort.ts";
+import { SettingsOfChats } from "./chat/chat-settings.ts";
 import { OwnNames } from "./chat/own-names.ts";
 import { QuoteLookups } from "./chat/quote-lookups.ts";
 import { Responder } from "./chat/responder.ts";
@@ -23,6 +24,7 @@ import {
   parseInstallOptions,
   type ResolvedInstallOptions,
 } from "./options.ts";
+import { Admission } from "./pipeline/admission.ts";
 import { Ask } from "./pipeline/ask.ts";
 import { Cancellation } from "./pipeline/cancellation.ts";
 import { Deliver } from "./pipeline/deliver.ts";
@@ -32,6 +34,7 @@ import { Merge } from "./pipeline/merge.ts";
 import { Pipeline } from "./pipeline/pipeline.ts";
 import { Receive } from "./pipeline/receive.ts";
 import { RunningTurns } from "./pipeline/running-turns.ts";
+import { AskModel } from "./triggers/ask-model.ts";
 
 /** A model that ignores its signal does not hold up `close()` for longer than this. */
 const CLOSE_TIMEOUT_MS = 5_000;
@@ -88,20 +91,23 @@ class VlmBot implements InstalledVlm {
     this.#cancellation = new Cancellation(this.#turns, this.responder);
     this.#pipeline = this.#build(settings);
     napcat.on("message", this.#onMessage);
-    napcat.on("notice", this.#pipeline.onNotice);
-    napcat.on("meta_event", this.#pipeline.onNotice);
+    napcat.on("notice", this.#onNotice);
+    napcat.on("meta_event", this.#onNotice);
     this.#signal?.addEventListener("abort", this.#onAbort, { once: true });
     if (this.#signal?.aborted) this.#onAbort();
   }
 
   /** Every part of the pipeline gets what it needs, and nothing else. */
   #build(settings: ResolvedInstallOptions): Pipeline {
-    const { logger, images, reply, triggers, merge, turnTimeoutMs, onError } = settings;
+    const { logger, images, reply, onError } = settings;
+    const { triggers, queuePolicy, chats } = settings;
     const { phrases } = settings.responder;
     const { signal } = this.#closing;
     const sessions = new TemporarySessions(this.#calls);
     const sender = new Sender(this.#calls, sessions);
     const quotes = new QuoteLookups(this.#calls, sender, signal);
+    const chatSettings = new SettingsOfChats({ triggers, queuePolicy }, chats);
+    const askModel = new AskModel(settings.responder.model, phrases);
     const standing = new Standing();
     const recalled = new Recalled();
     const deliver = new Deliver(sender, reply, (notice) => this.#pipeline.onRefusal(notice));
@@ -113,8 +119,9 @@ class VlmBot implements InstalledVlm {
       standing,
       recalled,
       commands: new Commands("/", []),
-      ask: new Ask({ triggers, quotes, gates: [sessions] }),
-      merge: new Merge(merge),
+      ask: new Ask({ settings: chatSettings, quotes, askModel, gates: [sessions] }),
+      merge: new Merge(settings.merge),
+      admission: new Admission({ ...settings, turns: this.#turns, settings: chatSettings }),
       gather: new Gather({
         quotes,
         images: new ImageFetcher(this.#calls, this.#downloader, images),
@@ -130,19 +137,21 @@ class VlmBot implements InstalledVlm {
       cancellation: this.#cancellation,
       failure: new Failure({ logger, phrases, onError, deliver, signal }),
       phrases,
-      turnTimeoutMs,
       closing: signal,
     });
   }
 
-  readonly #onMessage = (wire: unknown): void => {
-    const run = this.#pipeline
-      .onMessage(wire)
+  readonly #onMessage = (wire: unknown): void => this.#track(this.#pipeline.onMessage(wire));
+
+  readonly #onNotice = (wire: unknown): void => this.#track(this.#pipeline.onNotice(wire));
+
+  #track(work: Promise<void>): void {
+    const run = work
       // The boundary in the pipeline has dealt with everything; this only keeps a mistake in it from ending the process.
       .catch(() => {})
       .finally(() => this.#running.delete(run));
     this.#running.add(run);
-  };
+  }
 
   async idle(): Promise<void> {
     while (this.#running.size > 0) await Promise.all(this.#running);
@@ -159,8 +168,8 @@ class VlmBot implements InstalledVlm {
 
   async #close(): Promise<void> {
     this.#napcat.off("message", this.#onMessage);
-    this.#napcat.off("notice", this.#pipeline.onNotice);
-    this.#napcat.off("meta_event", this.#pipeline.onNotice);
+    this.#napcat.off("notice", this.#onNotice);
+    this.#napcat.off("meta_event", this.#onNotice);
     this.#signal?.removeEventListener("abort", this.#onAbort);
     this.#closing.abort(new TurnCancelledError("shutdown"));
     this.#cancellation.shutDown();

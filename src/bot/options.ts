@@ -6,11 +6,19 @@ import {
   list,
   matching,
   milliseconds,
+  nonEmptyText,
+  number,
   object,
   oneOf,
   parseOptions,
   withDefaults,
 } from "../parse-options.ts";
+import {
+  CHATS_SCHEMA,
+  type ChatOverridesByChat,
+  QUEUE_POLICIES,
+  type QueuePolicy,
+} from "./chat/chat-settings.ts";
 import {
   RESPONDER_SHAPE,
   type ResolvedResponderOptions,
@@ -22,7 +30,13 @@ import type { ImageUrlPolicy } from "./images/image-url.ts";
 import { DEFAULT_LOGGER, isLogger, type Logger, safeLogger } from "./logger.ts";
 import type { IncomingMessage } from "./napcat/events.ts";
 import type { MergeOptions } from "./pipeline/merge.ts";
-import type { GroupTrigger, Triggers } from "./triggers/triggers.ts";
+import {
+  DEFAULT_TRIGGERS,
+  TRIGGERS_SCHEMA,
+  type TriggerOptions,
+  withTriggers,
+} from "./triggers/trigger-options.ts";
+import type { Triggers } from "./triggers/triggers.ts";
 
 export interface ImageOptions extends ImageFetchLimits, ImageUrlPolicy {
   /** Most pictures of one turn, quoted ones included. */
@@ -36,6 +50,14 @@ export interface ReplyOptions {
   readonly maxCharacters: number;
 }
 
+/** Added up for each question, from -100 to 100 each; questions with a higher sum go first. */
+export interface PriorityOptions {
+  /** Private messages. */
+  readonly private: number;
+  /** Whatever admins ask. */
+  readonly admins: number;
+}
+
 /** Which message something went wrong with. It holds what people wrote: mind where you keep it. */
 export interface ErrorContext {
   readonly message: IncomingMessage;
@@ -43,9 +65,17 @@ export interface ErrorContext {
 
 export interface InstallVlmOptions extends ResponderOptions {
   /** When to answer. @default DEFAULT_TRIGGERS */
-  readonly triggers?: Partial<Triggers>;
+  readonly triggers?: TriggerOptions;
+  /** What is different in some chats. @default nothing */
+  readonly chats?: ChatOverridesByChat;
   /** Messages of one person that follow one another become one question. @default DEFAULT_MERGE */
   readonly merge?: Partial<MergeOptions>;
+  /** What happens to a question while another one of the chat is being answered. @default "queue" */
+  readonly queuePolicy?: QueuePolicy;
+  /** Which questions go to the model first. @default DEFAULT_PRIORITY */
+  readonly priority?: Partial<PriorityOptions>;
+  /** QQ numbers of the people who run the bot. @default none */
+  readonly admins?: readonly string[];
   /** @default DEFAULT_REPLY */
   readonly reply?: Partial<ReplyOptions>;
   /** @default DEFAULT_IMAGES */
@@ -62,9 +92,9 @@ export interface InstallVlmOptions extends ResponderOptions {
   readonly signal?: AbortSignal;
 }
 
-export const DEFAULT_TRIGGERS: Triggers = { group: ["mention", "quote"], private: true };
-
 export const DEFAULT_MERGE: MergeOptions = { windowMs: 1500, maxMs: 6000, maxPieces: 10 };
+
+export const DEFAULT_PRIORITY: PriorityOptions = { private: 0, admins: 0 };
 
 export const DEFAULT_REPLY: ReplyOptions = { quote: "group", maxCharacters: 1500 };
 
@@ -80,8 +110,6 @@ export const DEFAULT_IMAGES: ImageOptions = {
 const DEFAULT_TURN_TIMEOUT_MS = 300_000;
 const DEFAULT_MAX_MESSAGE_AGE_MS = 120_000;
 
-const GROUP_TRIGGERS = ["mention", "quote", "any"] as const satisfies readonly GroupTrigger[];
-
 /** As in a URL: a name or an address, and perhaps a port; nothing of a scheme or a path. */
 function isHost(value: unknown): boolean {
   if (typeof value !== "string" || !URL.canParse(`http://${value}`)) return false;
@@ -96,15 +124,19 @@ function isFunction(value: unknown): boolean {
 
 const INSTALL_SCHEMA = object({
   ...RESPONDER_SHAPE,
-  triggers: object({
-    group: list(oneOf(GROUP_TRIGGERS), "a list of triggers").optional(),
-    private: boolean().optional(),
-  }).optional(),
+  triggers: TRIGGERS_SCHEMA.optional(),
+  chats: CHATS_SCHEMA.optional(),
   merge: object({
     windowMs: integer(0, 2 ** 31 - 1).optional(),
     maxMs: milliseconds().optional(),
     maxPieces: integer(1).optional(),
   }).optional(),
+  queuePolicy: oneOf(QUEUE_POLICIES).optional(),
+  priority: object({
+    private: number(-100, 100).optional(),
+    admins: number(-100, 100).optional(),
+  }).optional(),
+  admins: list(nonEmptyText(), "a list of QQ numbers, as strings").optional(),
   reply: object({
     quote: oneOf(["group", "always", "never"]).optional(),
     maxCharacters: integer(20).optional(),
@@ -136,7 +168,11 @@ const INSTALL_SCHEMA = object({
 export interface ResolvedInstallOptions {
   readonly responder: ResolvedResponderOptions;
   readonly triggers: Triggers;
+  readonly queuePolicy: QueuePolicy;
+  readonly chats: ChatOverridesByChat;
   readonly merge: MergeOptions;
+  readonly priority: PriorityOptions;
+  readonly admins: readonly string[];
   readonly reply: ReplyOptions;
   readonly images: ImageOptions;
   readonly turnTimeoutMs: number;
@@ -151,8 +187,12 @@ export function parseInstallOptions(options: InstallVlmOptions): ResolvedInstall
   parseOptions(INSTALL_SCHEMA, options, "installVlm");
   return {
     responder: resolveResponderOptions(options),
-    triggers: withDefaults(DEFAULT_TRIGGERS, options.triggers),
+    triggers: withTriggers(DEFAULT_TRIGGERS, options.triggers),
+    queuePolicy: options.queuePolicy ?? "queue",
+    chats: options.chats ?? {},
     merge: withDefaults(DEFAULT_MERGE, options.merge),
+    priority: withDefaults(DEFAULT_PRIORITY, options.priority),
+    admins: options.admins ?? [],
     reply: withDefaults(DEFAULT_REPLY, options.reply),
     images: withDefaults(DEFAULT_IMAGES, options.images),
     turnTimeoutMs: options.turnTimeoutMs ?? DEFAULT_TURN_TIMEOUT_MS,

@@ -477,7 +477,22 @@ describe("installVlm", () => {
     [
       { triggers: { group: ["at"] } },
       TypeError,
-      'Expected `triggers.group[0]` to be one of "mention", "quote", "any", got `at` (string).',
+      'Expected `triggers.group[0]` to be one of "any", "mention", "nickname", "prefix", "keyword", "regex", "poke", "picture", "probability", "quote", "decide", got `at` (string).',
+    ],
+    [
+      { triggers: { patterns: ["(?=x)"] } },
+      TypeError,
+      "Expected `triggers.patterns[0]` to be a regular expression that RE2 takes, without look-around",
+    ],
+    [
+      { chats: { "123": {} } },
+      TypeError,
+      "Expected `chats.123` to be an object with keys such as `group:123456` or `private:*`",
+    ],
+    [
+      { chats: { "group:1": { queuePolicy: "drop" } } },
+      TypeError,
+      'Expected `chats.group:1.queuePolicy` to be one of "queue", "replace", "reject", got `drop`',
     ],
     [
       { images: { extraHosts: ["http://x/y"] } },

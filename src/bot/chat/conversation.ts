@@ -82,13 +82,15 @@ export class Conversations {
     this.#keep(chat, past);
   }
 
-  /** Forgets the turns that were made of this message, with their answers. */
-  forgetMessage(chat: ChatId, messageId: string): void {
+  /** Forgets the turns that were made of this message, with their answers, and returns them. */
+  forgetMessage(chat: ChatId, messageId: string): readonly PastTurn[] {
     const past = this.past(chat);
-    const kept = past.filter(({ messageIds }) => messageIds?.includes(messageId) !== true);
-    if (kept.length === past.length) return;
+    const isOfIt = ({ messageIds = [] }: PastTurn) => messageIds.includes(messageId);
+    const kept = past.filter((turn) => !isOfIt(turn));
+    if (kept.length === past.length) return [];
     if (kept.length === 0) this.forget(chat);
     else this.#keep(chat, kept);
+    return past.filter(isOfIt);
   }
 
   forget(chat: ChatId): void {

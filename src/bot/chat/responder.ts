@@ -2,14 +2,19 @@
 // It knows nothing of OneBot, sockets or downloads; pictures are bytes by now.
 
 import { eachUntilAborted } from "../../abort.ts";
-import { type FinishPart, type ImageDecodeError, isVlmError } from "../../vlm/index.ts";
+import {
+  type ChatMessage,
+  type FinishPart,
+  type ImageDecodeError,
+  isVlmError,
+} from "../../vlm/index.ts";
+import { TurnCancelledError } from "../errors.ts";
 import type { SeenNames } from "./answer-start.ts";
 import { AnswerText, type Reply, type ReplyPart } from "./answer-text.ts";
 import { type ChatId, chatKey } from "./chat-id.ts";
 import {
   Conversations,
   countImages,
-  type PastTurn,
   promptParts,
   replaceImage,
   shownNames,
@@ -26,6 +31,8 @@ import { TurnQueue } from "./turns.ts";
 export interface RespondOptions {
   /** Aborting rejects with `signal.reason`, waiting or running; nothing is remembered then. */
   readonly signal?: AbortSignal;
+  /** Turns of higher priority go to the model first, from -100 to 100. @default 0 */
+  readonly priority?: number;
   /** Called when the turn is the next of its chat and goes to the model. */
   readonly onStart?: () => void;
   /** Called with every piece of the answer as it is written. */
@@ -82,14 +89,21 @@ export class Responder {
     const { signal } = options;
     signal?.throwIfAborted();
     const place = this.#queue.join(turn.chat);
+    let ready: Turn | undefined;
     try {
       const loaded = "load" in turn ? turn.load(signal) : turn;
-      const [ready] = await Promise.all([loaded, place.reached(signal)]);
+      [ready] = await Promise.all([loaded, place.reached(signal)]);
       if (ready === undefined) return undefined;
       options.onStart?.();
       const reply = await this.#answer(ready, options);
       await options.deliver?.(reply);
       return reply;
+    } catch (error) {
+      const takenBack = error instanceof TurnCancelledError && error.reason === "recalled";
+      if (takenBack && ready !== undefined) {
+        this.#forgetComputed(ready.chat, [...ready.parts, ...(ready.quote?.parts ?? [])]);
+      }
+      throw error;
     } finally {
       place.leave();
     }
@@ -98,13 +112,26 @@ export class Responder {
   /** Forgets what was said in this chat, including what is being answered right now. */
   reset(chat: ChatId): void {
     this.#conversations.forget(chat);
+    this.#forgetComputed(chat, []);
     const running = this.#running.get(chatKey(chat));
     if (running !== undefined) running.forgotten = true;
   }
 
   /** Forgets what was made of one message of this chat: the question, its pictures and the answer. */
   forgetMessage(chat: ChatId, messageId: string): void {
-    this.#conversations.forgetMessage(chat, messageId);
+    const forgotten = this.#conversations.forgetMessage(chat, messageId);
+    if (forgotten.length > 0) {
+      this.#forgetComputed(
+        chat,
+        forgotten.flatMap(({ parts }) => parts),
+      );
+    }
+  }
+
+  /** What the model keeps of a chat and of pictures, so that it need not compute them again. Not awaited: nobody waits. */
+  #forgetComputed(chat: ChatId, parts: readonly TurnPart[]): void {
+    const images = parts.flatMap((part) => (part.type === "image" ? [part.data] : []));
+    this.#options.model.forget?.({ chat: chatKey(chat), images }).catch(() => {});
   }
 
   async #answer(turn: Turn, options: RespondOptions): Promise<Reply> {
@@ -135,7 +162,8 @@ export class Responder {
       const speakers = [...past.flatMap(({ names = [] }) => names), ...shownNames(turn, phrases)];
       const pastImages = past.reduce((sum, earlier) => sum + countImages(earlier.parts), 0);
       try {
-        return { question, reply: await this.#generate(past, question, speakers, options) };
+        const messages = toMessages(this.#options.systemPrompt, past, question);
+        return { question, reply: await this.#generate(turn.chat, messages, speakers, options) };
       } catch (error) {
         const bad = badImage(error, pastImages + countImages(question));
         if (bad === undefined) throw error;
@@ -150,18 +178,20 @@ export class Responder {
   }
 
   async #generate(
-    past: readonly PastTurn[],
-    question: readonly TurnPart[],
+    chat: ChatId,
+    messages: readonly ChatMessage[],
     speakers: SeenNames["speakers"],
-    { signal, onPart, ownNames }: RespondOptions,
+    { signal, onPart, ownNames, priority }: RespondOptions,
   ): Promise<Reply> {
-    const { model, systemPrompt, maxTokens, maxReasoningTokens, sampling } = this.#options;
+    const { model, maxTokens, maxReasoningTokens, sampling } = this.#options;
     const stream = model.stream({
       ...sampling,
       ...(maxTokens === undefined ? {} : { maxTokens }),
       ...(maxReasoningTokens === undefined ? {} : { maxReasoningTokens }),
       ...(signal === undefined ? {} : { signal }),
-      messages: toMessages(systemPrompt, past, question),
+      ...(priority === undefined ? {} : { priority }),
+      chat: chatKey(chat),
+      messages,
     });
     const answer = new AnswerText({ speakers, own: ownNames });
     // A model that ignores its signal must not block the chat for ever.

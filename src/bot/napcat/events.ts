@@ -52,6 +52,8 @@ export interface IncomingMessage {
   /** When QQ says it was sent, in milliseconds since 1970; `undefined` if it does not say. */
   readonly timeMs: number | undefined;
   readonly segments: readonly Segment[];
+  /** Not written at all: somebody poked the bot. There is nothing in it, and it cannot be quoted. */
+  readonly poke?: true;
 }
 
 /** `string-format`: the message is CQ codes, which cannot be told from typed text and lose URLs. */

@@ -1,14 +1,17 @@
 // Second stage: a message in, a question to the bot out, or nothing. Triggers say whether it is one, then the policies
 // whether it may be asked now. It knows nothing of what the question says.
 
+import type { SettingsOfChats } from "../chat/chat-settings.ts";
 import type { QuoteLookups } from "../chat/quote-lookups.ts";
 import type { IncomingMessage } from "../napcat/events.ts";
-import { decideTrigger, type TriggerName, type Triggers } from "../triggers/triggers.ts";
+import type { AskModel } from "../triggers/ask-model.ts";
+import { decideTrigger, type TriggerName } from "../triggers/triggers.ts";
 import { type AskedGate, type Refusal, refusedByAsked } from "./gate.ts";
 
 export interface AskOptions {
-  readonly triggers: Triggers;
+  readonly settings: SettingsOfChats;
   readonly quotes: QuoteLookups;
+  readonly askModel: AskModel;
   readonly gates: readonly AskedGate[];
 }
 
@@ -22,8 +25,14 @@ export class Ask {
 
   /** What makes this message one for the bot; a promise only where something has to be looked up. */
   trigger(message: IncomingMessage): TriggerName | undefined | Promise<TriggerName | undefined> {
-    const { triggers, quotes } = this.#options;
-    return decideTrigger(message, triggers, { quotesBot: () => quotes.isOfBot(message) });
+    const { settings, quotes, askModel } = this.#options;
+    const { triggers } = settings.of(message.chat);
+    return decideTrigger(message, {
+      triggers,
+      quotesBot: () => quotes.isOfBot(message),
+      wantsAnswer: () => askModel.wantsAnswer(message, triggers.decide.perMinute),
+      random: Math.random,
+    });
   }
 
   /** Why this message, which is for the bot, is not answered all the same. */

@@ -35,7 +35,7 @@ export class Deliver {
   async deliver(text: string, to: IncomingMessage, signal: AbortSignal): Promise<void> {
     const { quote, maxCharacters } = this.#options;
     const quotes = quote === "always" || (quote === "group" && to.chat.kind === "group");
-    let quoted = quotes ? to.messageId : undefined;
+    let quoted = quotes && to.poke !== true ? to.messageId : undefined;
     for (const part of splitText(text, maxCharacters)) {
       signal.throwIfAborted();
       await this.#send(replySegments(part, quoted), to, signal);

@@ -11,12 +11,15 @@ import type { IncomingMessage } from "../napcat/events.ts";
 import { type Notice, parseNotice } from "../napcat/notices.ts";
 import type { Phrases } from "../reply/phrases.ts";
 import { replyText } from "../reply/reply-text.ts";
+import { pokeMessage } from "../triggers/poke-message.ts";
+import type { TriggerName } from "../triggers/triggers.ts";
+import type { Admission } from "./admission.ts";
 import type { Ask } from "./ask.ts";
 import type { Cancellation } from "./cancellation.ts";
 import type { Deliver } from "./deliver.ts";
 import type { Failure } from "./failure.ts";
 import type { Gather } from "./gather.ts";
-import type { Merge } from "./merge.ts";
+import type { Merge, MergeWindow } from "./merge.ts";
 import type { Question } from "./question.ts";
 import type { Receive } from "./receive.ts";
 import type { RunningTurn, RunningTurns } from "./running-turns.ts";
@@ -28,6 +31,7 @@ export interface PipelineOptions {
   readonly recalled: Recalled;
   readonly ask: Ask;
   readonly merge: Merge;
+  readonly admission: Admission;
   readonly gather: Gather;
   readonly responder: Responder;
   readonly ownNames: OwnNames;
@@ -36,7 +40,6 @@ export interface PipelineOptions {
   readonly cancellation: Cancellation;
   readonly failure: Failure;
   readonly phrases: Phrases;
-  readonly turnTimeoutMs: number;
   /** Aborts when the bot closes. */
   readonly closing: AbortSignal;
 }
@@ -51,9 +54,12 @@ export class Pipeline {
 
   /** One message, from the wire to the answer. Never rejects. */
   async onMessage(wire: unknown): Promise<void> {
-    const { receive, commands, failure } = this.#stages;
-    const message = receive.take(wire);
-    if (message === undefined) return;
+    const message = this.#stages.receive.take(wire);
+    if (message !== undefined) await this.#handle(message);
+  }
+
+  async #handle(message: IncomingMessage): Promise<void> {
+    const { commands, failure } = this.#stages;
     try {
       const command = commands.find(message);
       if (command !== undefined) return await this.#run(command, message);
@@ -64,14 +70,18 @@ export class Pipeline {
     }
   }
 
-  /** Whatever else happens in QQ. Never throws. */
-  readonly onNotice = (wire: unknown): void => {
+  /** Whatever else happens in QQ. Never rejects. */
+  async onNotice(wire: unknown): Promise<void> {
+    const { standing, recalled, cancellation, receive } = this.#stages;
     const notice = parseNotice(wire);
     if (notice === undefined) return;
-    this.#stages.standing.note(notice);
-    this.#stages.recalled.note(notice);
-    this.#stages.cancellation.note(notice);
-  };
+    standing.note(notice);
+    recalled.note(notice);
+    cancellation.note(notice);
+    if (notice.kind !== "poke") return;
+    const message = receive.admit(pokeMessage(notice));
+    if (message !== undefined) await this.#handle(message);
+  }
 
   /** What a refused message said about the account or the group. */
   readonly onRefusal = (notice: Notice): void => {
@@ -109,12 +119,8 @@ export class Pipeline {
   }
 
   async #answer({ trigger, window }: Question, message: IncomingMessage): Promise<void> {
-    const { turns, gather, turnTimeoutMs } = this.#stages;
-    const { chat, sender } = message;
-    const turn = turns.begin({ chat, senderId: sender.id, trigger });
-    turn.endAfter(turnTimeoutMs);
-    turn.spare = (messageId) => window.drop(messageId);
-    const gathering = gather.begin(turn);
+    const turn = this.#begin(trigger, window, message);
+    const gathering = this.#stages.gather.begin(turn);
     window.eachPiece((piece) => window.hold(gathering.prepare(piece)));
     try {
       await this.#respond(turn, message, async () => {
@@ -131,18 +137,30 @@ export class Pipeline {
     }
   }
 
+  #begin(trigger: TriggerName, window: MergeWindow, message: IncomingMessage): RunningTurn {
+    try {
+      const turn = this.#stages.admission.begin(message, trigger);
+      turn.spare = (messageId) => window.drop(messageId);
+      return turn;
+    } catch (error) {
+      window.close();
+      throw error;
+    }
+  }
+
   /** The turn's place in its chat, from the first piece to the last sentence. */
   async #respond(
     turn: RunningTurn,
     message: IncomingMessage,
     load: () => Promise<Turn | undefined>,
   ): Promise<void> {
-    const { responder, ownNames, deliver, phrases } = this.#stages;
+    const { admission, responder, ownNames, deliver, phrases } = this.#stages;
     const { chat, signal } = turn;
     const reply = await responder.respond(
       { chat, load },
       {
         signal,
+        priority: admission.priorityOf(message),
         onStart: () => {
           turn.stage = "answering";
         },

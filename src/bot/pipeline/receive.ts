@@ -35,9 +35,14 @@ export class Receive {
   take(wire: unknown): IncomingMessage | undefined {
     const parsed = parseMessageEvent(wire);
     if (parsed.kind === "string-format") this.#warnOnce("string-format");
-    if (parsed.kind !== "message" || parsed.message.fromSelf) return undefined;
-    const refusal = refusedBy(this.#gates, parsed.message);
-    if (refusal === undefined) return parsed.message;
+    return parsed.kind === "message" ? this.admit(parsed.message) : undefined;
+  }
+
+  /** The message, if no gate has anything against it. */
+  admit(message: IncomingMessage): IncomingMessage | undefined {
+    if (message.fromSelf) return undefined;
+    const refusal = refusedBy(this.#gates, message);
+    if (refusal === undefined) return message;
     this.#warnOnce(refusal.reason);
     return undefined;
   }

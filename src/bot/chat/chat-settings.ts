@@ -1,0 +1,72 @@
+// What is different in one chat: its triggers, and what happens when somebody asks while an answer is being written.
+// In: a chat. Out: its settings. It knows nothing of what they do.
+
+import { object, oneOf, record } from "../../parse-options.ts";
+import { TRIGGERS_SCHEMA, type TriggerOptions, withTriggers } from "../triggers/trigger-options.ts";
+import type { Triggers } from "../triggers/triggers.ts";
+import { type ChatId, chatKey } from "./chat-id.ts";
+
+/**
+ * What happens to a question that comes while another one of the chat is being answered.
+ * - `queue`: it waits
+ * - `replace`: it takes the place of earlier ones of the same person; those of others it waits for
+ * - `reject`: the asker is told to come back later
+ */
+export type QueuePolicy = "queue" | "replace" | "reject";
+
+/** The settings of one chat. */
+export interface ChatSettings {
+  readonly triggers: Triggers;
+  readonly queuePolicy: QueuePolicy;
+}
+
+/** What is different in a chat; the rest is as everywhere. */
+export interface ChatOverrides {
+  readonly triggers?: TriggerOptions;
+  readonly queuePolicy?: QueuePolicy;
+}
+
+/** By `group:123456` or `private:123456`, or `group:*` and `private:*` for all of a kind. */
+export type ChatOverridesByChat = Readonly<Record<string, ChatOverrides>>;
+
+export const QUEUE_POLICIES = [
+  "queue",
+  "replace",
+  "reject",
+] as const satisfies readonly QueuePolicy[];
+
+/** @internal */
+export const CHATS_SCHEMA = record(
+  /^(group|private):(\*|[\w-]+)$/u,
+  object({
+    triggers: TRIGGERS_SCHEMA.optional(),
+    queuePolicy: oneOf(QUEUE_POLICIES).optional(),
+  }),
+  "an object with keys such as `group:123456` or `private:*`",
+);
+
+/** Knows the settings of every chat. */
+export class SettingsOfChats {
+  readonly #everywhere: ChatSettings;
+  readonly #overrides: ChatOverridesByChat;
+  readonly #known = new Map<string, ChatSettings>();
+
+  constructor(everywhere: ChatSettings, overrides: ChatOverridesByChat = {}) {
+    this.#everywhere = everywhere;
+    this.#overrides = overrides;
+  }
+
+  of(chat: ChatId): ChatSettings {
+    const own = Object.hasOwn(this.#overrides, chatKey(chat)) ? chatKey(chat) : `${chat.kind}:*`;
+    const overrides = this.#overrides[own];
+    if (overrides === undefined) return this.#everywhere;
+    const known = this.#known.get(own);
+    if (known !== undefined) return known;
+    const settings = {
+      triggers: withTriggers(this.#everywhere.triggers, overrides.triggers),
+      queuePolicy: overrides.queuePolicy ?? this.#everywhere.queuePolicy,
+    };
+    this.#known.set(own, settings);
+    return settings;
+  }
+}

@@ -1,0 +1,65 @@
+// What the model thinks of answering a message: one yes or no, from as little of it as possible. In: a message of a chat.
+// Out: a probability. Each chat may ask so often in a minute; it knows nothing of what is made of the answer.
+
+import { LRUCache } from "lru-cache";
+import type { VisionLanguageModel } from "../../vlm/index.ts";
+import { chatKey } from "../chat/chat-id.ts";
+import { cleanName } from "../chat/speaker-name.ts";
+import type { IncomingMessage } from "../napcat/events.ts";
+import type { Phrases } from "../reply/phrases.ts";
+import { typedText } from "./trigger.ts";
+
+const MINUTE_MS = 60_000;
+const MAX_CHATS = 1000;
+/** Enough to tell whom somebody talks to. */
+const MAX_CHARACTERS = 500;
+/** A guess that comes later than this helps nobody. */
+const TIMEOUT_MS = 15_000;
+/** Everything else the model may be doing is more urgent. */
+const PRIORITY = -50;
+const YES = /^\s*["“「]?(是|对|要|需要|(yes|y|true)\b)/iu;
+
+/** Asks the model about messages. */
+export class AskModel {
+  readonly #model: VisionLanguageModel;
+  readonly #phrases: Phrases;
+  readonly #now: () => number;
+  readonly #askedAt = new LRUCache<string, readonly number[]>({ max: MAX_CHATS });
+
+  constructor(model: VisionLanguageModel, phrases: Phrases, now: () => number = Date.now) {
+    this.#model = model;
+    this.#phrases = phrases;
+    this.#now = now;
+  }
+
+  /** Never rejects: whatever goes wrong, nobody asked the bot anything yet. */
+  async wantsAnswer(message: IncomingMessage, perMinute: number): Promise<number> {
+    if (!this.#take(chatKey(message.chat), perMinute)) return 0;
+    const name = cleanName(message.sender.name, this.#phrases.namelessSpeaker(message.sender.id));
+    const text = [...typedText(message)].slice(0, MAX_CHARACTERS).join("");
+    try {
+      const { text: said } = await this.#model.generate({
+        messages: [
+          { role: "system", content: this.#phrases.decideSystem },
+          { role: "user", content: this.#phrases.decideQuestion(name, text) },
+        ],
+        maxTokens: 1,
+        temperature: 0,
+        maxReasoningTokens: 0,
+        priority: PRIORITY,
+        signal: AbortSignal.timeout(TIMEOUT_MS),
+      });
+      return YES.test(said) ? 1 : 0;
+    } catch {
+      return 0;
+    }
+  }
+
+  #take(key: string, perMinute: number): boolean {
+    const now = this.#now();
+    const recent = (this.#askedAt.get(key) ?? []).filter((at) => Math.abs(now - at) < MINUTE_MS);
+    if (recent.length >= perMinute) return false;
+    this.#askedAt.set(key, [...recent, now]);
+    return true;
+  }
+}

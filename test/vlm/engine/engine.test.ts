@@ -1,0 +1,484 @@
+// The loop alone: which run comes after which, and who gets what. Decoder and eyes are fakes.
+
+import { describe, expect, it, vi } from "vitest";
+import { Engine } from "../../../src/vlm/engine/engine.ts";
+import { FeatureCache } from "../../../src/vlm/engine/feature-cache.ts";
+import { PrefixCache } from "../../../src/vlm/engine/prefix-cache.ts";
+import type { Sequence } from "../../../src/vlm/engine/sequence.ts";
+import { DisposedError, QueueFullError } from "../../../src/vlm/errors.ts";
+import { FakeDecoder, FakeEyes, fakePicture, gate } from "../../support/fake-decoder.ts";
+import { promptOf, Script, sequenceOf } from "../../support/golden-engine.ts";
+
+const MIB = 2 ** 20;
+
+interface Choices {
+  readonly count?: number;
+  readonly chunkTokens?: number;
+  readonly maxQueue?: number;
+  readonly cached?: boolean;
+}
+
+function makeEngine({
+  count = 4,
+  chunkTokens = 1000,
+  maxQueue = 16,
+  cached = false,
+}: Choices = {}) {
+  const decoder = new FakeDecoder({ count });
+  const eyes = new FakeEyes();
+  const features = new FeatureCache(cached ? MIB : 0);
+  const prefixes = new PrefixCache({ maxBytes: cached ? MIB : 0, blockTokens: 4 });
+  const engine = new Engine({
+    decoder,
+    slots: decoder,
+    visionEncoder: eyes,
+    features,
+    prefixes,
+    maxQueue,
+    maxStallMs: 500,
+    maxChunkTokens: chunkTokens,
+  });
+  return { engine, decoder, eyes, features, prefixes };
+}
+
+const text = (first: number, tokens: number) => Array.from({ length: tokens }, (_, i) => first + i);
+
+/** Says tokens `first`, `first + 1`, … */
+const saying = (first: number, tokens: number) => new Script(text(first, tokens));
+
+const oneTick = () => new Promise((resolve) => setImmediate(resolve));
+async function until(condition: () => boolean) {
+  while (!condition()) await oneTick();
+}
+
+describe("one sequence", () => {
+  it("is read in chunks and then written token by token", async () => {
+    const { engine, decoder } = makeEngine({ chunkTokens: 4 });
+    const reader = saying(100, 2);
+    await engine.run(sequenceOf(promptOf([text(0, 10)]), { reader }));
+    expect(decoder.runs).toEqual([
+      { type: "append", ids: [0, 1, 2, 3] },
+      { type: "append", ids: [4, 5, 6, 7] },
+      { type: "append", ids: [8, 9] },
+      { type: "decode", ids: [100] },
+      { type: "decode", ids: [101] },
+    ]);
+    expect(reader.scores.map(([after]) => after)).toEqual([9, 100, 101]);
+    await until(() => decoder.taken === 0);
+  });
+
+  it("has its pictures encoded first, each different one once", async () => {
+    const { engine, decoder, eyes } = makeEngine();
+    const [a, b] = [fakePicture("a"), fakePicture("b")];
+    const sequence = sequenceOf(promptOf([[1], a, b, a, [2]]), { reader: saying(5, 0) });
+    await engine.run(sequence);
+    expect(eyes.begun).toEqual(["a", "b"]);
+    expect(sequence.encodedPictures).toBe(3);
+    expect(decoder.runs).toHaveLength(1);
+  });
+});
+
+describe("several sequences", () => {
+  it("are written together, and read between two steps of the others", async () => {
+    const { engine, decoder } = makeEngine({ chunkTokens: 4 });
+    const first = engine.run(sequenceOf(promptOf([[1]]), { reader: saying(100, 40) }));
+    await until(() => decoder.runs.length > 2);
+    const second = engine.run(sequenceOf(promptOf([text(0, 12)]), { reader: saying(200, 3) }));
+    await Promise.all([first, second]);
+    const chunks = decoder.runs.flatMap(({ type, ids }, index) =>
+      type === "append" && ids.length > 1 ? [index] : [],
+    );
+    // Never two chunks without a step in between.
+    for (const index of chunks) expect(decoder.runs[index + 1]?.type).toBe("decode");
+    expect(decoder.runs.some(({ ids }) => ids.includes(200) && ids.length === 2)).toBe(true);
+  });
+
+  it("are read in the order of need: what is short does not wait for what is long", async () => {
+    const { engine, decoder } = makeEngine({ chunkTokens: 4 });
+    const hold = gate();
+    decoder.onRun = () => hold.opened;
+    const order: string[] = [];
+    const run = async (name: string, tokens: number) => {
+      await engine.run(sequenceOf(promptOf([text(0, tokens)]), { reader: saying(1, 0) }));
+      order.push(name);
+    };
+    const running = [run("first", 4), run("long", 400), run("short", 8)];
+    await oneTick();
+    hold.open();
+    await Promise.all(running);
+    expect(order).toEqual(["first", "short", "long"]);
+  });
+
+  it("get slots by priority, and take turns by chat", async () => {
+    const { engine } = makeEngine({ count: 1 });
+    const order: string[] = [];
+    const run = async (name: string, chat: string, priority = 0) => {
+      const reader = saying(1, 1);
+      await engine.run(sequenceOf(promptOf([[1, 2]]), { reader, chat, priority }));
+      order.push(name);
+    };
+    await Promise.all([
+      run("a1", "a"),
+      run("a2", "a"),
+      run("a3", "a"),
+      run("b1", "b"),
+      run("urgent", "c", 1),
+    ]);
+    expect(order).toEqual(["urgent", "a1", "b1", "a2", "a3"]);
+  });
+
+  it("are told where they stand, and refused beyond the bound", async () => {
+    const { engine, decoder } = makeEngine({ count: 1, maxQueue: 2 });
+    const hold = gate();
+    decoder.onRun = () => hold.opened;
+    const positions: number[][] = [[], [], []];
+    const running = positions.map((told) => {
+      const prompt = promptOf([[1, 2]]);
+      const sequence = sequenceOf(prompt, {
+        reader: saying(1, 0),
+        onQueue: (position) => told.push(position),
+      });
+      return engine.run(sequence);
+    });
+    await until(() => decoder.runs.length === 1 && positions[2]!.length > 0);
+    expect(() => engine.expectRoom()).toThrow(QueueFullError);
+    await expect(
+      engine.run(sequenceOf(promptOf([[3]]), { reader: saying(1, 0) })),
+    ).rejects.toMatchObject({ code: "queue-full", waiting: 2, limit: 2 });
+    hold.open();
+    await Promise.all(running);
+    expect(positions).toEqual([[0], [1, 0], [2, 1, 0]]);
+    engine.expectRoom();
+  });
+
+  it("share one run of the eyes when they have the same picture", async () => {
+    const { engine, eyes } = makeEngine();
+    const sequences = [1, 2, 3].map((id) =>
+      sequenceOf(promptOf([[id], fakePicture("same")]), { reader: saying(1, 0) }),
+    );
+    await Promise.all(sequences.map((sequence) => engine.run(sequence)));
+    expect(eyes.begun).toEqual(["same"]);
+  });
+});
+
+describe("what goes wrong", () => {
+  it("in a run costs only the sequences that were in it", async () => {
+    const { engine, decoder } = makeEngine();
+    decoder.onRun = ({ ids }) => {
+      if (ids.includes(66)) throw new Error("kernel failed");
+    };
+    const outcomes = await Promise.allSettled([
+      engine.run(sequenceOf(promptOf([[1, 66]]), { reader: saying(100, 5) })),
+      engine.run(sequenceOf(promptOf([[2]]), { reader: saying(200, 5) })),
+    ]);
+    expect(outcomes.map(({ status }) => status)).toEqual(["rejected", "fulfilled"]);
+    const together = await Promise.allSettled([
+      engine.run(sequenceOf(promptOf([[3]]), { reader: saying(63, 5) })),
+      engine.run(sequenceOf(promptOf([[4]]), { reader: saying(75, 1) })),
+    ]);
+    expect(together[0]).toMatchObject({ status: "rejected", reason: { message: "kernel failed" } });
+    expect(together[1]?.status).toBe("fulfilled");
+    await until(() => decoder.taken === 0);
+  });
+
+  it("with a picture costs those who wanted it", async () => {
+    const { engine, eyes, decoder } = makeEngine();
+    eyes.onPicture = (key) => {
+      if (key === "bad") throw new Error("no such picture");
+    };
+    const run = (...parts: Parameters<typeof promptOf>[0]) =>
+      engine.run(sequenceOf(promptOf(parts), { reader: saying(1, 1) }));
+    const outcomes = await Promise.allSettled([
+      run([1], fakePicture("bad")),
+      run([2], fakePicture("bad")),
+      run([3], fakePicture("good")),
+      run([4]),
+    ]);
+    expect(outcomes.map(({ status }) => status)).toEqual([
+      "rejected",
+      "rejected",
+      "fulfilled",
+      "fulfilled",
+    ]);
+    await until(() => decoder.taken === 0);
+  });
+
+  it("in a reader costs that reader's sequence", async () => {
+    const { engine, decoder } = makeEngine();
+    const broken = {
+      take: () => {
+        throw new Error("no distribution");
+      },
+    };
+    const other = engine.run(sequenceOf(promptOf([[2]]), { reader: saying(1, 3) }));
+    await expect(engine.run(sequenceOf(promptOf([[1]]), { reader: broken }))).rejects.toThrow(
+      "no distribution",
+    );
+    await other;
+    await until(() => decoder.taken === 0);
+  });
+});
+
+describe("aborting", () => {
+  const abortable = (sequence: (signal: AbortSignal) => Sequence) => {
+    const controller = new AbortController();
+    return { controller, sequence: sequence(controller.signal) };
+  };
+
+  it("ends a run of one sequence, and frees its slot", async () => {
+    const { engine, decoder } = makeEngine();
+    decoder.onRun = (_, { signal }) =>
+      new Promise((_resolve, reject) => {
+        const stop = () => reject(signal?.reason);
+        if (signal?.aborted) stop();
+        else signal?.addEventListener("abort", stop);
+      });
+    const { controller, sequence } = abortable((signal) =>
+      sequenceOf(promptOf([[1, 2]]), { reader: saying(1, 5), signal }),
+    );
+    const outcome = expect(engine.run(sequence)).rejects.toBe("enough");
+    await until(() => decoder.runs.length === 1);
+    controller.abort("enough");
+    await outcome;
+    await until(() => decoder.taken === 0);
+    expect(decoder.runs).toHaveLength(1);
+  });
+
+  it("lets a run of several end for the others, and frees the slot after it", async () => {
+    const { engine, decoder } = makeEngine();
+    const staying = saying(200, 60);
+    const other = engine.run(sequenceOf(promptOf([[2]]), { reader: staying }));
+    const { controller, sequence } = abortable((signal) =>
+      sequenceOf(promptOf([[1]]), { reader: saying(100, 50), signal }),
+    );
+    const outcome = expect(engine.run(sequence)).rejects.toBe("enough");
+    await until(() => decoder.runs.some(({ ids }) => ids.length === 2));
+    const hold = gate();
+    decoder.onRun = () => hold.opened;
+    await oneTick();
+    const before = decoder.runs.length;
+    controller.abort("enough");
+    hold.open();
+    await outcome;
+    expect(decoder.runs.length - before).toBeLessThanOrEqual(1);
+    expect(decoder.taken).toBe(1);
+    await other;
+    expect(staying.scores).toHaveLength(61);
+  });
+
+  it("leaves the queue without disturbing anybody", async () => {
+    const { engine, decoder } = makeEngine({ count: 1 });
+    const first = engine.run(sequenceOf(promptOf([[1]]), { reader: saying(1, 3) }));
+    const { controller, sequence } = abortable((signal) =>
+      sequenceOf(promptOf([[2]]), { reader: saying(1, 3), signal }),
+    );
+    const outcome = expect(engine.run(sequence)).rejects.toBe("gone");
+    const last = engine.run(sequenceOf(promptOf([[3]]), { reader: saying(1, 3) }));
+    controller.abort("gone");
+    await Promise.all([first, outcome, last]);
+    expect(decoder.runs.filter(({ type }) => type === "append").map(({ ids }) => ids)).toEqual([
+      [1],
+      [3],
+    ]);
+  });
+
+  it("stops the eyes when nobody wants the picture any more, and not before", async () => {
+    const { engine, eyes, decoder } = makeEngine();
+    const hold = gate();
+    eyes.onPicture = () => hold.opened;
+    const picture = fakePicture("a");
+    const [one, two] = [1, 2].map((id) =>
+      abortable((signal) =>
+        sequenceOf(promptOf([[id], picture]), { reader: saying(1, 0), signal }),
+      ),
+    );
+    const outcomes = [one!, two!].map(({ sequence }) =>
+      expect(engine.run(sequence)).rejects.toBe("left"),
+    );
+    await until(() => eyes.begun.length === 1);
+    one!.controller.abort("left");
+    await outcomes[0];
+    expect(eyes.stopped).toEqual([]);
+    two!.controller.abort("left");
+    await outcomes[1];
+    await until(() => eyes.stopped.length === 1);
+    expect(decoder.taken).toBe(0);
+  });
+
+  it("is what close waits for", async () => {
+    const { engine, eyes } = makeEngine({ count: 1 });
+    eyes.onPicture = () => gate().opened;
+    const { controller, sequence } = abortable((signal) =>
+      sequenceOf(promptOf([[1], fakePicture("a")]), { reader: saying(1, 0), signal }),
+    );
+    const running = expect(engine.run(sequence)).rejects.toBe("closing");
+    const waiting = expect(
+      engine.run(sequenceOf(promptOf([[2]]), { reader: saying(1, 0) })),
+    ).rejects.toBeInstanceOf(DisposedError);
+    await until(() => eyes.begun.length === 1);
+    controller.abort("closing");
+    await engine.close();
+    await Promise.all([running, waiting]);
+    await expect(
+      engine.run(sequenceOf(promptOf([[3]]), { reader: saying(1, 0) })),
+    ).rejects.toBeInstanceOf(DisposedError);
+  });
+});
+
+describe("what was computed before", () => {
+  it("is not computed again: the same picture, the same beginning, the same conversation", async () => {
+    const { engine, decoder, eyes, prefixes, features } = makeEngine({ cached: true });
+    const a = fakePicture("a");
+    const question = promptOf([text(0, 6), a, text(10, 3)]);
+    await engine.run(sequenceOf(question, { reader: saying(20, 3), chat: "one" }));
+    await until(() => decoder.taken === 0);
+    expect(features.pictures).toBe(1);
+
+    const followUp = promptOf([text(0, 6), a, text(10, 3), text(20, 3), text(30, 5)]);
+    const next = sequenceOf(followUp, { reader: saying(40, 1), chat: "one" });
+    decoder.runs.length = 0;
+    await engine.run(next);
+    expect(next.reusedTokens).toBe(6 + 4 + 3 + 3);
+    expect(next.encodedPictures).toBe(0);
+    expect(decoder.runs[0]).toEqual({ type: "append", ids: text(30, 5) });
+
+    const elsewhere = sequenceOf(promptOf([text(7, 2), a]), { reader: saying(1, 0), chat: "two" });
+    await engine.run(elsewhere);
+    expect(elsewhere.reusedTokens).toBe(0);
+    expect(elsewhere.encodedPictures).toBe(0);
+    expect(eyes.begun).toEqual(["a"]);
+
+    const again = sequenceOf(question, { reader: saying(20, 0), chat: "one" });
+    await engine.run(again);
+    expect(again.reusedTokens).toBe(question.ids.length - 1);
+    expect(prefixes.totalBytes).toBeLessThanOrEqual(MIB);
+  });
+
+  it("does not mix up pictures that are the same tokens", async () => {
+    const { engine } = makeEngine({ cached: true });
+    const ask = (key: string, rows: number, columns: number) =>
+      sequenceOf(promptOf([text(0, 3), fakePicture(key, rows, columns), [9]]), {
+        reader: saying(1, 0),
+      });
+    await engine.run(ask("a", 2, 4));
+    for (const other of [ask("b", 2, 4), ask("a2", 4, 2)]) {
+      await engine.run(other);
+      expect(other.reusedTokens).toBe(3);
+      expect(other.encodedPictures).toBe(1);
+    }
+  });
+
+  it("is forgotten by picture and by chat", async () => {
+    const { engine, eyes, decoder, prefixes, features } = makeEngine({ cached: true });
+    const [a, b] = [fakePicture("hash-a:settings"), fakePicture("hash-b:settings")];
+    const run = async (parts: Parameters<typeof promptOf>[0], chat: string) => {
+      const sequence = sequenceOf(promptOf(parts), { reader: saying(50, 2), chat });
+      await engine.run(sequence);
+      await until(() => decoder.taken === 0);
+      return sequence;
+    };
+    const system = text(0, 8);
+    await run([system, a, [1]], "one");
+    await run([system, b, [2]], "two");
+    await run([system, text(60, 6)], "two");
+
+    expect(engine.forget({ picture: (key) => key.startsWith("hash-a:") }).bytes).toBeGreaterThan(0);
+    expect(features.pictures).toBe(1);
+    const again = await run([system, a, [1]], "three");
+    expect(again.reusedTokens).toBe(8);
+    expect(again.encodedPictures).toBe(1);
+
+    engine.forget({ chat: "two" });
+    const other = await run([system, b, [2]], "three");
+    // The system prompt belongs to everybody who used it.
+    expect(other.reusedTokens).toBe(8);
+    expect(other.encodedPictures).toBe(1);
+    expect((await run([system, text(60, 6)], "three")).reusedTokens).toBe(8);
+
+    engine.forget({ chat: "three" });
+    engine.forget({ chat: "one" });
+    expect([prefixes.blocks, prefixes.totalBytes, features.pictures]).toEqual([0, 0, 0]);
+    expect(eyes.begun).toHaveLength(4);
+  });
+
+  it("is not kept when it is forgotten while it is being computed", async () => {
+    const { engine, eyes, decoder, prefixes, features } = makeEngine({ cached: true });
+    const hold = gate();
+    eyes.onPicture = () => hold.opened;
+    const sequence = sequenceOf(promptOf([text(0, 8), fakePicture("hash-a:settings"), [1]]), {
+      reader: saying(50, 5),
+      chat: "one",
+    });
+    const running = engine.run(sequence);
+    await until(() => eyes.begun.length === 1);
+    engine.forget({ picture: (key) => key.startsWith("hash-a") });
+    hold.open();
+    await running;
+    await until(() => decoder.taken === 0);
+    expect([prefixes.blocks, features.pictures]).toEqual([0, 0]);
+  });
+});
+
+describe("computing ahead of time", () => {
+  it("leaves everything for the request that follows", async () => {
+    const { engine, decoder, eyes } = makeEngine({ cached: true });
+    const prompt = promptOf([text(0, 9), fakePicture("a"), text(10, 4)]);
+    await engine.run(sequenceOf(prompt, { chat: "one" }));
+    await until(() => decoder.taken === 0);
+    const asked = sequenceOf(prompt, { reader: saying(1, 0), chat: "one" });
+    await engine.run(asked);
+    expect(asked.reusedTokens).toBe(prompt.ids.length - 1);
+    expect(eyes.begun).toEqual(["a"]);
+  });
+
+  it("waits for everybody else, and goes on from where it stopped", async () => {
+    const { engine, decoder } = makeEngine({ cached: true, count: 1, chunkTokens: 8 });
+    const ahead = engine.run(sequenceOf(promptOf([text(0, 60)])));
+    await until(() => decoder.runs.length >= 2);
+    const before = decoder.runs.length;
+    const real = engine.run(sequenceOf(promptOf([text(500, 6)]), { reader: saying(600, 4) }));
+    await real;
+    const begun = decoder.runs.findIndex(({ ids }) => ids[0] === 500);
+    expect(begun - before).toBeLessThanOrEqual(1);
+    const during = decoder.runs.slice(begun, begun + 5);
+    expect(during.every(({ ids }) => ids[0]! >= 500)).toBe(true);
+    await ahead;
+    const computed = decoder.runs.flatMap(({ ids }) => ids.filter((id) => id < 60));
+    expect(new Set(computed).size).toBe(60);
+    expect(computed.length).toBeLessThan(60 + 8);
+  });
+
+  it("gives the eyes to a request that wants another picture, and shares those that are wanted", async () => {
+    const { engine, eyes } = makeEngine({ cached: true });
+    const holds = [gate(), gate(), gate()];
+    eyes.onPicture = () => holds[eyes.begun.length - 1]?.opened;
+    const [a, b] = [fakePicture("a"), fakePicture("b")];
+    const ahead = engine.run(sequenceOf(promptOf([[1], a])));
+    await until(() => eyes.begun.length === 1);
+    const same = engine.run(sequenceOf(promptOf([[2], a]), { reader: saying(1, 0) }));
+    await oneTick();
+    expect(eyes.stopped).toEqual([]);
+    holds[0]!.open();
+    await Promise.all([ahead, same]);
+
+    const later = engine.run(sequenceOf(promptOf([[3], b])));
+    await until(() => eyes.begun.length === 2);
+    const other = engine.run(
+      sequenceOf(promptOf([[4], fakePicture("c")]), { reader: saying(1, 0) }),
+    );
+    await until(() => eyes.begun.length === 3);
+    expect(eyes.stopped).toEqual(["b"]);
+    holds[2]!.open();
+    await Promise.all([other, later]);
+    expect(eyes.begun).toEqual(["a", "b", "c", "b"]);
+  });
+});
+
+describe("onQueue", () => {
+  it("is not called for those who need not wait, but for their turn", async () => {
+    const { engine } = makeEngine();
+    const onQueue = vi.fn();
+    await engine.run(sequenceOf(promptOf([[1]]), { reader: saying(1, 0), onQueue }));
+    expect(onQueue.mock.calls).toEqual([[0]]);
+  });
+});

@@ -1,0 +1,141 @@
+// Pictures that were sent a moment ago, for questions that come after them. In: every message. Out: the message whose
+// pictures somebody may mean. Only references are kept: not a byte is fetched before somebody asks.
+
+import { LRUCache } from "lru-cache";
+import type { IncomingMessage, Segment } from "../napcat/events.ts";
+import { asksAboutPicture } from "./asks-about-picture.ts";
+import { type ChatId, chatKey } from "./chat-id.ts";
+
+export interface RecentPictureLimits {
+  /** Milliseconds for which a person's own picture counts as meant by their next question. 0: never. */
+  readonly ownMs: number;
+  /** The same for what somebody else sent, if the question is about a picture or there is none. 0: never. */
+  readonly othersMs: number;
+}
+
+export const DEFAULT_RECENT_PICTURES: RecentPictureLimits = { ownMs: 120_000, othersMs: 60_000 };
+
+const MAX_CHATS = 500;
+const MAX_MESSAGES_PER_CHAT = 20;
+/** Links are short, but some servers put whole pictures into their events: characters kept of one chat, and of all. */
+const MAX_CHARACTERS_PER_CHAT = 4 * 1024 * 1024;
+const MAX_CHARACTERS = 4 * MAX_CHARACTERS_PER_CHAT;
+
+/** QQ rounds its times to seconds, NapCat's own do not. */
+const CLOCK_MS = 1000;
+
+/** A message with pictures, and when it came. */
+interface Sighting {
+  readonly message: IncomingMessage;
+  readonly arrivedMs: number;
+  /** Characters of its references. */
+  readonly size: number;
+}
+
+/** Remembers which pictures came last in every chat. */
+export class RecentPictures {
+  readonly #limits: RecentPictureLimits;
+  readonly #isKnown: (chat: ChatId, messageId: string) => boolean;
+  readonly #now: () => number;
+  readonly #chats = new LRUCache<string, readonly Sighting[]>({
+    max: MAX_CHATS,
+    maxSize: MAX_CHARACTERS,
+    sizeCalculation: (sightings) => 1 + sightings.reduce((sum, { size }) => sum + size, 0),
+  });
+
+  /**
+   * @param isKnown has the model seen this message, or is it about to? Then it need not be shown again.
+   * @param now milliseconds of a clock that does not jump
+   */
+  constructor(
+    limits: RecentPictureLimits,
+    isKnown: (chat: ChatId, messageId: string) => boolean = () => false,
+    now: () => number = () => performance.now(),
+  ) {
+    this.#limits = limits;
+    this.#isKnown = isKnown;
+    this.#now = now;
+  }
+
+  /** A message came, whether or not it is for the bot. */
+  note(message: IncomingMessage): void {
+    if (message.fromSelf || !message.segments.some(({ type }) => type === "image")) return;
+    // References of pictures are all that is kept: what was said beside them is nobody's business yet.
+    const segments = message.segments.filter(({ type }) => type === "image");
+    const now = this.#now();
+    const sighting = { message: { ...message, segments }, arrivedMs: now, size: sizeOf(segments) };
+    const keptMs = Math.max(this.#limits.ownMs, this.#limits.othersMs);
+    const key = chatKey(message.chat);
+    const earlier = (this.#chats.get(key) ?? []).filter(
+      ({ arrivedMs }) => now - arrivedMs < keptMs,
+    );
+    this.#chats.set(key, newest([...earlier, sighting]));
+  }
+
+  /** A message was taken back. */
+  forget(chat: ChatId, messageId: string): void {
+    const key = chatKey(chat);
+    const kept = this.#chats.get(key)?.filter(({ message }) => message.messageId !== messageId);
+    if (kept !== undefined) this.#chats.set(key, kept);
+  }
+
+  /** A chat was reset: what was shown before is not meant by what is asked after. */
+  forgetChat(chat: ChatId): void {
+    this.#chats.delete(chatKey(chat));
+  }
+
+  /**
+   * The message whose pictures this question, which has none itself, may be about: the newest of the same person,
+   * else the newest of the chat if the question asks about a picture or says nothing at all.
+   */
+  meantBy(question: IncomingMessage): IncomingMessage | undefined {
+    const { ownMs, othersMs } = this.#limits;
+    const fresh = (this.#chats.get(chatKey(question.chat)) ?? []).filter(
+      ({ message }) =>
+        message.messageId !== question.messageId && !this.#isKnown(message.chat, message.messageId),
+    );
+    const own = fresh.findLast(
+      (sighting) =>
+        sighting.message.sender.id === question.sender.id && this.#age(sighting, question) < ownMs,
+    );
+    if (own !== undefined) return own.message;
+    const text = textOf(question);
+    if (text !== "" && asksAboutPicture(text) === "no") return undefined;
+    return fresh.findLast((sighting) => this.#age(sighting, question) < othersMs)?.message;
+  }
+
+  /** By QQ's clock where both messages have its time: after an outage they arrive together. */
+  #age({ message, arrivedMs }: Sighting, question: IncomingMessage): number {
+    if (message.timeMs === undefined || question.timeMs === undefined) {
+      return this.#now() - arrivedMs;
+    }
+    const age = question.timeMs - message.timeMs;
+    // A question older than the picture is not about it. Times are whole seconds, mostly.
+    return age < -CLOCK_MS ? Infinity : age;
+  }
+}
+
+/** What a message says in words, without mentions. */
+export function textOf({ segments }: IncomingMessage): string {
+  return segments
+    .map((segment) => (segment.type === "text" ? segment.text : ""))
+    .join("")
+    .trim();
+}
+
+/** The end of a list that is within the bounds of a chat. */
+function newest(sightings: readonly Sighting[]): readonly Sighting[] {
+  let characters = 0;
+  const start = sightings.findLastIndex(({ size }, index) => {
+    characters += size;
+    return characters > MAX_CHARACTERS_PER_CHAT || index < sightings.length - MAX_MESSAGES_PER_CHAT;
+  });
+  return sightings.slice(start + 1);
+}
+
+function sizeOf(segments: readonly Segment[]): number {
+  return segments.reduce((sum, segment) => {
+    if (segment.type !== "image") return sum;
+    return sum + segment.image.url.length + segment.image.file.length;
+  }, 0);
+}

@@ -2,7 +2,7 @@
 // A picture that cannot be had becomes a note. It knows nothing of the model or of how pictures are fetched.
 
 import { isVlmBotError } from "../errors.ts";
-import type { ImageReference, IncomingMessage } from "../napcat/events.ts";
+import type { ForwardSegment, ImageReference, IncomingMessage, Segment } from "../napcat/events.ts";
 import type { ImageFailureReason, Phrases } from "../reply/phrases.ts";
 import type { QuotedMessage } from "./quoted-message.ts";
 import { cleanName } from "./speaker-name.ts";
@@ -88,29 +88,53 @@ function draftMessage(
   phrases: Phrases,
   quotedSenderId: string | undefined,
 ): Draft {
-  const parts = message.segments.map((segment): TurnPart | WantedImage => {
+  const unspoken = new Set([message.selfId, quotedSenderId]);
+  return picturesFirst(cutText(draftSegments(message.segments, phrases, unspoken), phrases));
+}
+
+/** @param unspoken people whose @ is not a part of what is said */
+function draftSegments(
+  segments: readonly Segment[],
+  phrases: Phrases,
+  unspoken: ReadonlySet<string | undefined>,
+): Draft {
+  const parts = segments.flatMap((segment): Draft => {
     switch (segment.type) {
       case "text":
-        return { type: "text", text: segment.text };
+        return [{ type: "text", text: segment.text }];
       case "image":
-        return { type: "wanted", image: segment.image };
+        return [{ type: "wanted", image: segment.image }];
       case "at":
-        if (segment.target === message.selfId || segment.target === quotedSenderId) {
-          return { type: "text", text: "" };
-        }
-        return { type: "text", text: phrases.mention(segment.target) };
+        if (unspoken.has(segment.target)) return [];
+        return [{ type: "text", text: phrases.mention(segment.target) }];
       case "face":
-        return { type: "note", text: phrases.face(cleanName(segment.name, "")) };
+        return [{ type: "note", text: phrases.face(cleanName(segment.name, "")) }];
       case "reply":
-        return { type: "text", text: "" };
+        return [];
+      case "forward":
+        return draftForward(segment, phrases);
       case "other":
-        return { type: "note", text: unseenText(segment.name, phrases) };
+        return [{ type: "note", text: unseenText(segment.name, phrases) }];
       default:
         return segment satisfies never;
     }
   });
-  const said = trimEnds(parts.filter((part) => part.type === "wanted" || textOf(part) !== ""));
-  return picturesFirst(cutText(said, phrases));
+  return trimEnds(parts.filter((part) => part.type === "wanted" || textOf(part) !== ""));
+}
+
+/** Forwarded messages line by line, each with its sender; a note where they could not be had. */
+function draftForward({ messages }: ForwardSegment, phrases: Phrases): Draft {
+  if (messages === undefined) return [{ type: "note", text: unseenText("forward", phrases) }];
+  const lines = messages.flatMap(({ senderName, segments }): Draft => {
+    const name = cleanName(senderName, phrases.namelessSpeaker(""));
+    const said = draftSegments(segments, phrases, new Set());
+    return [{ type: "text", text: `\n${phrases.speaker(name)}` }, ...said];
+  });
+  return [
+    { type: "text", text: phrases.forwardStart },
+    ...lines,
+    { type: "text", text: phrases.forwardEnd },
+  ];
 }
 
 /** Keeps the text of a message, notes included, within its bound; pictures stay. */

@@ -20,6 +20,7 @@ import {
   shownNames,
   toMessages,
 } from "./conversation.ts";
+import type { Remembered } from "./meant-pictures.ts";
 import {
   parseResponderOptions,
   type ResolvedResponderOptions,
@@ -115,6 +116,16 @@ export class Responder {
     this.#forgetComputed(chat, []);
     const running = this.#running.get(chatKey(chat));
     if (running !== undefined) running.forgotten = true;
+  }
+
+  /** What the model knows of a chat: questions answered, pictures it can still see, and the messages all of that was. */
+  remembered(chat: ChatId): Remembered & { readonly messageIds: readonly string[] } {
+    const past = this.#conversations.past(chat);
+    return {
+      turns: past.length,
+      images: past.reduce((sum, { parts }) => sum + countImages(parts), 0),
+      messageIds: past.flatMap(({ messageIds }) => messageIds ?? []),
+    };
   }
 
   /** Forgets what was made of one message of this chat: the question, its pictures and the answer. */

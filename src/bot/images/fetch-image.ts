@@ -153,6 +153,7 @@ export class ImageFetcher {
 
   /** NapCat builds a new link, with a new key, every time a message is looked up. */
   async #freshLinks(image: ImageReference, signal: AbortSignal): Promise<readonly string[]> {
+    if (image.messageId === "") return [];
     const params = { message_id: wireId(image.messageId) };
     const images = parseImages(await this.#calls.call("get_msg", params, { signal }));
     const sameName = images.filter(({ file }) => file === image.file);

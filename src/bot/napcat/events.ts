@@ -14,7 +14,7 @@ export interface ImageReference {
   readonly url: string;
   /** Size NapCat reports before any download. */
   readonly bytes: number | undefined;
-  /** The message it came in, and which of that message's pictures it is, from 0. */
+  /** The message it came in, `""` if nobody can look that up; and which of its pictures it is, from 0. */
   readonly messageId: string;
   readonly index: number;
   /** A sticker of QQ's shop: NapCat's `get_image` does not know these. */
@@ -28,7 +28,24 @@ export type Segment =
   | { readonly type: "reply"; readonly messageId: string }
   | { readonly type: "image"; readonly image: ImageReference }
   | { readonly type: "face"; readonly name: string }
+  | ForwardSegment
   | { readonly type: "other"; readonly name: string };
+
+/** Messages of elsewhere, sent on in one. */
+export interface ForwardSegment {
+  readonly type: "forward";
+  /** 19 digits mostly, more than a number holds; `""` if it came without one. */
+  readonly id: string;
+  /** The messages as they came off the wire, if they came along: not looked at before somebody asks. */
+  readonly content: unknown;
+  /** The messages once somebody asked; `undefined` before that, and for good if they cannot be had. */
+  readonly messages?: readonly ForwardedMessage[] | undefined;
+}
+
+export interface ForwardedMessage {
+  readonly senderName: string;
+  readonly segments: readonly Segment[];
+}
 
 /** Where an answer goes. `temporary`: to somebody who is no friend; `groupId` is the group both are in, if known. */
 export type ReplyTarget =
@@ -101,7 +118,7 @@ export function parseMessageEvent(wire: unknown): ParsedEvent {
           ? { kind: "group", id: target.groupId }
           : { kind: "private", id: target.userId },
       target,
-      sender: { id: userId, name: senderName(wire.sender) },
+      sender: { id: userId, name: senderNameOf(wire.sender) },
       fromSelf,
       timeMs: timeMsOf(wire.time),
       segments,
@@ -114,6 +131,21 @@ export function parseImages(wire: unknown): readonly ImageReference[] {
   if (!isRecord(wire) || !Array.isArray(wire.message)) return [];
   const segments = parseSegments(wire.message, idOf(wire.message_id) ?? "");
   return segments.flatMap((segment) => (segment.type === "image" ? [segment.image] : []));
+}
+
+/** The messages of a merged forward, at most `limit` of them. What is none is left out. Never throws. */
+export function parseForwarded(content: unknown, limit: number): readonly ForwardedMessage[] {
+  if (!Array.isArray(content)) return [];
+  return content.slice(0, limit).flatMap((wire) => {
+    if (!isRecord(wire)) return [];
+    // Other servers wrap each message into a node, or call its segments `content`.
+    const node = isRecord(wire.data) ? wire.data : wire;
+    const segments = Array.isArray(node.message) ? node.message : node.content;
+    if (!Array.isArray(segments)) return [];
+    const senderName = senderNameOf(node.sender) || textOf(node.nickname) || textOf(node.name);
+    // An inner message has no id that anybody could look up.
+    return [{ senderName, segments: parseSegments(segments, "") }];
+  });
 }
 
 function groupTarget(wire: WireRecord): ReplyTarget | undefined {
@@ -140,7 +172,7 @@ function groupOf(value: unknown): string | undefined {
   return id === UNKNOWN_GROUP || id === "0" ? undefined : id;
 }
 
-function senderName(sender: unknown): string {
+function senderNameOf(sender: unknown): string {
   if (!isRecord(sender)) return "";
   return textOf(sender.card) || textOf(sender.nickname);
 }
@@ -173,6 +205,14 @@ function parseSegments(wire: readonly unknown[], messageId: string): readonly Se
         return [{ type: "face", name: faceName(data) }];
       case "markdown":
         return [{ type: "text", text: textOf(data.content) }];
+      case "forward":
+        return [
+          {
+            type: "forward",
+            id: idOf(data.id) ?? idOf(data.resid) ?? "",
+            content: data.content ?? data.messages,
+          },
+        ];
       default:
         return [{ type: "other", name: segment.type }];
     }

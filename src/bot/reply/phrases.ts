@@ -19,6 +19,8 @@ export type ImageFailureReason =
 export interface PeoplePhrases {
   /** Somebody mentioned the bot and said nothing else. */
   readonly emptyMention: string;
+  /** Somebody asked about a picture that did not come along. */
+  readonly pictureMissing: string;
   /** The model had nothing to say. */
   readonly emptyAnswer: string;
   /** All the room went into a thought: no answer was written. */
@@ -40,6 +42,9 @@ export interface ModelPhrases {
   /** Put in front of a quoted message, and behind it. */
   readonly quoteStart: (name: string) => string;
   readonly quoteEnd: string;
+  /** Put in front of forwarded messages, and behind them. */
+  readonly forwardStart: string;
+  readonly forwardEnd: string;
   /** In place of a picture that could not be read; pictures of a turn are numbered from 1. */
   readonly imageMissing: (number: number, reason: string) => string;
   readonly imageReasons: Readonly<Record<ImageFailureReason, string>>;
@@ -71,6 +76,7 @@ export const DEFAULT_SYSTEM_PROMPT = "你是QQ里的聊天助手，能看懂图�
 /** What a bot says if nobody chose other words. */
 export const DEFAULT_PHRASES: Phrases = {
   emptyMention: "我在。发张图，或者直接问我吧。",
+  pictureMissing: "我没看到图片。请把图发给我，或者引用那张图再问一次。",
   emptyAnswer: "我一时不知道怎么回答。",
   onlyThought: "我想了很多，却没来得及写出答案。换个问法再试一次吧。",
   imageUnreadable: "这张图我看不了。",
@@ -84,6 +90,8 @@ export const DEFAULT_PHRASES: Phrases = {
   namelessSpeaker: (id) => `群友${id.slice(-4)}`,
   quoteStart: (name) => `[引用${name}的消息]\n`,
   quoteEnd: "\n[引用结束]\n",
+  forwardStart: "[转发的聊天记录]",
+  forwardEnd: "\n[聊天记录结束]\n",
   imageMissing: (number, reason) => `[图片${number}无法读取：${reason}]`,
   imageReasons: {
     expired: "链接已过期",

@@ -6,6 +6,7 @@ import { sharedController } from "../abort.ts";
 import { SettingsOfChats } from "./chat/chat-settings.ts";
 import { OwnNames } from "./chat/own-names.ts";
 import { QuoteLookups } from "./chat/quote-lookups.ts";
+import { RecentPictures } from "./chat/recent-pictures.ts";
 import { Responder } from "./chat/responder.ts";
 import { Commands } from "./commands/commands.ts";
 import { TurnCancelledError } from "./errors.ts";
@@ -76,6 +77,7 @@ class VlmBot implements InstalledVlm {
   readonly #calls: NapCatCalls;
   readonly #downloader: Downloader;
   readonly #turns = new RunningTurns();
+  readonly #recent: RecentPictures;
   readonly #cancellation: Cancellation;
   readonly #pipeline: Pipeline;
   readonly #closing = sharedController();
@@ -88,7 +90,14 @@ class VlmBot implements InstalledVlm {
     this.responder = new Responder(settings.responder);
     this.#calls = new NapCatCalls(napcat);
     this.#downloader = new Downloader(settings.images);
-    this.#cancellation = new Cancellation(this.#turns, this.responder);
+    this.#recent = new RecentPictures(settings.images, (chat, messageId) =>
+      this.#turns.inChat(chat).some((turn) => turn.involves(messageId)),
+    );
+    this.#turns.onEnd((turn, outcome) => {
+      if (outcome !== "answered") return;
+      for (const messageId of turn.messageIds) this.#recent.forgetMessage(turn.chat, messageId);
+    });
+    this.#cancellation = new Cancellation(this.#turns, [this.responder, this.#recent]);
     this.#pipeline = this.#build(settings);
     napcat.on("message", this.#onMessage);
     napcat.on("notice", this.#onNotice);
@@ -122,8 +131,13 @@ class VlmBot implements InstalledVlm {
       ask: new Ask({ settings: chatSettings, quotes, askModel, gates: [sessions] }),
       merge: new Merge(settings.merge),
       admission: new Admission({ ...settings, turns: this.#turns, settings: chatSettings }),
+      recent: this.#recent,
       gather: new Gather({
+        calls: this.#calls,
         quotes,
+        recent: this.#recent,
+        remembered: (chat) =>
+          this.#turns.inChat(chat).length > 1 ? undefined : this.responder.remembered(chat),
         images: new ImageFetcher(this.#calls, this.#downloader, images),
         phrases,
         maxImages: images.maxPerTurn,

@@ -19,6 +19,7 @@ import {
   QUEUE_POLICIES,
   type QueuePolicy,
 } from "./chat/chat-settings.ts";
+import type { RecentPictureLimits } from "./chat/recent-pictures.ts";
 import {
   RESPONDER_SHAPE,
   type ResolvedResponderOptions,
@@ -38,7 +39,7 @@ import {
 } from "./triggers/trigger-options.ts";
 import type { Triggers } from "./triggers/triggers.ts";
 
-export interface ImageOptions extends ImageFetchLimits, ImageUrlPolicy {
+export interface ImageOptions extends ImageFetchLimits, ImageUrlPolicy, RecentPictureLimits {
   /** Most pictures of one turn, quoted ones included. */
   readonly maxPerTurn: number;
 }
@@ -105,6 +106,8 @@ export const DEFAULT_IMAGES: ImageOptions = {
   concurrency: 4,
   extraHosts: [],
   allowPrivateAddresses: false,
+  recentOwnMs: 120_000,
+  recentOthersMs: 60_000,
 };
 
 const DEFAULT_TURN_TIMEOUT_MS = 300_000;
@@ -151,6 +154,8 @@ const INSTALL_SCHEMA = object({
       "a list of hosts",
     ).optional(),
     allowPrivateAddresses: boolean().optional(),
+    recentOwnMs: integer(0).optional(),
+    recentOthersMs: integer(0).optional(),
   }).optional(),
   turnTimeoutMs: milliseconds().optional(),
   maxMessageAgeMs: matching<number>(

@@ -22,7 +22,7 @@ export function withMeantPictures(asked: Asked, recent: RecentPictures): MeantPi
   if (from === undefined) return { ...asked, from };
   // One's own picture and the question after it are one; somebody else's is shown with its sender, as a quote is.
   if (from.sender.id === message.sender.id) {
-    const segments = [...from.segments, ...message.segments];
+    const segments = [...message.segments, ...from.segments];
     return { message: { ...message, segments }, quote, from };
   }
   return { message, quote: { kind: "found", message: from, quoted: { kind: "none" } }, from };

@@ -8,12 +8,10 @@ import { type ChatId, chatKey } from "./chat-id.ts";
 
 export interface RecentPictureLimits {
   /** Milliseconds for which a person's own picture counts as meant by their next question. 0: never. */
-  readonly ownMs: number;
+  readonly recentOwnMs: number;
   /** The same for what somebody else sent, if the question is about a picture or there is none. 0: never. */
-  readonly othersMs: number;
+  readonly recentOthersMs: number;
 }
-
-export const DEFAULT_RECENT_PICTURES: RecentPictureLimits = { ownMs: 120_000, othersMs: 60_000 };
 
 const MAX_CHATS = 500;
 const MAX_MESSAGES_PER_CHAT = 20;
@@ -35,7 +33,7 @@ interface Sighting {
 /** Remembers which pictures came last in every chat. */
 export class RecentPictures {
   readonly #limits: RecentPictureLimits;
-  readonly #isKnown: (chat: ChatId, messageId: string) => boolean;
+  readonly #isInUse: (chat: ChatId, messageId: string) => boolean;
   readonly #now: () => number;
   readonly #chats = new LRUCache<string, readonly Sighting[]>({
     max: MAX_CHATS,
@@ -44,16 +42,16 @@ export class RecentPictures {
   });
 
   /**
-   * @param isKnown has the model seen this message, or is it about to? Then it need not be shown again.
+   * @param isInUse is a turn just dealing with this message? The next one finds its pictures in the history.
    * @param now milliseconds of a clock that does not jump
    */
   constructor(
     limits: RecentPictureLimits,
-    isKnown: (chat: ChatId, messageId: string) => boolean = () => false,
+    isInUse: (chat: ChatId, messageId: string) => boolean = () => false,
     now: () => number = () => performance.now(),
   ) {
     this.#limits = limits;
-    this.#isKnown = isKnown;
+    this.#isInUse = isInUse;
     this.#now = now;
   }
 
@@ -64,7 +62,7 @@ export class RecentPictures {
     const segments = message.segments.filter(({ type }) => type === "image");
     const now = this.#now();
     const sighting = { message: { ...message, segments }, arrivedMs: now, size: sizeOf(segments) };
-    const keptMs = Math.max(this.#limits.ownMs, this.#limits.othersMs);
+    const keptMs = Math.max(this.#limits.recentOwnMs, this.#limits.recentOthersMs);
     const key = chatKey(message.chat);
     const earlier = (this.#chats.get(key) ?? []).filter(
       ({ arrivedMs }) => now - arrivedMs < keptMs,
@@ -72,15 +70,15 @@ export class RecentPictures {
     this.#chats.set(key, newest([...earlier, sighting]));
   }
 
-  /** A message was taken back. */
-  forget(chat: ChatId, messageId: string): void {
+  /** A message was taken back, or answered: from then on the history has its pictures. */
+  forgetMessage(chat: ChatId, messageId: string): void {
     const key = chatKey(chat);
     const kept = this.#chats.get(key)?.filter(({ message }) => message.messageId !== messageId);
     if (kept !== undefined) this.#chats.set(key, kept);
   }
 
   /** A chat was reset: what was shown before is not meant by what is asked after. */
-  forgetChat(chat: ChatId): void {
+  reset(chat: ChatId): void {
     this.#chats.delete(chatKey(chat));
   }
 
@@ -89,19 +87,20 @@ export class RecentPictures {
    * else the newest of the chat if the question asks about a picture or says nothing at all.
    */
   meantBy(question: IncomingMessage): IncomingMessage | undefined {
-    const { ownMs, othersMs } = this.#limits;
+    const { recentOwnMs, recentOthersMs } = this.#limits;
     const fresh = (this.#chats.get(chatKey(question.chat)) ?? []).filter(
       ({ message }) =>
-        message.messageId !== question.messageId && !this.#isKnown(message.chat, message.messageId),
+        message.messageId !== question.messageId && !this.#isInUse(message.chat, message.messageId),
     );
     const own = fresh.findLast(
       (sighting) =>
-        sighting.message.sender.id === question.sender.id && this.#age(sighting, question) < ownMs,
+        sighting.message.sender.id === question.sender.id &&
+        this.#age(sighting, question) < recentOwnMs,
     );
     if (own !== undefined) return own.message;
     const text = textOf(question);
     if (text !== "" && asksAboutPicture(text) === "no") return undefined;
-    return fresh.findLast((sighting) => this.#age(sighting, question) < othersMs)?.message;
+    return fresh.findLast((sighting) => this.#age(sighting, question) < recentOthersMs)?.message;
   }
 
   /** By QQ's clock where both messages have its time: after an outage they arrive together. */

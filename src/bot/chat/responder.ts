@@ -118,14 +118,11 @@ export class Responder {
     if (running !== undefined) running.forgotten = true;
   }
 
-  /** What the model knows of a chat: questions answered, pictures it can still see, and the messages all of that was. */
-  remembered(chat: ChatId): Remembered & { readonly messageIds: readonly string[] } {
+  /** What the model knows of a chat: questions answered, and pictures it can still see. */
+  remembered(chat: ChatId): Remembered {
     const past = this.#conversations.past(chat);
-    return {
-      turns: past.length,
-      images: past.reduce((sum, { parts }) => sum + countImages(parts), 0),
-      messageIds: past.flatMap(({ messageIds }) => messageIds ?? []),
-    };
+    const images = past.reduce((sum, { parts }) => sum + countImages(parts), 0);
+    return { turns: past.length, images };
   }
 
   /** Forgets what was made of one message of this chat: the question, its pictures and the answer. */

@@ -98,14 +98,18 @@ export class ImageFetcher {
         throw error;
       });
     };
-    yield async () => inlineImage(image.url, maxBytes) ?? inlineImage(image.file, maxBytes);
+    const inline = ({ url, file }: ImageReference) =>
+      inlineImage(url, maxBytes) ?? inlineImage(file, maxBytes);
+    yield async () => inline(image);
     for (const link of linksOf(image)) yield (signal) => download(link, signal);
-    let fresh: readonly string[] = [];
+    let fresh: ImageReference | undefined;
     yield async (signal) => {
-      fresh = await this.#freshLinks(image, signal);
-      return download(fresh[0] ?? "", signal);
+      fresh = await this.#lookUp(image, signal);
+      return fresh && (inline(fresh) ?? download(fresh.url, signal));
     };
-    for (const link of fresh.slice(1)) yield (signal) => download(link, signal);
+    for (const link of fresh === undefined ? [] : linksOf(fresh)) {
+      yield (signal) => download(link, signal);
+    }
     for (const link of [...locked.values()]) {
       yield (signal) => this.#unlock(link, (url) => download(url, signal), signal);
     }
@@ -152,14 +156,12 @@ export class ImageFetcher {
   }
 
   /** NapCat builds a new link, with a new key, every time a message is looked up. */
-  async #freshLinks(image: ImageReference, signal: AbortSignal): Promise<readonly string[]> {
-    if (image.messageId === "") return [];
+  async #lookUp(image: ImageReference, signal: AbortSignal): Promise<ImageReference | undefined> {
+    if (image.messageId === "") return undefined;
     const params = { message_id: wireId(image.messageId) };
     const images = parseImages(await this.#calls.call("get_msg", params, { signal }));
     const sameName = images.filter(({ file }) => file === image.file);
-    const same =
-      sameName.length === 1 ? sameName[0] : images.find(({ index }) => index === image.index);
-    return same === undefined ? [] : linksOf(same);
+    return sameName.length === 1 ? sameName[0] : images.find(({ index }) => index === image.index);
   }
 }
 

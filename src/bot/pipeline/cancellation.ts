@@ -5,7 +5,7 @@ import { type ChatId, chatKey } from "../chat/chat-id.ts";
 import type { Member, Notice } from "../napcat/notices.ts";
 import type { RunningTurn, RunningTurns } from "./running-turns.ts";
 
-/** Who remembers what was said. */
+/** Something that remembers what was said or shown. */
 export interface Memory {
   /** Forgets everything that was made of this message: question, pictures and answer. */
   forgetMessage(chat: ChatId, messageId: string): void;
@@ -16,11 +16,11 @@ export interface Memory {
 /** Decides which turns an event ends, and why. */
 export class Cancellation {
   readonly #turns: RunningTurns;
-  readonly #memory: Memory;
+  readonly #memories: readonly Memory[];
 
-  constructor(turns: RunningTurns, memory: Memory) {
+  constructor(turns: RunningTurns, memories: readonly Memory[]) {
     this.#turns = turns;
-    this.#memory = memory;
+    this.#memories = memories;
   }
 
   /** Something happened in QQ. */
@@ -34,7 +34,7 @@ export class Cancellation {
         return;
       case "left":
         this.#turns.cancel("kicked", isOf(notice.groupId, notice.who));
-        if (notice.who.isBot) this.#memory.reset({ kind: "group", id: notice.groupId });
+        if (notice.who.isBot) this.#forgetChat({ kind: "group", id: notice.groupId });
         return;
       case "offline":
         this.#turns.cancel("offline");
@@ -65,12 +65,16 @@ export class Cancellation {
     this.#turns.cancel("shutdown");
   }
 
+  #forgetChat(chat: ChatId): void {
+    for (const memory of this.#memories) memory.reset(chat);
+  }
+
   /**
    * First the past, then the turns: what is being remembered at this moment is forgotten either way.
    * A turn that is still being put together may go on without a piece of it.
    */
   #recall(chat: ChatId, messageId: string): void {
-    this.#memory.forgetMessage(chat, messageId);
+    for (const memory of this.#memories) memory.forgetMessage(chat, messageId);
     for (const turn of this.#turns.inChat(chat)) {
       if (!turn.involves(messageId)) continue;
       if (turn.spare(messageId)) turn.release(messageId);

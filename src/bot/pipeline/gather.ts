@@ -3,11 +3,16 @@
 // so that taking one of them back ends it.
 
 import { untilAborted } from "../../abort.ts";
+import type { ChatId } from "../chat/chat-id.ts";
+import { withForwarded } from "../chat/forwarded-messages.ts";
 import { isEmptyMessage, loadTurn } from "../chat/load-turn.ts";
+import { lacksItsPicture, type Remembered, withMeantPictures } from "../chat/meant-pictures.ts";
 import type { QuoteLookups } from "../chat/quote-lookups.ts";
 import type { QuotedMessage } from "../chat/quoted-message.ts";
+import type { RecentPictures } from "../chat/recent-pictures.ts";
 import type { Turn } from "../chat/turn.ts";
 import type { ImageFetcher } from "../images/fetch-image.ts";
+import type { NapCatCalls } from "../napcat/calls.ts";
 import type { ImageReference, IncomingMessage } from "../napcat/events.ts";
 import type { Phrases } from "../reply/phrases.ts";
 import { quotedId } from "../triggers/trigger.ts";
@@ -15,7 +20,11 @@ import { mergePieces, type Pieces } from "./merge-pieces.ts";
 import type { RunningTurn } from "./running-turns.ts";
 
 export interface GatherOptions {
+  readonly calls: NapCatCalls;
   readonly quotes: QuoteLookups;
+  readonly recent: RecentPictures;
+  /** What the model knows of a chat; `undefined` while another turn may be about to change that. */
+  readonly remembered: (chat: ChatId) => Remembered | undefined;
   readonly images: ImageFetcher;
   readonly phrases: Phrases;
   /** Most pictures of one turn. */
@@ -23,6 +32,14 @@ export interface GatherOptions {
   /** Told about every picture that became a note. */
   readonly onImageError: (error: unknown, message: IncomingMessage) => void;
 }
+
+/** Triggers by which somebody speaks to the bot. Whoever did not is not asked for a picture. */
+const ADDRESSING: ReadonlySet<string> = new Set(["mention", "nickname", "prefix"]);
+
+/** A turn for the model, or what is said in its place. */
+export type Gathered =
+  | { readonly kind: "turn"; readonly turn: Turn }
+  | { readonly kind: "say"; readonly text: string };
 
 /** Puts turns together. */
 export class Gather {
@@ -61,19 +78,21 @@ export class Gathering {
     );
   }
 
-  /**
-   * The turn; `undefined` if nobody has said or shown anything.
-   *
-   * @throws {unknown} the reason of the turn's signal when aborted, and nothing else.
-   */
-  async finish(pieces: Pieces): Promise<Turn | undefined> {
-    const { quotes, phrases, maxImages, onImageError } = this.#options;
+  /** @throws {unknown} the reason of the turn's signal when aborted, and nothing else. */
+  async finish(pieces: Pieces): Promise<Gathered> {
+    const { recent, remembered, phrases, maxImages, onImageError } = this.#options;
     const { signal } = this.#running;
-    const message = mergePieces(pieces);
-    if (quotedId(message) === undefined && isEmptyMessage(message, phrases)) return undefined;
-    const quoting = pieces.find((piece) => quotedId(piece) !== undefined) ?? pieces[0];
-    const quote = await untilAborted(quotes.of(quoting), signal);
+    const asked = await this.#lookUp(pieces);
+    const { message, quote, from } = withMeantPictures(asked, recent);
+    const past = ADDRESSING.has(this.#running.trigger) ? remembered(message.chat) : undefined;
+    if (quote.kind === "none" && isEmptyMessage(message, phrases)) {
+      return { kind: "say", text: phrases.emptyMention };
+    }
+    if (past !== undefined && lacksItsPicture({ message, quote }, past)) {
+      return { kind: "say", text: phrases.pictureMissing };
+    }
     for (const id of quotedIds(quote)) this.#running.involve(id);
+    if (from !== undefined) this.#running.involve(from.messageId);
     const turn = await loadTurn(
       message,
       quote,
@@ -85,7 +104,21 @@ export class Gathering {
       },
       signal,
     );
-    return { ...turn, messageIds: this.#running.messageIds };
+    return { kind: "turn", turn: { ...turn, messageIds: this.#running.messageIds } };
+  }
+
+  /** The question as one message, and what it quotes; what either of them forwards is looked up too. */
+  async #lookUp(pieces: Pieces) {
+    const { calls, quotes } = this.#options;
+    const { signal } = this.#running;
+    const quoting = pieces.find((piece) => quotedId(piece) !== undefined) ?? pieces[0];
+    const [message, quote] = await Promise.all([
+      withForwarded(mergePieces(pieces), calls, signal),
+      untilAborted(quotes.of(quoting), signal),
+    ]);
+    if (quote.kind !== "found") return { message, quote };
+    const quoted = await withForwarded(quote.message, calls, signal);
+    return { message, quote: { ...quote, message: quoted } };
   }
 
   /** Fetches each picture once, however often it is asked for. */

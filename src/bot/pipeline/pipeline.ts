@@ -2,8 +2,8 @@
 // Every stage is a file of its own with one input and one output; this one only says what comes after what.
 
 import type { OwnNames } from "../chat/own-names.ts";
+import type { RecentPictures } from "../chat/recent-pictures.ts";
 import type { Responder } from "../chat/responder.ts";
-import type { Turn } from "../chat/turn.ts";
 import type { Commands, FoundCommand } from "../commands/commands.ts";
 import type { Recalled } from "../gates/recalled.ts";
 import type { Standing } from "../gates/standing.ts";
@@ -18,7 +18,7 @@ import type { Ask } from "./ask.ts";
 import type { Cancellation } from "./cancellation.ts";
 import type { Deliver } from "./deliver.ts";
 import type { Failure } from "./failure.ts";
-import type { Gather } from "./gather.ts";
+import type { Gather, Gathered } from "./gather.ts";
 import type { Merge, MergeWindow } from "./merge.ts";
 import type { Question } from "./question.ts";
 import type { Receive } from "./receive.ts";
@@ -29,6 +29,7 @@ export interface PipelineOptions {
   readonly commands: Commands;
   readonly standing: Standing;
   readonly recalled: Recalled;
+  readonly recent: RecentPictures;
   readonly ask: Ask;
   readonly merge: Merge;
   readonly admission: Admission;
@@ -55,7 +56,9 @@ export class Pipeline {
   /** One message, from the wire to the answer. Never rejects. */
   async onMessage(wire: unknown): Promise<void> {
     const message = this.#stages.receive.take(wire);
-    if (message !== undefined) await this.#handle(message);
+    if (message === undefined) return;
+    this.#stages.recent.note(message);
+    await this.#handle(message);
   }
 
   async #handle(message: IncomingMessage): Promise<void> {
@@ -152,10 +155,17 @@ export class Pipeline {
   async #respond(
     turn: RunningTurn,
     message: IncomingMessage,
-    load: () => Promise<Turn | undefined>,
+    gather: () => Promise<Gathered>,
   ): Promise<void> {
     const { admission, responder, ownNames, deliver, phrases } = this.#stages;
     const { chat, signal } = turn;
+    let instead = phrases.emptyMention;
+    const load = async () => {
+      const gathered = await gather();
+      if (gathered.kind === "turn") return gathered.turn;
+      instead = gathered.text;
+      return undefined;
+    };
     const reply = await responder.respond(
       { chat, load },
       {
@@ -171,6 +181,6 @@ export class Pipeline {
         },
       },
     );
-    if (reply === undefined) await deliver.deliver(phrases.emptyMention, message, signal);
+    if (reply === undefined) await deliver.deliver(instead, message, signal);
   }
 }

@@ -1,10 +1,7 @@
 import { describe, expect, it } from "vitest";
-import {
-  DEFAULT_RECENT_PICTURES,
-  type RecentPictureLimits,
-  RecentPictures,
-} from "../../../src/bot/chat/recent-pictures.ts";
+import { type RecentPictureLimits, RecentPictures } from "../../../src/bot/chat/recent-pictures.ts";
 import { type IncomingMessage, parseMessageEvent } from "../../../src/bot/napcat/events.ts";
+import { DEFAULT_IMAGES } from "../../../src/bot/options.ts";
 import { type GroupMessageOptions, groupMessage } from "../../../src/bot/testing.ts";
 import { PIXEL_PNG, readCase } from "../../support/events.ts";
 
@@ -20,7 +17,7 @@ function parse(event: unknown): IncomingMessage {
 function setUp(limits: Partial<RecentPictureLimits> = {}, known: readonly string[] = []) {
   let nowMs = 0;
   const recent = new RecentPictures(
-    { ...DEFAULT_RECENT_PICTURES, ...limits },
+    { ...DEFAULT_IMAGES, ...limits },
     (_chat, messageId) => known.includes(messageId),
     () => nowMs,
   );
@@ -72,11 +69,11 @@ describe("RecentPictures", () => {
   });
 
   it("can be told other times, and to remember nothing", () => {
-    const { picture, meant } = setUp({ ownMs: 0, othersMs: 5000 });
+    const { picture, meant } = setUp({ recentOwnMs: 0, recentOthersMs: 5000 });
     const own = picture(0);
     expect(meant(1, "看看"), "an own picture is one of the chat too").toBe(own);
     expect(meant(6, "看看")).toBeUndefined();
-    const off = setUp({ ownMs: 0, othersMs: 0 });
+    const off = setUp({ recentOwnMs: 0, recentOthersMs: 0 });
     off.picture(0);
     expect(off.meant(0, "这是什么")).toBeUndefined();
   });
@@ -102,16 +99,16 @@ describe("RecentPictures", () => {
     expect(meant(1, "这是什么", { groupId: 7 })).toBeDefined();
   });
 
-  it("leaves out what the model has seen already, what was taken back, and the question itself", () => {
+  it("leaves out what a turn is dealing with, what was taken back, and the question itself", () => {
     const { recent, picture, meant } = setUp({}, ["41"]);
     picture(0, XIAOMING, { messageId: 41 });
     expect(meant(1, "这是什么")).toBeUndefined();
     const id = picture(2);
-    recent.forget({ kind: "group", id: "700000003" }, id);
+    recent.forgetMessage({ kind: "group", id: "700000003" }, id);
     expect(meant(3, "这是什么")).toBeUndefined();
     picture(4, XIAOMING, { messageId: 43 });
     expect(meant(4, "这是什么", { messageId: 43 })).toBeUndefined();
-    recent.forgetChat({ kind: "group", id: "700000003" });
+    recent.reset({ kind: "group", id: "700000003" });
     expect(meant(5, "这是什么")).toBeUndefined();
   });
 

@@ -26,7 +26,7 @@ async function run(): Promise<number> {
     }
     case "setup-cuda": {
       const { setupCuda } = await import("./cli/setup-cuda.ts");
-      return setupCuda({ force: command.force, signal });
+      return setupCuda({ ...command, signal });
     }
     case "start":
     case "convert":

@@ -135,14 +135,17 @@ export class Disk {
     await this.remove(probe);
   }
 
-  /** Writes a whole file that appears at once or not at all; an older one stays until then. */
+  /**
+   * Writes a whole file that appears at once or not at all; an older one stays until then. `durable`: a power failure
+   * afterwards does not undo it. @default true
+   */
   async replaceFile(
     path: string,
     data: string | Uint8Array,
-    options: PatienceOptions = {},
+    { durable = true, ...options }: PatienceOptions & { readonly durable?: boolean } = {},
   ): Promise<void> {
     const fresh = `${path}.new`;
-    await this.guard(path, () => this.#parts.fs.writeFile(fresh, data, { flush: true }));
+    await this.guard(path, () => this.#parts.fs.writeFile(fresh, data, { flush: durable }));
     await this.moveFile(fresh, path, options);
   }
 

@@ -36,7 +36,16 @@ export type Command =
       readonly out: string | undefined;
       readonly flags: SettingFlags;
     }
-  | { readonly name: "setup-cuda"; readonly force: boolean }
+  | {
+      readonly name: "setup-cuda";
+      readonly force: boolean;
+      readonly libraries: boolean;
+      readonly cuda: 12 | 13 | undefined;
+      readonly mirror: string | undefined;
+      readonly from: string | undefined;
+      readonly sha256: string | undefined;
+      readonly pypi: string | undefined;
+    }
   | { readonly name: "help" }
   | { readonly name: "version" };
 
@@ -53,6 +62,12 @@ const OPTIONS = {
   size: { type: "string" },
   threads: { type: "string" },
   force: { type: "boolean" },
+  cuda: { type: "string" },
+  mirror: { type: "string" },
+  from: { type: "string" },
+  sha256: { type: "string" },
+  libraries: { type: "boolean" },
+  pypi: { type: "string" },
   lang: { type: "string" },
   picture: { type: "string" },
   json: { type: "boolean" },
@@ -78,7 +93,7 @@ const COMMANDS: Readonly<Record<string, readonly string[]>> = {
     "picture",
   ],
   bench: ["size", "model", "precision", "threads", "out", "config"],
-  "setup-cuda": ["force"],
+  "setup-cuda": ["force", "cuda", "mirror", "from", "sha256", "libraries", "pypi"],
 };
 
 /** @throws {UsageError} for anything that cannot be meant. */
@@ -104,6 +119,12 @@ export function parseCommand(argv: readonly string[]): Command {
     size,
     threads,
     force = false,
+    cuda,
+    mirror,
+    from,
+    sha256,
+    libraries = false,
+    pypi,
     lang,
     json = false,
     picture,
@@ -121,9 +142,38 @@ export function parseCommand(argv: readonly string[]): Command {
   if (name === "bench") {
     return { name, size: shapeName(size ?? "2b"), threads: threadCount(threads), out, flags };
   }
-  if (name === "setup-cuda") return { name, force };
+  if (name === "setup-cuda") {
+    return {
+      name,
+      force,
+      libraries,
+      cuda: cudaMajor(cuda),
+      mirror: webAddress("--mirror", mirror),
+      from,
+      sha256: sha256Of(sha256),
+      pypi: webAddress("--pypi", pypi),
+    };
+  }
   if (name === "start") return { name, flags };
   return { name: "doctor", language: toLanguage(lang), json, picture, flags };
+}
+
+function cudaMajor(text: string | undefined): 12 | 13 | undefined {
+  if (text === undefined) return undefined;
+  if (text === "12" || text === "13") return text === "12" ? 12 : 13;
+  throw new UsageError(`\`--cuda\` is \`12\` or \`13\`, got \`${text.slice(0, 20)}\`.`);
+}
+
+function webAddress(name: string, text: string | undefined): string | undefined {
+  if (text === undefined || /^https?:$/.test(URL.canParse(text) ? new URL(text).protocol : "")) {
+    return text;
+  }
+  throw new UsageError(`\`${name}\` is an address such as https://mirror.example.com/.`);
+}
+
+function sha256Of(text: string | undefined): string | undefined {
+  if (text === undefined || /^[0-9a-f]{64}$/i.test(text)) return text;
+  throw new UsageError("`--sha256` is 64 hexadecimal digits.");
 }
 
 function toLanguage(lang: string | undefined): Language | undefined {

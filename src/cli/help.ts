@@ -7,7 +7,7 @@ export const HELP = `napcat-vlm: 会看图的 QQ 机器人 · QQ bots that see
   napcat-vlm convert DIR         把模型目录转换为 ONNX · convert a checkpoint to ONNX
   napcat-vlm doctor              检查这台机器和配置 · check this machine and the settings
   napcat-vlm bench               测量这台机器有多快 · measure how fast this machine is
-  napcat-vlm setup-cuda          安装 CUDA 组件 (Linux x64) · install ONNX Runtime's CUDA provider
+  napcat-vlm setup-cuda          安装 CUDA 组件 · install ONNX Runtime's CUDA provider
   napcat-vlm --help, --version
 
 选项 Options                     环境变量 Environment
@@ -31,6 +31,12 @@ export const HELP = `napcat-vlm: 会看图的 QQ 机器人 · QQ bots that see
   --picture URL                                 doctor: 试着下载一张图 · fetch one picture as a test
   --size mini|2b|4b|8b                          bench: 随机模型的大小 · of the random model (2b)
   --threads N                                   bench: 线程数 · threads (物理核心 · physical cores)
+  --cuda 12|13                                  setup-cuda: 默认按驱动选择 · by the driver when left out
+  --mirror URL                                  setup-cuda: 镜像 · a NuGet feed, a directory, or the file
+  --from FILE                                   setup-cuda: 本地文件 · an archive or directory here
+  --sha256 HEX                                  setup-cuda: 校验 · what the archive must hash to
+  --libraries                                   setup-cuda: 同时下载 CUDA 的库 · fetch CUDA's libraries too
+  --pypi URL                                    setup-cuda: 这些库的来源 · where they come from (PyPI)
   --force                                       setup-cuda: 重新安装 · install again
 
 命令行优先于环境变量，环境变量优先于文件。

@@ -1,122 +1,189 @@
-// Fetches ONNX Runtime's CUDA provider with onnxruntime-node's own installer, and says what came of it.
-// It knows nothing of drivers: `napcat-vlm doctor --device cuda:0` tells whether the device works.
+// `napcat-vlm setup-cuda`: ONNX Runtime's CUDA provider, and on request the CUDA libraries, where the runtime finds them.
+// In: what to take and from where. Out: what it chose and why, what it did, an exit code. Whether the card works, `doctor
+// --device cuda:0` tells.
 
-import { spawn } from "node:child_process";
-import { existsSync, statSync } from "node:fs";
-import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { createHash } from "node:crypto";
+import { basename, join } from "node:path";
+import { disk } from "../disk.ts";
+import { findCudaLibraries } from "../vlm/runtime/cuda-libraries.ts";
+import { ORT_VERSION } from "../vlm/runtime/ort-library.ts";
+import {
+  type CudaMajor,
+  providerDirectory,
+  providerFiles,
+} from "../vlm/runtime/provider-directory.ts";
+import {
+  type CudaFacts,
+  chooseCuda,
+  driverTooOld,
+  readCudaFacts,
+} from "./setup-cuda/choose-cuda.ts";
+import { fetchCudaLibraries, PYPI } from "./setup-cuda/cuda-wheels.ts";
+import { DownloadError, type DownloadOptions, download } from "./setup-cuda/download.ts";
+import { installProvider, WrongProviderError } from "./setup-cuda/install-provider.ts";
+import { findSource } from "./setup-cuda/source.ts";
 import { complain, print } from "./terminal.ts";
-
-const FILES = ["libonnxruntime_providers_cuda.so", "libonnxruntime_providers_shared.so"];
 
 export interface SetupCudaOptions {
   /** Install again what is there already. */
   readonly force: boolean;
   readonly signal: AbortSignal;
-  /** Root of onnxruntime-node, for tests. */
-  readonly packageDir?: string;
+  /** @default chosen by the driver */
+  readonly cuda?: CudaMajor | undefined;
+  /** A NuGet feed, a directory on the web, or one file there. */
+  readonly mirror?: string | undefined;
+  /** An archive or a directory on this machine, instead of a download. */
+  readonly from?: string | undefined;
+  /** What the archive must hash to. */
+  readonly sha256?: string | undefined;
+  /** Fetch the CUDA libraries too, from wheels. @default false */
+  readonly libraries?: boolean | undefined;
+  /** Index of the wheels. @default PyPI */
+  readonly pypi?: string | undefined;
+  /** For tests. */
   readonly platform?: string;
+  readonly cacheDir?: string;
+  readonly facts?: CudaFacts;
+  readonly pauseMs?: number;
 }
+
+const MIRROR_ADVICE =
+  "可用 --mirror URL 指定镜像，或先下载文件再用 --from FILE；代理请设置 HTTPS_PROXY · name a mirror with --mirror URL, or a downloaded file with --from FILE; set HTTPS_PROXY behind a proxy";
 
 /** Resolves to the exit code. */
 export async function setupCuda(options: SetupCudaOptions): Promise<number> {
-  const { force, signal, platform = `${process.platform}/${process.arch}` } = options;
-  if (platform !== "linux/x64") {
+  const { signal, platform = `${process.platform}/${process.arch}` } = options;
+  if (platform !== "linux/x64" && platform !== "win32/x64") {
     complain(
-      `onnxruntime-node 只为 Linux x64 提供 CUDA · onnxruntime-node has CUDA for linux/x64 only, this is ${platform}.`,
+      `ONNX Runtime 的 CUDA 组件只有 Linux x64 和 Windows x64 · ONNX Runtime has CUDA for linux/x64 and win32/x64 only, this is ${platform}.`,
     );
     return 1;
   }
-  const packageDir = options.packageDir ?? findPackage();
-  const binaries = join(packageDir, "bin", "napi-v6", platform);
-  if (!force && missingFiles(binaries).length === 0) {
-    print(`CUDA 组件已安装 · already installed: ${binaries} (--force 重新安装 installs again)`);
-    return 0;
+  try {
+    return await install(options, platform);
+  } catch (error) {
+    signal.throwIfAborted();
+    const advice = error instanceof DownloadError ? ` ${MIRROR_ADVICE}.` : "";
+    if (!isForeseen(error)) throw error;
+    complain(`未能安装 · not installed: ${(error as Error).message}${advice}`);
+    return 1;
   }
-
-  print(
-    "从 api.nuget.org 下载 CUDA 组件，文件很大 · downloading the CUDA provider, a large file …",
-  );
-  const { code, output } = await runInstaller(packageDir, signal);
-  signal.throwIfAborted();
-  const missing = missingFiles(binaries);
-  if (code === 0 && missing.length === 0) {
-    print(`已安装 · installed: ${FILES.join(", ")} -> ${binaries}`);
-    print(
-      "还需要 NVIDIA 驱动、CUDA 12 和 cuDNN 9 · the NVIDIA driver, CUDA 12 and cuDNN 9 are needed too.",
-    );
-    print("检查 · check: napcat-vlm doctor --device cuda:0");
-    return 0;
-  }
-  complain(`未能安装 · not installed: ${explain(output, missing)}`);
-  return 1;
 }
 
-function findPackage(): string {
-  return dirname(createRequire(import.meta.url).resolve("onnxruntime-node/package.json"));
-}
-
-function missingFiles(binaries: string): string[] {
-  return FILES.filter((file) => {
-    const path = join(binaries, file);
-    return !existsSync(path) || statSync(path).size === 0;
-  });
-}
-
-interface InstallerResult {
-  readonly code: number | null;
-  readonly output: string;
-}
-
-function runInstaller(packageDir: string, signal: AbortSignal): Promise<InstallerResult> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(
-      process.execPath,
-      // Not `=cuda12`: the installer of 1.30.0 reads that as no flag at all, and does nothing under npm.
-      [join(packageDir, "script", "install.js"), "--onnxruntime-node-install"],
-      { cwd: packageDir, env: installerEnvironment(), stdio: ["ignore", "pipe", "pipe"], signal },
-    );
-    let output = "";
-    const listen = (chunk: Buffer) => {
-      const text = chunk.toString();
-      output = (output + text).slice(-20_000);
-      for (const line of text.split("\n")) {
-        if (/^(Downloading|Extracting) /.test(line)) print(line);
-      }
-    };
-    child.stdout.on("data", listen);
-    child.stderr.on("data", listen);
-    child.on("error", (error) => reject(signal.aborted ? signal.reason : error));
-    child.on("close", (code) => resolve({ code, output }));
-  });
-}
-
-/** Variables that would tell the installer something else are left out; the usual proxy is passed on. */
-function installerEnvironment(): NodeJS.ProcessEnv {
-  const kept = Object.entries(process.env).filter(
-    ([name]) => !/^(npm_config_)?onnxruntime_node_install/i.test(name),
-  );
-  const env: NodeJS.ProcessEnv = Object.fromEntries(kept);
-  const proxy = env.https_proxy ?? env.HTTPS_PROXY;
-  if (proxy !== undefined && proxy !== "") env.GLOBAL_AGENT_HTTPS_PROXY ??= proxy;
-  return env;
-}
-
-/** One sentence out of whatever the installer said. */
-function explain(output: string, missing: readonly string[]): string {
-  const network = /\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH)\b/.exec(
-    output,
-  );
-  if (network) {
-    return (
-      `api.nuget.org 无法访问 · cannot be reached (${network[1]}). ` +
-      "联网或设置 HTTPS_PROXY 后再试 · connect this machine or set HTTPS_PROXY and try again."
+async function install(
+  options: SetupCudaOptions,
+  platform: "linux/x64" | "win32/x64",
+): Promise<number> {
+  const directoryOf = (cuda: CudaMajor) => providerDirectory(ORT_VERSION, cuda, options.cacheDir);
+  const facts = options.facts ?? (await readCudaFacts(directoryOf(13)));
+  const { cuda, why } = chooseCuda(options.cuda, facts);
+  const { zh, en } = typeof why === "string" ? { zh: why, en: why } : why;
+  print(`CUDA ${cuda}: ${zh} · ${en}`);
+  if (driverTooOld(cuda, facts)) {
+    complain(
+      `驱动太旧，请先更新 · the driver ${facts.driver} is too old for CUDA ${cuda}: update it`,
     );
   }
-  if (/\b(EACCES|EPERM|EROFS)\b/.test(output)) {
-    return "没有写入权限 · the directory of onnxruntime-node cannot be written.";
+  const directory = directoryOf(cuda);
+  await disk.makeDirectory(directory);
+  const files = providerFiles(platform.split("/")[0]);
+  const sizes = await Promise.all(files.map((name) => disk.fileSize(join(directory, name))));
+  if (!options.force && sizes.every((size) => (size ?? 0) > 0)) {
+    print(`CUDA 组件已安装 · already installed: ${directory} (--force 重新安装 installs again)`);
+  } else {
+    await fetchProvider({ cuda, platform, directory }, options);
+    print(`已安装 · installed: ${files.join(", ")} -> ${directory}`);
   }
-  if (/\bENOSPC\b/.test(output)) return "磁盘已满 · the disk is full.";
-  const error = /^(?:\w*Error|Failed).*$/m.exec(output)?.[0] ?? output.trim().split("\n").at(-1);
-  return `${error || "the installer said nothing"}${missing.length > 0 ? ` (缺少 missing: ${missing.join(", ")})` : ""}`;
+  await provideLibraries({ cuda, platform, directory }, options);
+  print("检查 · check: napcat-vlm doctor --device cuda:0");
+  return 0;
+}
+
+interface Place {
+  readonly cuda: CudaMajor;
+  readonly platform: "linux/x64" | "win32/x64";
+  readonly directory: string;
+}
+
+async function fetchProvider(place: Place, options: SetupCudaOptions): Promise<void> {
+  const { cuda, platform, directory } = place;
+  const { signal, sha256 } = options;
+  const system = platform.split("/")[0] ?? platform;
+  const request = { directory, version: ORT_VERSION, cuda, platform: system, signal };
+  if (options.from !== undefined) {
+    print(`从文件安装 · taking it from ${options.from}`);
+    if (sha256 !== undefined) await assertHash(options.from, sha256, signal);
+    return installProvider({ ...request, from: options.from });
+  }
+  const downloading = downloadOptions(options);
+  const source = { cuda, platform, version: ORT_VERSION, mirror: options.mirror };
+  const url = await findSource(source, downloading);
+  const archive = join(directory, basename(url.pathname));
+  print(`下载 · downloading ${archiveName(url)} …`);
+  const found = await download(url, archive, { ...downloading, sha256 });
+  print(`SHA-256 ${found}`);
+  try {
+    await installProvider({ ...request, from: archive });
+  } finally {
+    await disk.remove(archive);
+  }
+}
+
+async function provideLibraries(place: Place, options: SetupCudaOptions): Promise<void> {
+  const { cuda, platform, directory } = place;
+  const system = platform.split("/")[0] ?? platform;
+  const missing = () =>
+    findCudaLibraries(cuda, { beside: directory, platform: system }).filter(({ found }) => !found);
+  if (missing().length > 0 && options.libraries === true) {
+    const index = options.pypi ?? PYPI;
+    const onFile = (name: string) => print(`下载 · downloading ${name} …`);
+    await fetchCudaLibraries(
+      { cuda, platform, directory, index, onFile },
+      downloadOptions(options),
+    );
+    print(`CUDA ${cuda} 的库已安装 · its libraries are installed: ${directory}`);
+  }
+  const names = missing().map(({ name }) => name);
+  if (names.length === 0) return;
+  complain(
+    `没有找到 · not found: ${names.join(", ")}. 加 --libraries 下载（约 1 GB），或安装 CUDA ${cuda} toolkit · ` +
+      `fetch them with --libraries (about 1 GB), or install a CUDA ${cuda} toolkit.`,
+  );
+}
+
+function downloadOptions({ signal, pauseMs }: SetupCudaOptions): DownloadOptions {
+  let shown = 0;
+  return {
+    signal,
+    ...(pauseMs === undefined ? {} : { pauseMs }),
+    onProgress: (done, total) => {
+      if (total === undefined) return;
+      const tenth = Math.floor((done / total) * 10);
+      if (tenth !== shown) print(`${tenth * 10}% · ${(done / 1e6).toFixed(0)} MB`);
+      shown = tenth;
+    },
+  };
+}
+
+/** The host and the file: what lies between may hold a key. */
+function archiveName(url: URL): string {
+  return `${basename(url.pathname)} (${url.host})`;
+}
+
+async function assertHash(file: string, expected: string, signal: AbortSignal): Promise<void> {
+  const hash = createHash("sha256");
+  const handle = await disk.open(file, "r");
+  try {
+    for await (const chunk of handle.createReadStream({ signal })) hash.update(chunk as Buffer);
+  } finally {
+    await handle.close();
+  }
+  const found = hash.digest("hex");
+  if (found === expected.toLowerCase()) return;
+  throw new WrongProviderError(`${basename(file)} has the SHA-256 ${found} and not ${expected}`);
+}
+
+/** Trouble with networks, disks and archives; the others are bugs. */
+function isForeseen(error: unknown): boolean {
+  return error instanceof Error && !(error instanceof TypeError || error instanceof RangeError);
 }

@@ -38,8 +38,19 @@ describe("parseCommand", () => {
       "doctor --napcat ws://b --lang zh --json",
       { name: "doctor", language: "zh", json: true, flags: { napcat: "ws://b" } },
     ],
-    ["setup-cuda", { name: "setup-cuda", force: false }],
-    ["setup-cuda --force", { name: "setup-cuda", force: true }],
+    ["setup-cuda", { name: "setup-cuda", force: false, libraries: false }],
+    ["setup-cuda --force", { name: "setup-cuda", force: true, libraries: false }],
+    [
+      "setup-cuda --cuda 12 --mirror https://m.example.com/ --libraries --pypi http://p/simple",
+      {
+        name: "setup-cuda",
+        force: false,
+        libraries: true,
+        cuda: 12,
+        mirror: "https://m.example.com/",
+        pypi: "http://p/simple",
+      },
+    ],
   ])("understands `%s`", (line, command) => {
     expect(parseCommand(words(line))).toEqual(command);
   });
@@ -57,6 +68,10 @@ describe("parseCommand", () => {
     ["doctor --lang fr", "`--lang` is `zh` or `en`, got `fr`."],
     ["start --json", "`--json` is not an option of `start`."],
     ["start extra", "`start` does not know what to do with `extra`."],
+    ["setup-cuda --cuda 11", "`--cuda` is `12` or `13`, got `11`."],
+    ["setup-cuda --mirror nuget", "`--mirror` is an address such as https://"],
+    ["setup-cuda --pypi ftp://x", "`--pypi` is an address such as https://"],
+    ["setup-cuda --sha256 12", "`--sha256` is 64 hexadecimal digits."],
     ["convert", "`convert` needs the directory of a model."],
     ["convert a b", "`convert` does not know what to do with `b`."],
   ])("refuses `%s` in one line", (line, message) => {

@@ -2,10 +2,11 @@
 // NAPCAT_VLM_ORT names. Versions are compared before anything is loaded: a provider of another version than the core
 // would crash, since what they share is no stable interface. Nothing is loaded here.
 
-import { copyFileSync, existsSync, realpathSync, symlinkSync } from "node:fs";
+import { copyFileSync, existsSync, realpathSync, rmSync, statSync, symlinkSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { ModelLoadError } from "../errors.ts";
+import { installedProviders } from "./provider-directory.ts";
 
 /** The version of onnxruntime-node that is installed with this package. */
 export const ORT_VERSION = "1.30.0";
@@ -22,7 +23,7 @@ export const ORT_DIRECTORY_VARIABLE = "NAPCAT_VLM_ORT";
  * @throws ModelLoadError when there is none
  */
 export function findCore(directory = process.env[ORT_DIRECTORY_VARIABLE]): string {
-  if (directory === undefined || directory === "") return corePath();
+  if (directory === undefined || directory === "") return coreWithProviders() ?? corePath();
   const file = coreFileName();
   const own = join(directory, file);
   if (existsSync(own)) {
@@ -36,6 +37,28 @@ export function findCore(directory = process.env[ORT_DIRECTORY_VARIABLE]): strin
     );
   }
   return coreBeside(directory);
+}
+
+/** The core beside the providers that `setup-cuda` has installed for it; undefined where there are none. */
+function coreWithProviders(): string | undefined {
+  const directory = installedProviders(ORT_VERSION);
+  if (directory === undefined) return undefined;
+  const link = join(directory, coreFileName());
+  try {
+    // onnxruntime-node may lie elsewhere than when the link was made.
+    if (existsSync(link) && isCore(link)) return link;
+    rmSync(link, { force: true });
+    return coreBeside(directory);
+  } catch {
+    return undefined; // A cache that cannot be written is no reason to do without the CPU.
+  }
+}
+
+/** Is it a link to the core, or on Windows a copy of it? */
+function isCore(link: string): boolean {
+  const core = corePath();
+  if (process.platform === "win32") return statSync(link).size === statSync(core).size;
+  return realpathSync(link) === realpathSync(core);
 }
 
 /** The core of onnxruntime-node, seen from a directory with providers: a link, or a copy where links need rights. */

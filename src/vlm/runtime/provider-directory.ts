@@ -1,6 +1,7 @@
 // Where the libraries of ONNX Runtime's CUDA provider lie: `setup-cuda` puts them there, the runtime looks for them there.
 // Out: paths; nothing is created or loaded.
 
+import { statSync } from "node:fs";
 import { join } from "node:path";
 import { userCacheDir } from "../convert/user-cache-dir.ts";
 
@@ -18,6 +19,22 @@ export function providerDirectory(
   cacheDir: string = userCacheDir(),
 ): string {
   return join(cacheDir, "napcat-vlm", `onnxruntime-${ortVersion}-cuda${cudaMajor}`);
+}
+
+/** The directory with a whole provider, the newest if there are two; undefined where none is installed. */
+export function installedProviders(
+  ortVersion: string,
+  cacheDir: string = userCacheDir(),
+): string | undefined {
+  const whole = ([12, 13] as const).flatMap((major) => {
+    const directory = providerDirectory(ortVersion, major, cacheDir);
+    const found = providerFiles().map((name) =>
+      statSync(join(directory, name), { throwIfNoEntry: false }),
+    );
+    const last = found.at(-1);
+    return found.every((file) => file?.isFile()) && last ? [{ directory, at: last.ctimeMs }] : [];
+  });
+  return whole.toSorted((a, b) => b.at - a.at)[0]?.directory;
 }
 
 /** What the directory holds, by platform; the shared one is loaded first. */

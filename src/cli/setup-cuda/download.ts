@@ -1,0 +1,219 @@
+// A large file from somewhere, in spite of mirrors that redirect and lines that break. In: a URL, a path. Out: the whole
+// file at that path, with its hash; what came before an interruption is kept and gone on with, by a later run too.
+
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import http, { type IncomingMessage } from "node:http";
+import https from "node:https";
+import { setTimeout as pause } from "node:timers/promises";
+import { HttpsProxyAgent } from "https-proxy-agent";
+import { disk } from "../../disk.ts";
+import { codeOf, DiskError } from "../../disk-error.ts";
+
+export type DownloadProblem = "unreachable" | "status" | "redirect" | "wrong-hash" | "interrupted";
+
+/** Why a file did not come; the message names the host, never a whole URL. */
+export class DownloadError extends Error {
+  override readonly name = "DownloadError";
+  readonly problem: DownloadProblem;
+
+  constructor(problem: DownloadProblem, message: string, cause?: unknown) {
+    super(message, { cause });
+    this.problem = problem;
+  }
+}
+
+export interface DownloadOptions {
+  readonly signal: AbortSignal;
+  /** What the file must hash to, in hexadecimal. */
+  readonly sha256?: string | undefined;
+  /** `total` is undefined while nobody says how large the file is. */
+  readonly onProgress?: (done: number, total: number | undefined) => void;
+  /** Before the first new try; doubles each time. @default 1000 */
+  readonly pauseMs?: number;
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+const MAX_REDIRECTS = 5;
+/** Tries in a row that bring nothing. */
+const MAX_IDLE_TRIES = 4;
+const IDLE_TIMEOUT_MS = 60_000;
+/** NuGet's storage says what a package hashes to, in base64. */
+const SHA512_HEADER = "x-ms-meta-sha512";
+
+/** @returns the SHA-256 of the file, in hexadecimal */
+export async function download(url: URL, path: string, options: DownloadOptions): Promise<string> {
+  const { pauseMs = 1_000, signal } = options;
+  const part = `${path}.part`;
+  for (let idle = 0; ; ) {
+    signal.throwIfAborted();
+    const before = (await disk.fileSize(part)) ?? 0;
+    try {
+      const promised = await fetchInto(url, part, options);
+      const sha256 = await verify(part, url, promised, options);
+      await disk.moveFile(part, path, { signal });
+      await disk.remove(`${part}.tag`);
+      return sha256;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (isFinal(error)) throw error;
+      idle = ((await disk.fileSize(part)) ?? 0) > before ? 0 : idle + 1;
+      if (idle >= MAX_IDLE_TRIES) throw inWords(error, url);
+      await pause(pauseMs * 2 ** idle, undefined, { signal });
+    }
+  }
+}
+
+/** A small text, such as an index. */
+export async function downloadText(url: URL, options: DownloadOptions): Promise<string> {
+  try {
+    const response = await open(url, {}, options);
+    const chunks: Buffer[] = [];
+    for await (const chunk of response) chunks.push(chunk as Buffer);
+    return Buffer.concat(chunks).toString("utf8");
+  } catch (error) {
+    options.signal.throwIfAborted();
+    throw isFinal(error) ? error : inWords(error, url);
+  }
+}
+
+/** Fetches what is missing. @returns the SHA-512 that the server promised, in base64, if it did */
+async function fetchInto(
+  url: URL,
+  part: string,
+  options: DownloadOptions,
+): Promise<string | undefined> {
+  const start = (await disk.fileSize(part)) ?? 0;
+  const tag = start > 0 ? await disk.readText(`${part}.tag`).catch(() => "") : "";
+  const headers = start > 0 && tag !== "" ? { range: `bytes=${start}-`, "if-range": tag } : {};
+  const response = await open(url, headers, options);
+  const range = /^bytes (\d+)-\d+\/(\d+|\*)/.exec(response.headers["content-range"] ?? "");
+  const goesOn = response.statusCode === 206 && Number(range?.[1]) === start;
+  if (!goesOn) await disk.remove(part);
+  // A weak tag does not promise the same bytes.
+  const etag = response.headers.etag?.startsWith("W/") ? undefined : response.headers.etag;
+  const tagNow = etag ?? response.headers["last-modified"] ?? "";
+  await disk.replaceFile(`${part}.tag`, tagNow, { durable: false });
+  const length = Number(response.headers["content-length"]);
+  let done = goesOn ? start : 0;
+  const total = Number.isSafeInteger(length) ? done + length : undefined;
+  if (total !== undefined) await disk.assertRoom(part, total - done);
+  const file = await disk.open(part, "a");
+  try {
+    for await (const chunk of response) {
+      await disk.guard(part, () => file.appendFile(chunk as Buffer));
+      done += (chunk as Buffer).byteLength;
+      options.onProgress?.(done, total);
+    }
+  } finally {
+    await file.close();
+  }
+  if (total !== undefined && done < total) {
+    throw new Error(`ended after ${done} of ${total} bytes`);
+  }
+  const promised = response.headers[SHA512_HEADER];
+  return typeof promised === "string" ? promised : undefined;
+}
+
+/** Opens a URL, following redirects: a few, and never from https to http. */
+async function open(
+  url: URL,
+  headers: Readonly<Record<string, string>>,
+  options: DownloadOptions,
+): Promise<IncomingMessage> {
+  let at = url;
+  for (let redirects = 0; ; redirects++) {
+    const response = await request(at, headers, options);
+    const status = response.statusCode ?? 0;
+    if (status === 200 || status === 206) return response;
+    response.resume?.();
+    const { location } = response.headers;
+    if (status < 300 || status >= 400 || location === undefined) {
+      // The partial file does not fit what is there now.
+      if (status === 416) throw new Error("the server has another file now");
+      if (status === 429 || status >= 500) throw new Error(`HTTP ${status}`);
+      throw new DownloadError("status", `${at.host} answered HTTP ${status}.`);
+    }
+    if (!URL.canParse(location, at.href)) {
+      throw new DownloadError("redirect", `${at.host} answered HTTP ${status} to no address.`);
+    }
+    const next = new URL(location, at);
+    if (redirects === MAX_REDIRECTS) {
+      throw new DownloadError(
+        "redirect",
+        `${url.host} answered HTTP ${status} ${redirects + 1} times, last to ${next.host}, and led nowhere.`,
+      );
+    }
+    if (next.protocol !== "https:" && next.protocol !== url.protocol) {
+      throw new DownloadError(
+        "redirect",
+        `${at.host} answered HTTP ${status} to ${next.protocol}//${next.host}, which is not https.`,
+      );
+    }
+    at = next;
+  }
+}
+
+function request(
+  url: URL,
+  headers: Readonly<Record<string, string>>,
+  { signal, env = process.env }: DownloadOptions,
+): Promise<IncomingMessage> {
+  const proxy = proxyFor(url, env);
+  const agent = proxy === undefined ? {} : { agent: new HttpsProxyAgent(proxy) };
+  const settings = { headers, signal, timeout: IDLE_TIMEOUT_MS, ...agent };
+  const { get } = url.protocol === "http:" ? http : https;
+  return new Promise((resolve, reject) => {
+    const asked = get(url, settings, resolve);
+    asked.on("error", reject);
+    asked.on("timeout", () => asked.destroy(new Error("timed out")));
+  });
+}
+
+/** As curl has it: `https_proxy`, and `no_proxy` with names and their ends. */
+function proxyFor(url: URL, env: NodeJS.ProcessEnv): string | undefined {
+  const read = (name: string) => env[name] ?? env[name.toUpperCase()] ?? "";
+  const proxy = read(url.protocol === "http:" ? "http_proxy" : "https_proxy") || read("all_proxy");
+  if (!/^https?:\/\//.test(proxy)) return undefined;
+  const exempt = read("no_proxy")
+    .split(/[\s,]+/)
+    .filter(Boolean);
+  const name = url.hostname;
+  const direct = exempt.some(
+    (end) => end === "*" || name === end || name.endsWith(`.${end.replace(/^\*?\./, "")}`),
+  );
+  return direct ? undefined : proxy;
+}
+
+async function verify(
+  part: string,
+  url: URL,
+  promisedSha512: string | undefined,
+  { sha256: expected, signal }: DownloadOptions,
+): Promise<string> {
+  const [sha256, sha512] = [createHash("sha256"), createHash("sha512")];
+  for await (const chunk of createReadStream(part, { signal })) {
+    sha256.update(chunk as Buffer);
+    sha512.update(chunk as Buffer);
+  }
+  const found = sha256.digest("hex");
+  const isPromised = promisedSha512 === undefined || promisedSha512 === sha512.digest("base64");
+  if (isPromised && (expected === undefined || expected.toLowerCase() === found)) return found;
+  await disk.remove(part);
+  throw new DownloadError(
+    "wrong-hash",
+    `What ${url.host} sent has the SHA-256 ${found}${expected === undefined ? "" : ` and not ${expected}`}: it was changed on the way, or is another file. It was thrown away.`,
+  );
+}
+
+function isFinal(error: unknown): boolean {
+  return error instanceof DownloadError || error instanceof DiskError;
+}
+
+function inWords(error: unknown, url: URL): DownloadError {
+  const code = codeOf(error);
+  const why = code ?? (error instanceof Error ? error.message : String(error));
+  return code === undefined
+    ? new DownloadError("interrupted", `${url.host} broke off again and again: ${why}.`, error)
+    : new DownloadError("unreachable", `${url.host} cannot be reached (${why}).`, error);
+}

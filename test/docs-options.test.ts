@@ -90,12 +90,22 @@ describe.each(LANGUAGES)("options in %s", (language) => {
 
   it("are all of loadQwen3Vl's, with their defaults", () => {
     const known = knownOptions(() => resolveLoadOptions({ model: "x", wrong: 1 } as never));
-    expect(names("options: loadQwen3Vl").toSorted()).toEqual(known.toSorted());
-    const { signal, packageDir, onProgress, onWarning, model, ...defaults } = resolveLoadOptions({
-      model: "x",
-    });
+    const listed = names("options: loadQwen3Vl");
+    expect([...new Set(listed.map((name) => name?.split(".")[0]))].toSorted()).toEqual(
+      known.toSorted(),
+    );
+    const knownOfImages = knownOptions(() =>
+      resolveLoadOptions({ model: "x", images: { wrong: 1 } } as never),
+    );
+    expect(listed.filter((name) => name?.startsWith("images.")).toSorted()).toEqual(
+      knownOfImages.map((name) => `images.${name}`).toSorted(),
+    );
+    const { signal, packageDir, onProgress, onWarning, model, images, ...defaults } =
+      resolveLoadOptions({ model: "x" });
     expectDefaults(tableOf(language, "options: loadQwen3Vl"), {
       ...defaults,
+      "images.maxFrames": images.maxFrames,
+      "images.maxTiles": images.maxTiles,
       precision: DEFAULT_PRECISION,
       maxContextTokens: DEFAULT_CONTEXT_TOKENS,
       maxImageTokens: DEFAULT_MAX_IMAGE_TOKENS,

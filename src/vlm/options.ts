@@ -16,12 +16,16 @@ import {
   oneOf,
   openObject,
   parseOptions,
+  text,
   unexpected,
+  withDefaults,
 } from "../parse-options.ts";
 import { MESSAGES_SCHEMA } from "./chat-messages.ts";
 import type { GenerationDefaults } from "./checkpoint/generation-config.ts";
 import { PRECISIONS, type Precision } from "./convert/linear-layers.ts";
 import { VISION_PRECISIONS, type VisionPrecision } from "./convert/vision-graph.ts";
+import { DEFAULT_MAX_FRAMES, DEFAULT_MAX_TILES } from "./image/image-tensor.ts";
+import { DEFAULT_PICTURE_NOTES, type PictureNotes } from "./image/picture-notes.ts";
 import type { Device } from "./runtime/device.ts";
 import { knownTools } from "./text/tool-call-text.ts";
 import type {
@@ -37,6 +41,21 @@ import type {
 export type LoadProgress =
   | { readonly type: "convert"; readonly done: number; readonly total: number }
   | { readonly type: "load"; readonly part: "vision-encoder" | "decoder" };
+
+export interface ImageViewOptions {
+  /**
+   * Most frames of an animation that are seen, the most different ones in order. They share the tokens of one picture;
+   * 1 is the first frame with something in it. @default 4
+   */
+  readonly maxFrames?: number;
+  /**
+   * Most pieces that a long picture is cut into where it would become too small to be read. Each may take
+   * `maxImageTokens`; 1 leaves it whole. @default 4
+   */
+  readonly maxTiles?: number;
+  /** What the model is told about frames, pieces and incomplete pictures, in other words. */
+  readonly notes?: Partial<PictureNotes>;
+}
 
 export interface LoadOptions {
   /** Directory of a checkpoint as published, or of a package made by `napcat-vlm convert`. */
@@ -57,6 +76,8 @@ export interface LoadOptions {
   readonly maxImageTokens?: number;
   /** What lies under transparent pixels: white paper, or nothing (`drop`, as the reference does). @default "white" */
   readonly transparency?: "white" | "drop";
+  /** How pictures that are more than one picture are seen: animations and long screenshots. */
+  readonly images?: ImageViewOptions;
   /** Bytes of processed pictures kept for the next time they are seen. @default 268435456 (256 MiB) */
   readonly imageCacheBytes?: number;
   /** Bytes of encoded pictures kept; 0 keeps none. @default 1/32 of the free memory, 256 MiB at most */
@@ -90,6 +111,7 @@ export interface ResolvedLoadOptions {
   readonly maxContextTokens: number | undefined;
   readonly maxImageTokens: number | undefined;
   readonly transparency: "white" | "drop";
+  readonly images: Required<ImageViewOptions> & { readonly notes: PictureNotes };
   readonly imageCacheBytes: number;
   readonly featureCacheBytes: number | undefined;
   readonly prefixCacheBytes: number | undefined;
@@ -122,6 +144,17 @@ const LOAD_SCHEMA = object({
   maxContextTokens: integer(16).optional(),
   maxImageTokens: integer(4).optional(),
   transparency: oneOf(["white", "drop"]).optional(),
+  images: object({
+    maxFrames: integer(1).optional(),
+    maxTiles: integer(1).optional(),
+    notes: object({
+      frame: callback<string>("a function that returns a string").optional(),
+      frames: callback<string>("a function that returns a string").optional(),
+      tile: callback<string>("a function that returns a string").optional(),
+      cut: text().optional(),
+      smallPrint: text().optional(),
+    }).optional(),
+  }).optional(),
   imageCacheBytes: integer(1).optional(),
   featureCacheBytes: integer(0).optional(),
   prefixCacheBytes: integer(0).optional(),
@@ -147,6 +180,11 @@ export function resolveLoadOptions(options: LoadOptions): ResolvedLoadOptions {
     maxContextTokens: options.maxContextTokens,
     maxImageTokens: options.maxImageTokens,
     transparency: options.transparency ?? "white",
+    images: {
+      maxFrames: options.images?.maxFrames ?? DEFAULT_MAX_FRAMES,
+      maxTiles: options.images?.maxTiles ?? DEFAULT_MAX_TILES,
+      notes: withDefaults(DEFAULT_PICTURE_NOTES, options.images?.notes),
+    },
     imageCacheBytes: options.imageCacheBytes ?? DEFAULT_IMAGE_CACHE_BYTES,
     featureCacheBytes: options.featureCacheBytes,
     prefixCacheBytes: options.prefixCacheBytes,

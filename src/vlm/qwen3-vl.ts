@@ -130,6 +130,7 @@ async function loadParts(
     maxBytes: options.imageCacheBytes,
     processor: settings.processor,
     alpha: options.transparency,
+    ...options.images,
     ...(options.maxImageTokens === undefined ? {} : { maxImageTokens: options.maxImageTokens }),
   });
   disposals.push(() => images.clear());

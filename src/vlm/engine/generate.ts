@@ -5,7 +5,7 @@ import type { Deadline } from "../../abort.ts";
 import type { Qwen3VlConfig } from "../checkpoint/config.ts";
 import type { GenerationDefaults } from "../checkpoint/generation-config.ts";
 import { type ImageDecodeError, isVlmError } from "../errors.ts";
-import { contentHash, type ImageTensor, type ImageTensorCache } from "../image/image-tensor.ts";
+import { contentHash, type ImageTensorCache, type TensorView } from "../image/image-tensor.ts";
 import type { ResolvedPrompt, ResolvedRequest } from "../options.ts";
 import { buildPromptInSlices, type Prompt } from "../text/prompt.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
@@ -124,8 +124,8 @@ export async function forget(
 }
 
 interface LoadedPictures {
-  /** Every picture of the request, in order of appearance. */
-  readonly tensors: readonly ImageTensor[];
+  /** Every picture of the request in order of appearance, each with its views. */
+  readonly views: readonly (readonly TensorView[])[];
   readonly hits: number;
 }
 
@@ -136,47 +136,71 @@ async function readRequest(
   signal: AbortSignal,
 ): Promise<{ prompt: Prompt; pictures: LoadedPictures; placed: PlacedPicture[] }> {
   watch.begin("imageMs");
-  const pictures = await loadPictures(model, request, signal);
-  const options = {
-    tokenizer: model.tokenizer,
-    imageTokens: pictures.tensors.map((tensor) => tensor.imageTokens),
-    tools: request.tools,
-    maxPromptTokens: maxPromptTokens(model.contextTokens, request.maxTokens),
-  };
-  const prompt = await buildPromptInSlices(request.messages, options, signal);
+  const { prompt, pictures } = await writePrompt(model, request, signal);
   const { mergeSize } = model.config.vision;
+  const tensors = pictures.views.flat().map(({ tensor }) => tensor);
   const placed = prompt.images.map(({ imageIndex, start }) => {
-    const tensor = pictures.tensors[imageIndex]!;
+    const tensor = tensors[imageIndex]!;
     const rows = tensor.gridHeight / mergeSize;
     return { start, rows, columns: tensor.gridWidth / mergeSize, tensor };
   });
   return { prompt, pictures, placed };
 }
 
-/** Every picture of the request as a tensor, in order of appearance. */
+/** The prompt with everything that its pictures show or, where that is too much for the context, with one view of each. */
+async function writePrompt(
+  model: ModelParts,
+  request: ResolvedPrompt,
+  signal: AbortSignal,
+): Promise<{ prompt: Prompt; pictures: LoadedPictures }> {
+  const write = (pictures: LoadedPictures): Promise<Prompt> => {
+    const imageTokens = pictures.views.map((views) =>
+      views.map(({ tensor, ...view }) => ({ ...view, imageTokens: tensor.imageTokens })),
+    );
+    const options = {
+      tokenizer: model.tokenizer,
+      imageTokens,
+      tools: request.tools,
+      maxPromptTokens: maxPromptTokens(model.contextTokens, request.maxTokens),
+    };
+    return buildPromptInSlices(request.messages, options, signal);
+  };
+  const pictures = await loadPictures(model, request, signal);
+  try {
+    return { prompt: await write(pictures), pictures };
+  } catch (error) {
+    const isTooLong = isVlmError(error) && error.name === "PromptTooLongError";
+    if (!isTooLong || pictures.views.every((views) => views.length === 1)) throw error;
+    const whole = await loadPictures(model, request, signal, true);
+    return { prompt: await write(whole), pictures: whole };
+  }
+}
+
+/** Every picture of the request as tensors, in order of appearance. */
 async function loadPictures(
   { images }: ModelParts,
   request: ResolvedPrompt,
   signal: AbortSignal,
+  whole = false,
 ): Promise<LoadedPictures> {
   const found = await Promise.all(
     request.messages.flatMap(picturesOf).map((data, imageIndex) =>
-      images.get(data, signal, request.chat).catch((error: unknown) => {
+      images.get(data, signal, request.chat, whole).catch((error: unknown) => {
         throw isImageDecodeError(error) ? error.at(imageIndex) : error;
       }),
     ),
   );
   return {
-    tensors: found.map(({ tensor }) => tensor),
+    views: found.map(({ views }) => views),
     hits: found.filter(({ hit }) => hit).length,
   };
 }
 
-function cacheUse(sequence: Sequence, { tensors, hits }: LoadedPictures): CacheUse {
+function cacheUse(sequence: Sequence, { views, hits }: LoadedPictures): CacheUse {
   const encoded = sequence.encodedPictures;
   return {
     imageHits: hits,
-    imageMisses: tensors.length - hits,
+    imageMisses: views.length - hits,
     visionHits: sequence.pictures.length - encoded,
     visionMisses: encoded,
     promptTokens: sequence.reusedTokens,

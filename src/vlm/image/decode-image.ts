@@ -12,6 +12,7 @@ import {
   isReadable,
   type MediaType,
   type ReadableMediaType,
+  withoutJunk,
 } from "./media-type.ts";
 import type { AlphaMode, RgbImage } from "./rgb-image.ts";
 import { loadSharp } from "./sharp.ts";
@@ -62,12 +63,14 @@ export function checkImageLimits(limits: ImageLimits = {}): Required<ImageLimits
  * corrupt, but for a JPEG that lacks nothing but its end marker.
  */
 export async function decodeImage(
-  data: Uint8Array,
+  file: Uint8Array,
   limits: Required<ImageLimits>,
   alpha: AlphaMode,
   slice: TimeSlice,
+  reading: Reading = {},
 ): Promise<RgbImage> {
-  checkFileBytes(data, limits.maxFileBytes);
+  checkFileBytes(file, limits.maxFileBytes);
+  const data = withoutJunk(file);
   const mediaType = detectMediaType(data);
   if (!isReadable(mediaType)) throw unreadable(mediaType);
   if (mediaType === "image/bmp") {
@@ -77,20 +80,33 @@ export async function decodeImage(
   }
   const sharp = await loadSharp();
   const header = await orCorrupt(mediaType, () =>
-    sharp(data, { ...READING, limitInputPixels: false }).metadata(),
+    sharp(data, {
+      ...READING,
+      failOn: reading.lenient ? "none" : READING.failOn,
+      limitInputPixels: false,
+    }).metadata(),
   );
   // libvips looks for itself: a file made to look like two kinds of picture is neither.
   if (header.mediaType !== mediaType) throw corrupt(mediaType);
   checkArea(header.width, header.height, limits.maxPixels, mediaType);
   const fourth = header.space === "cmyk" ? "black" : header.hasAlpha ? alpha : "drop";
-  const { data: raw, info } = await decodeRaw(data, mediaType, limits.maxPixels, (picture) => {
+  const raw = await decodeRaw(data, mediaType, limits.maxPixels, reading, (picture) => {
     if (fourth === "black") return picture.pipelineColourspace("cmyk").toColourspace("cmyk");
     const rgb = picture.toColourspace("srgb");
     return fourth === "drop" ? rgb.removeAlpha() : rgb.ensureAlpha();
   });
-  const pixels = fourth === "drop" ? raw : await mergeFourth(raw, MERGES[fourth], slice);
-  if (pixels.length !== info.width * info.height * 3) throw corrupt(mediaType);
-  return { width: info.width, height: info.height, pixels };
+  const { width, height } = raw.info;
+  const pixels = fourth === "drop" ? raw.data : await mergeFourth(raw.data, MERGES[fourth], slice);
+  if (pixels.length !== width * height * 3) throw corrupt(mediaType);
+  return { width, height, pixels };
+}
+
+/** How much of a file is wanted, and how much of it has to be there. */
+export interface Reading {
+  /** Frame of an animation. @default 0 */
+  readonly page?: number;
+  /** Fills up what is missing instead of refusing the file. @default false */
+  readonly lenient?: boolean;
 }
 
 /** The reference knows no colour management, and it does not mind odd but complete files. */
@@ -113,15 +129,21 @@ async function decodeRaw(
   data: Uint8Array,
   mediaType: ReadableMediaType,
   maxPixels: number,
+  { page = 0, lenient = false }: Reading,
   convert: (picture: Sharp) => Sharp,
 ): Promise<RawPicture> {
   const sharp = await loadSharp();
-  const reading = { ...READING, limitInputPixels: maxPixels };
+  const reading: SharpOptions = {
+    ...READING,
+    failOn: lenient ? "none" : READING.failOn,
+    limitInputPixels: maxPixels,
+    ...(page > 0 && { page }),
+  };
   return orCorrupt(mediaType, async () => {
     try {
       return await toRaw(convert(sharp(data, reading)));
     } catch (error) {
-      if (mediaType !== "image/jpeg" || endsWithMarker(data)) throw error;
+      if (lenient || mediaType !== "image/jpeg" || endsWithMarker(data)) throw error;
       // Many JPEGs lack their last two bytes. With them, whatever else is missing shows as a warning.
       const complete = Buffer.concat([data, JPEG_END]);
       return await toRaw(convert(sharp(complete, { ...reading, failOn: "warning" })));

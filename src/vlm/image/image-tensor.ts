@@ -1,5 +1,5 @@
 // Picture files to the tensors of the vision encoder, remembered by content.
-// In: the bytes of a file. Out: patches, their grid and a key that names both content and settings.
+// In: the bytes of a file. Out: for each view of it patches, their grid and a key that names both content and settings.
 // It knows nothing of prompts or of the engine.
 
 import { createHash } from "node:crypto";
@@ -8,8 +8,10 @@ import PQueue from "p-queue";
 import { integer, object, oneOf, parseOptions } from "../../parse-options.ts";
 import type { ImageProcessorConfig } from "../checkpoint/processor-config.ts";
 import { resizeBicubic } from "./bicubic.ts";
-import { checkFileBytes, checkImageLimits, decodeImage, type ImageLimits } from "./decode-image.ts";
+import { checkFileBytes, checkImageLimits, type ImageLimits } from "./decode-image.ts";
 import { patchify } from "./patches.ts";
+import { DEFAULT_PICTURE_NOTES, type PictureNotes } from "./picture-notes.ts";
+import { readViews, type View } from "./picture-views.ts";
 import type { AlphaMode } from "./rgb-image.ts";
 import { SharedWork } from "./shared-work.ts";
 import { fitToBudget, type PixelBudget } from "./smart-resize.ts";
@@ -51,10 +53,26 @@ export interface ImageTensorCacheOptions {
   /** @default "white" */
   readonly alpha?: AlphaMode;
   readonly limits?: ImageLimits;
+  /** Most frames of an animation that are seen; they share the tokens of one picture. @default 4 */
+  readonly maxFrames?: number;
+  /** Most pieces that a long picture is cut into; each may take the tokens of one picture. @default 4 */
+  readonly maxTiles?: number;
+  /** @default DEFAULT_PICTURE_NOTES */
+  readonly notes?: PictureNotes;
+}
+
+/** One view of a picture, with what is said about it in the prompt, in front of it and behind. */
+export interface TensorView {
+  readonly tensor: ImageTensor;
+  readonly before: string;
+  readonly after: string;
 }
 
 export interface CachedImageTensor {
+  /** Of the first view. */
   readonly tensor: ImageTensor;
+  /** In order: one of a picture, several of an animation or of a long screenshot. */
+  readonly views: readonly TensorView[];
   /** Was the finished tensor there already? Joining somebody else's unfinished work is no hit. */
   readonly hit: boolean;
 }
@@ -67,6 +85,13 @@ export interface ForgettableImages {
 }
 
 export const DEFAULT_MAX_IMAGE_TOKENS = 512;
+export const DEFAULT_MAX_FRAMES = 4;
+export const DEFAULT_MAX_TILES = 4;
+
+interface FinishedPicture {
+  readonly views: readonly TensorView[];
+  readonly byteLength: number;
+}
 
 /** Key, sizes and bookkeeping of an entry, roughly. */
 const ENTRY_OVERHEAD_BYTES = 512;
@@ -75,6 +100,8 @@ const OPTIONS_SCHEMA = object({
   maxBytes: integer(0),
   maxImageTokens: integer(1).optional(),
   alpha: oneOf(["white", "drop"]),
+  maxFrames: integer(1),
+  maxTiles: integer(1),
 });
 
 /** Makes image tensors, each once for all who want it, and keeps the latest within a number of bytes. */
@@ -84,20 +111,28 @@ export class ImageTensorCache {
   readonly #alpha: AlphaMode;
   readonly #limits: Required<ImageLimits>;
   readonly #settings: string;
-  readonly #finished: LRUCache<string, ImageTensor> | undefined;
+  readonly #maxFrames: number;
+  readonly #maxTiles: number;
+  readonly #notes: PictureNotes;
+  readonly #finished: LRUCache<string, FinishedPicture> | undefined;
   /** Of each finished tensor: the chats that asked for it; undefined stands for those without a name. */
   readonly #chats = new Map<string, Set<string | undefined>>();
-  readonly #inWork = new SharedWork<ImageTensor>();
+  readonly #inWork = new SharedWork<FinishedPicture>();
   readonly #queue: PQueue;
 
   /** @throws {TypeError | RangeError} for a wrong option: what was expected and what came. */
   constructor(options: ImageTensorCacheOptions) {
     const { maxBytes, maxImageTokens, alpha = "white" } = options;
-    parseOptions(OPTIONS_SCHEMA, { maxBytes, maxImageTokens, alpha }, "an image tensor cache");
+    const { maxFrames = DEFAULT_MAX_FRAMES, maxTiles = DEFAULT_MAX_TILES } = options;
+    const checked = { maxBytes, maxImageTokens, alpha, maxFrames, maxTiles };
+    parseOptions(OPTIONS_SCHEMA, checked, "an image tensor cache");
     this.#processor = options.processor;
     this.#alpha = alpha;
     this.#limits = checkImageLimits(options.limits);
     this.#budget = pixelBudget(options.processor, maxImageTokens);
+    this.#maxFrames = maxFrames;
+    this.#maxTiles = maxTiles;
+    this.#notes = options.notes ?? DEFAULT_PICTURE_NOTES;
     this.#settings = settingsKey(options.processor, this.#budget, this.#alpha);
     this.#finished =
       maxBytes === 0
@@ -117,26 +152,36 @@ export class ImageTensorCache {
 
   /** The tensors kept, latest used first. */
   get tensors(): readonly ImageTensor[] {
-    return this.#finished ? [...this.#finished.values()] : [];
+    return [...(this.#finished?.values() ?? [])].flatMap(({ views }) =>
+      views.map(({ tensor }) => tensor),
+    );
   }
 
   /**
-   * The tensor of a picture, from the cache or made now.
+   * The tensors of a picture, from the cache or made now.
    *
    * @param chat who asks, for {@link forget}
+   * @param whole one view only: the first frame with something in it, a long picture in one piece
    * @throws {ImageDecodeError} the bytes are no picture that can be read; never remembered.
    * @throws the signal's reason, at once; others who wait for the same picture are not disturbed.
    */
-  async get(data: Uint8Array, signal?: AbortSignal, chat?: string): Promise<CachedImageTensor> {
+  async get(
+    data: Uint8Array,
+    signal?: AbortSignal,
+    chat?: string,
+    whole = false,
+  ): Promise<CachedImageTensor> {
     signal?.throwIfAborted();
     checkFileBytes(data, this.#limits.maxFileBytes);
-    const key = `${await contentHash(data, signal)}:${this.#settings}`;
+    const views = whole ? "whole" : `${this.#maxFrames}/${this.#maxTiles}`;
+    const key = `${await contentHash(data, signal)}:${this.#settings}:${views}`;
     const finished = this.#finished?.get(key);
-    const make = (workSignal: AbortSignal) => this.#make(key, data, workSignal);
-    const tensor = finished ?? (await this.#inWork.run(key, make, signal));
+    const make = (workSignal: AbortSignal) => this.#make(key, data, whole, workSignal);
+    const picture = finished ?? (await this.#inWork.run(key, make, signal));
     if (this.#finished?.peek(key))
       this.#chats.set(key, (this.#chats.get(key) ?? new Set()).add(chat));
-    return { tensor, hit: finished !== undefined };
+    const tensor = picture.views[0]!.tensor;
+    return { tensor, views: picture.views, hit: finished !== undefined };
   }
 
   /**
@@ -159,23 +204,52 @@ export class ImageTensorCache {
     this.#finished?.clear();
   }
 
-  async #make(key: string, data: Uint8Array, signal: AbortSignal): Promise<ImageTensor> {
+  async #make(
+    key: string,
+    data: Uint8Array,
+    whole: boolean,
+    signal: AbortSignal,
+  ): Promise<FinishedPicture> {
     // The queue is not told of the signal: it would give the place away while sharp is still decoding.
-    const tensor = await this.#queue.add(async () => {
+    const picture = await this.#queue.add(async () => {
       signal.throwIfAborted();
-      return this.#makeNow(key, data, signal);
+      return this.#makeNow(key, data, whole, signal);
     });
-    this.#finished?.set(key, tensor);
-    return tensor;
+    this.#finished?.set(key, picture);
+    return picture;
   }
 
-  async #makeNow(key: string, data: Uint8Array, signal: AbortSignal): Promise<ImageTensor> {
-    const { patchSize, mergeSize } = this.#processor;
+  async #makeNow(
+    key: string,
+    data: Uint8Array,
+    whole: boolean,
+    signal: AbortSignal,
+  ): Promise<FinishedPicture> {
     const slice = new TimeSlice(signal);
-    const source = await decodeImage(data, this.#limits, this.#alpha, slice);
-    signal.throwIfAborted();
-    const size = fitToBudget(source, this.#budget);
-    const resized = await resizeBicubic(source, size.width, size.height, slice);
+    const [maxFrames, maxTiles] = whole ? [1, 1] : [this.#maxFrames, this.#maxTiles];
+    const options = {
+      limits: this.#limits,
+      alpha: this.#alpha,
+      budget: this.#budget,
+      maxFrames,
+      maxTiles,
+      notes: this.#notes,
+    };
+    const views: TensorView[] = [];
+    for (const [index, view] of (await readViews(data, options, slice)).entries()) {
+      signal.throwIfAborted();
+      const viewKey = index === 0 ? key : `${key}#${index}`;
+      const { before, after } = view;
+      views.push({ tensor: await this.#toTensor(viewKey, view, slice), before, after });
+    }
+    return { views, byteLength: views.reduce((sum, { tensor }) => sum + tensor.byteLength, 0) };
+  }
+
+  async #toTensor(key: string, view: View, slice: TimeSlice): Promise<ImageTensor> {
+    const { image, budget } = view;
+    const { patchSize, mergeSize } = this.#processor;
+    const size = fitToBudget(image, budget);
+    const resized = await resizeBicubic(image, size.width, size.height, slice);
     const pixelValues = await patchify(resized, this.#processor, slice); // (patches, columns)
     const gridHeight = size.height / patchSize;
     const gridWidth = size.width / patchSize;
@@ -186,8 +260,8 @@ export class ImageTensorCache {
       imageTokens: (gridHeight * gridWidth) / mergeSize ** 2,
       resizedWidth: size.width,
       resizedHeight: size.height,
-      sourceWidth: source.width,
-      sourceHeight: source.height,
+      sourceWidth: image.width,
+      sourceHeight: image.height,
       key,
       byteLength: pixelValues.byteLength + ENTRY_OVERHEAD_BYTES,
     };

@@ -33,8 +33,29 @@ export type RefusedMediaType =
 
 export type MediaType = ReadableMediaType | RefusedMediaType;
 
-/** Says what kind of file this is. */
+/** Says what kind of file this is; a picture behind some bytes of junk is a picture. */
 export function detectMediaType(data: Uint8Array): MediaType | undefined {
+  return typeAtStart(data) ?? typeAtStart(withoutJunk(data));
+}
+
+/** Junk in front of a picture is short: line breaks, a header of HTTP, a mark of byte order. */
+const MAX_JUNK_BYTES = 1024;
+
+/** The file from where its picture begins; the whole of it if it begins with something known, or holds no picture. */
+export function withoutJunk(data: Uint8Array): Uint8Array {
+  if (typeAtStart(data) !== undefined) return data;
+  for (let at = 1; at <= MAX_JUNK_BYTES && at + 16 <= data.length; at++) {
+    // Cheap first: what the readable kinds begin with. BMP's two letters say too little in the middle of something.
+    const first = data[at]!;
+    if (![0xff, 0x89, 0x47, 0x52, 0x00].includes(first)) continue;
+    const type = typeAtStart(data.subarray(at));
+    const isMarker = first !== 0xff || (data[at + 3]! >= 0xc0 && data[at + 3]! < 0xff);
+    if (isReadable(type) && type !== "image/bmp" && isMarker) return data.subarray(at);
+  }
+  return data;
+}
+
+function typeAtStart(data: Uint8Array): MediaType | undefined {
   const signature = SIGNATURES.find(([, bytes]) => startsWith(data, bytes));
   if (signature) return signature[0];
   if (startsWith(data, ascii("RIFF")) && startsWith(data, ascii("WEBP"), 8)) return "image/webp";

@@ -27,6 +27,11 @@ export class TimeSlice {
     return performance.now() >= this.#end;
   }
 
+  /** @throws the signal's reason if it was aborted. */
+  throwIfAborted(): void {
+    this.#signal?.throwIfAborted();
+  }
+
   /**
    * Lets everything that waits have its turn, then starts a new slice.
    *

@@ -2,7 +2,10 @@
 // In: pieces of text, cut anywhere, and marks that were tokens. Out: deltas of reasoning and answer.
 // It knows no tokens; a `<think>` in the middle of an answer is text.
 
-import type { TextDelta } from "./text-stream.ts";
+import type { FinishPart, StreamPart, ToolCallPart } from "../vision-language-model.ts";
+
+/** A piece of reasoning or answer; never half a character. */
+export type TextDelta = Exclude<StreamPart, FinishPart | ToolCallPart>;
 
 const OPENING = "<think>";
 const CLOSING = "</think>";

@@ -16,15 +16,23 @@ import type { Tokenizer } from "./tokenizer.ts";
 
 export interface PromptOptions extends Pick<ChatFormatOptions, "tools" | "addVisionIds"> {
   readonly tokenizer: Pick<Tokenizer, "encodeText" | "findSpecial" | "specialId" | "thinking">;
-  /** Tokens of each picture, in order of appearance over all messages. */
-  readonly imageTokens: readonly number[];
+  /** Tokens of each picture, or of each of its views, in order of appearance over all messages. */
+  readonly imageTokens: readonly (number | readonly PromptView[])[];
   /** Leave out the oldest turns until the prompt has at most this many tokens. @default Infinity */
   readonly maxPromptTokens?: number | undefined;
 }
 
-/** The image tokens of one picture inside a prompt. */
+/** One of several things that a picture shows: a frame, or a piece. */
+export interface PromptView {
+  readonly imageTokens: number;
+  /** Text in front of it and behind it. */
+  readonly before: string;
+  readonly after: string;
+}
+
+/** The image tokens of one picture, or of one view of it, inside a prompt. */
 export interface PromptImage {
-  /** Which picture of the request, counted from 0 over all messages, those of dropped turns included. */
+  /** Which view of all pictures of the request, counted from 0, those of dropped turns included. */
   readonly imageIndex: number;
   /** Index of its first image token; `<|vision_start|>` stands in front of it. */
   readonly start: number;
@@ -132,14 +140,20 @@ function* oldestTurnThatFits(
 class TokenWriter {
   readonly ids: number[] = [];
   readonly images: PromptImage[] = [];
-  readonly #options: Pick<PromptOptions, "tokenizer" | "imageTokens">;
+  readonly #tokenizer: PromptOptions["tokenizer"];
+  /** Of each picture, its views, each with its number among all of them. */
+  readonly #pictures: readonly (readonly (PromptView & { readonly imageIndex: number })[])[];
 
-  constructor(options: Pick<PromptOptions, "tokenizer" | "imageTokens">) {
-    this.#options = options;
+  constructor({ tokenizer, imageTokens }: Pick<PromptOptions, "tokenizer" | "imageTokens">) {
+    this.#tokenizer = tokenizer;
+    let imageIndex = 0;
+    this.#pictures = imageTokens.map((picture) =>
+      viewsOf(picture).map((view) => ({ ...view, imageIndex: imageIndex++ })),
+    );
   }
 
   *write(chunks: readonly Chunk[]): Encoding<void> {
-    const { tokenizer, imageTokens } = this.#options;
+    const tokenizer = this.#tokenizer;
     let words = "";
     const ids = this.ids;
     const endWords = function* (): Encoding<void> {
@@ -159,15 +173,19 @@ class TokenWriter {
           this.ids.push(id);
         }
       } else {
-        yield* endWords();
-        this.#writeImage(chunk.imageIndex, imageTokens[chunk.imageIndex]!);
+        for (const view of this.#pictures[chunk.imageIndex]!) {
+          words += view.before;
+          yield* endWords();
+          this.#writeImage(view.imageIndex, view.imageTokens);
+          words += view.after;
+        }
       }
     }
     yield* endWords();
   }
 
   #writeImage(imageIndex: number, length: number): void {
-    const { tokenizer } = this.#options;
+    const tokenizer = this.#tokenizer;
     const pad = tokenizer.specialId("<|image_pad|>");
     this.ids.push(tokenizer.specialId("<|vision_start|>"));
     this.images.push({ imageIndex, start: this.ids.length, length });
@@ -176,13 +194,18 @@ class TokenWriter {
   }
 }
 
-function checkImageTokens(imageTokens: readonly number[], images: number): void {
+function viewsOf(picture: number | readonly PromptView[]): readonly PromptView[] {
+  return typeof picture === "number" ? [{ imageTokens: picture, before: "", after: "" }] : picture;
+}
+
+function checkImageTokens(imageTokens: PromptOptions["imageTokens"], images: number): void {
   if (imageTokens.length !== images) {
     throw new RangeError(
       `Expected \`imageTokens\` to have one entry for each of ${images} pictures, got ${imageTokens.length}.`,
     );
   }
-  const wrong = imageTokens.find((tokens) => !Number.isSafeInteger(tokens) || tokens < 1);
+  const all = imageTokens.flatMap((picture) => viewsOf(picture).map((view) => view.imageTokens));
+  const wrong = all.find((tokens) => !Number.isSafeInteger(tokens) || tokens < 1);
   if (wrong !== undefined) {
     throw new RangeError(`Expected \`imageTokens\` to hold integers >= 1, got \`${wrong}\`.`);
   }

@@ -1,13 +1,11 @@
 // From generated token ids to text that may be shown, as soon as it may.
 // In: one id at a time. Out: deltas of reasoning and answer. It knows nothing of models, chats or sockets.
 
-import type { FinishPart, StreamPart, ToolCallPart } from "../vision-language-model.ts";
-import { LeadingThought } from "./leading-thought.ts";
+import { LeadingThought, type TextDelta } from "./leading-thought.ts";
 import { StopStrings } from "./stop-strings.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
-/** A piece of reasoning or answer; never half a character. */
-export type TextDelta = Exclude<StreamPart, FinishPart | ToolCallPart>;
+export type { TextDelta };
 
 export interface TextStreamOptions {
   /** If it is `thinking`, the output begins inside a thought, and the answer follows `</think>`. */

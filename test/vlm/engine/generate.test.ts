@@ -127,7 +127,8 @@ async function run({ messages, script, request, capacity = 200 }: Run): Promise<
       async get([rows = 0, columns = 0]: Uint8Array) {
         const grid = { gridHeight: rows * 2, gridWidth: columns * 2 };
         const key = `${rows} x ${columns}`;
-        return { tensor: { ...grid, key, imageTokens: rows * columns }, hit: false };
+        const tensor = { ...grid, key, imageTokens: rows * columns };
+        return { tensor, views: [{ tensor, before: "", after: "" }], hit: false };
       },
     },
   } as unknown as ModelParts;

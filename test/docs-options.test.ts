@@ -82,6 +82,7 @@ const DEBUG_SERVER_OPTIONS: Readonly<Record<keyof DebugServerOptions, string>> =
   port: "",
   token: "",
   limits: "",
+  shouldReply: "",
   onError: "",
 };
 

@@ -35,7 +35,9 @@ import { Merge } from "./pipeline/merge.ts";
 import { Pipeline } from "./pipeline/pipeline.ts";
 import { Receive } from "./pipeline/receive.ts";
 import { RunningTurns } from "./pipeline/running-turns.ts";
+import { Typing } from "./pipeline/typing.ts";
 import { AskModel } from "./triggers/ask-model.ts";
+import { type ShouldReply, shouldReplyBy } from "./triggers/should-reply.ts";
 
 /** A model that ignores its signal does not hold up `close()` for longer than this. */
 const CLOSE_TIMEOUT_MS = 5_000;
@@ -44,6 +46,8 @@ const CLOSE_TIMEOUT_MS = 5_000;
 export interface InstalledVlm {
   /** The chat core with the histories; share it with other ways to talk to the same bot. */
   readonly responder: Responder;
+  /** Would the bot answer this turn if nobody addressed it? What the triggers of its chat say. */
+  readonly shouldReply: ShouldReply;
   /** Resolves when no message is being worked on. */
   idle(): Promise<void>;
   /**
@@ -72,6 +76,7 @@ export function installVlm(napcat: NapCatClient, options: InstallVlmOptions): In
 
 class VlmBot implements InstalledVlm {
   readonly responder: Responder;
+  readonly shouldReply: ShouldReply;
   readonly #napcat: NapCatClient;
   readonly #signal: AbortSignal | undefined;
   readonly #calls: NapCatCalls;
@@ -98,7 +103,11 @@ class VlmBot implements InstalledVlm {
       for (const messageId of turn.messageIds) this.#recent.forgetMessage(turn.chat, messageId);
     });
     this.#cancellation = new Cancellation(this.#turns, [this.responder, this.#recent]);
-    this.#pipeline = this.#build(settings);
+    const { triggers, queuePolicy, chats } = settings;
+    const chatSettings = new SettingsOfChats({ triggers, queuePolicy }, chats);
+    const askModel = new AskModel(settings.responder.model, settings.responder.phrases);
+    this.shouldReply = shouldReplyBy(chatSettings, askModel);
+    this.#pipeline = this.#build(settings, chatSettings, askModel);
     napcat.on("message", this.#onMessage);
     napcat.on("notice", this.#onNotice);
     napcat.on("meta_event", this.#onNotice);
@@ -107,16 +116,17 @@ class VlmBot implements InstalledVlm {
   }
 
   /** Every part of the pipeline gets what it needs, and nothing else. */
-  #build(settings: ResolvedInstallOptions): Pipeline {
+  #build(
+    settings: ResolvedInstallOptions,
+    chatSettings: SettingsOfChats,
+    askModel: AskModel,
+  ): Pipeline {
     const { logger, images, reply, onError } = settings;
-    const { triggers, queuePolicy, chats } = settings;
     const { phrases } = settings.responder;
     const { signal } = this.#closing;
     const sessions = new TemporarySessions(this.#calls);
     const sender = new Sender(this.#calls, sessions);
     const quotes = new QuoteLookups(this.#calls, sender, signal);
-    const chatSettings = new SettingsOfChats({ triggers, queuePolicy }, chats);
-    const askModel = new AskModel(settings.responder.model, phrases);
     const standing = new Standing();
     const recalled = new Recalled();
     const deliver = new Deliver(sender, reply, (notice) => this.#pipeline.onRefusal(notice));
@@ -127,6 +137,7 @@ class VlmBot implements InstalledVlm {
       }),
       standing,
       recalled,
+      typing: new Typing(this.responder, signal),
       commands: new Commands("/", []),
       ask: new Ask({ settings: chatSettings, quotes, askModel, gates: [sessions] }),
       merge: new Merge(settings.merge),

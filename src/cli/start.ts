@@ -2,10 +2,14 @@
 
 import { randomBytes } from "node:crypto";
 import { networkInterfaces } from "node:os";
+import { SettingsOfChats } from "../bot/chat/chat-settings.ts";
 import { Responder } from "../bot/chat/responder.ts";
 import { type DebugServer, isLoopback, startDebugServer } from "../bot/debug-http/server.ts";
 import { type InstalledVlm, installVlm } from "../bot/install-vlm.ts";
 import { type ConnectionState, connectNapCat } from "../bot/napcat/connection.ts";
+import { parseInstallOptions } from "../bot/options.ts";
+import { AskModel } from "../bot/triggers/ask-model.ts";
+import { type ShouldReply, shouldReplyBy } from "../bot/triggers/should-reply.ts";
 import { loadQwen3Vl, type VisionLanguageModel } from "../vlm/index.ts";
 import { describeForLog } from "./errors.ts";
 import { packageVersion } from "./package-root.ts";
@@ -35,7 +39,7 @@ export async function start(settings: Settings, signal: AbortSignal): Promise<vo
     const bot = settings.napcat && joinQq(settings.napcat, settings.imageHosts, model, endings);
     // One history, whichever way somebody talks to the bot.
     const responder = bot?.responder ?? new Responder({ model });
-    const server = await openDebugPage(settings, responder, model);
+    const server = await openDebugPage(settings, responder, model, bot?.shouldReply);
     endings.push(() => server.close());
     print("Ctrl-C 退出 · to stop");
 
@@ -95,6 +99,7 @@ async function openDebugPage(
   { host, port, debugToken }: Settings,
   responder: Responder,
   model: VisionLanguageModel,
+  shouldReply: ShouldReply = defaultShouldReply(model),
 ): Promise<DebugServer> {
   const madeUp = debugToken === undefined && !isLoopback(host);
   const token = madeUp ? randomBytes(18).toString("base64url") : debugToken;
@@ -104,12 +109,20 @@ async function openDebugPage(
     port,
     ...(token === undefined ? {} : { token }),
     model,
+    shouldReply,
     onError: (error) => complain(describeForLog(error)),
   });
   // A token that somebody set is a secret; one that was made up is known nowhere else.
   const query = token === undefined ? "" : `/?token=${madeUp ? token : "<DEBUG_TOKEN>"}`;
   print(`调试页 page    ${reachable(server.url)}${query}`);
   return server;
+}
+
+/** What a bot with the default triggers would say. */
+function defaultShouldReply(model: VisionLanguageModel): ShouldReply {
+  const { triggers, queuePolicy, chats, responder } = parseInstallOptions({ model });
+  const settings = new SettingsOfChats({ triggers, queuePolicy }, chats);
+  return shouldReplyBy(settings, new AskModel(model, responder.phrases));
 }
 
 /** An address that works in a browser elsewhere, for a server that listens on all of them. */

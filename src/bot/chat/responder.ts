@@ -110,6 +110,33 @@ export class Responder {
     }
   }
 
+  /** Is the model one that can compute ahead? */
+  get canWarm(): boolean {
+    return this.#options.model.warm !== undefined;
+  }
+
+  /**
+   * Lets the model compute ahead what it will need for this turn, or for any turn of this chat, if it can.
+   * Never rejects: it is a kindness, nothing depends on it.
+   */
+  async warm(turn: Turn | ChatId, signal?: AbortSignal): Promise<void> {
+    const { model, systemPrompt, phrases } = this.#options;
+    const chat = "chat" in turn ? turn.chat : turn;
+    const past = this.#conversations.past(chat);
+    const question = "chat" in turn ? promptParts(turn, phrases) : [];
+    if (model.warm === undefined || (past.length === 0 && question.length === 0)) return;
+    const messages = toMessages(systemPrompt, past, question);
+    try {
+      await model.warm({
+        messages,
+        chat: chatKey(chat),
+        ...(signal === undefined ? {} : { signal }),
+      });
+    } catch {
+      // What is wrong with the question is said when it is asked.
+    }
+  }
+
   /** Forgets what was said in this chat, including what is being answered right now. */
   reset(chat: ChatId): void {
     this.#conversations.forget(chat);

@@ -35,6 +35,8 @@ const groupMessage = z.object({
   group_id: id,
   group_name: name,
   user_card: name,
+  // Was it said to the bot? Left out: yes.
+  addressed: z.boolean().nullish(),
   ...common,
 });
 
@@ -45,6 +47,13 @@ const resetRequest = z.discriminatedUnion("type", [
   z.object({ type: z.literal("private"), user_id: id }),
 ]);
 
+/** A posted message. */
+export interface ChatRequest {
+  readonly turn: Turn;
+  /** It was said to the bot; where it was not, the triggers of its group decide. */
+  readonly addressed: boolean;
+}
+
 /**
  * A posted message as a turn; `undefined` when there is nothing in it to answer.
  *
@@ -54,7 +63,7 @@ export function parseChatRequest(
   kind: ChatId["kind"],
   body: unknown,
   limits: DebugServerLimits,
-): Turn | undefined {
+): ChatRequest | undefined {
   const message = parseMessage(kind, body);
   if (message.content.length > limits.maxTextLength) {
     throw new RequestError(
@@ -78,7 +87,8 @@ export function parseChatRequest(
   }));
   if (message.content.trim() !== "") parts.push({ type: "text", text: message.content });
   if (parts.length === 0) return undefined;
-  return { chat: message.chat, sender: message.sender, parts };
+  const turn = { chat: message.chat, sender: message.sender, parts };
+  return { turn, addressed: message.addressed };
 }
 
 /** @throws {RequestError} 400 naming the field that is wrong. */
@@ -95,6 +105,7 @@ function parseMessage(kind: ChatId["kind"], body: unknown) {
     const { user_id, user_nickname } = message;
     return {
       ...message,
+      addressed: true,
       chat: { kind, id: user_id },
       sender: { id: user_id, name: user_nickname || user_id },
     };
@@ -103,6 +114,7 @@ function parseMessage(kind: ChatId["kind"], body: unknown) {
   const { group_id, user_id, user_card, user_nickname } = message;
   return {
     ...message,
+    addressed: message.addressed ?? true,
     chat: { kind, id: group_id },
     sender: { id: user_id, name: user_card || user_nickname || user_id },
   };

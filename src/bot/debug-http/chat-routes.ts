@@ -4,6 +4,7 @@
 import type { Deadline } from "../../abort.ts";
 import type { ChatId } from "../chat/chat-id.ts";
 import type { Turn } from "../chat/turn.ts";
+import type { ShouldReply } from "../triggers/should-reply.ts";
 import { parseChatRequest, parseResetRequest } from "./chat-request.ts";
 import type { DebugServerLimits } from "./limits.ts";
 import {
@@ -21,20 +22,32 @@ export interface ChatRoutesOptions {
   readonly responder: ChatResponder;
   readonly limits: DebugServerLimits;
   readonly requests: OpenRequests;
+  /** Decides about group messages that were not said to the bot. */
+  readonly shouldReply: ShouldReply;
   /** Told of every error behind a 500. */
   readonly onError: (error: unknown) => void;
 }
 
 /** Adds `POST /api/chat/group`, `/private` and `/reset`. */
 export function addChatRoutes(app: DebugHono, options: ChatRoutesOptions): void {
-  const { responder, limits, requests, onError } = options;
+  const { responder, limits, requests, shouldReply, onError } = options;
 
   for (const kind of ["group", "private"] as const) {
     app.post(`/api/chat/${kind}`, requests.refuseWhenBusy, requests.limitBody, async (context) => {
-      const turn = parseChatRequest(kind, await readJson(context), limits);
-      if (turn === undefined) return context.json(toReplyBody(kind, false, ""));
-      const request = requests.begin(context);
+      const posted = parseChatRequest(kind, await readJson(context), limits);
+      if (posted === undefined) return context.json(toReplyBody(kind, false, ""));
+      const { turn, addressed } = posted;
       const wantsStream = context.req.header("accept")?.includes("text/event-stream") === true;
+      if (!addressed && !(await shouldReply(turn))) {
+        const silence = toReplyBody(kind, false, "");
+        return wantsStream
+          ? streamReply(
+              async (send) => send("reply", silence),
+              () => {},
+            )
+          : context.json(silence);
+      }
+      const request = requests.begin(context);
       return wantsStream ? streamAnswer(turn, request) : answer(context, turn, request);
     });
   }

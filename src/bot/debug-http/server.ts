@@ -6,6 +6,7 @@ import { createServer, type Server, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import { getRequestListener, RequestError as MalformedRequest } from "@hono/node-server";
 import { callback, integer, matching, object, parseOptions, text } from "../../parse-options.ts";
+import type { ShouldReply } from "../triggers/should-reply.ts";
 import { createDebugApp } from "./app.ts";
 import { type DebugServerLimits, LIMITS_SCHEMA, resolveLimits } from "./limits.ts";
 import { isLoopback } from "./loopback.ts";
@@ -28,6 +29,8 @@ export interface DebugServerOptions {
   /** At least 16 characters. Every request must carry it, see docs. */
   readonly token?: string;
   readonly limits?: Partial<DebugServerLimits>;
+  /** Decides about group messages that say they are not for the bot, such as a bot's `shouldReply`. @default none is answered */
+  readonly shouldReply?: ShouldReply;
   /** Told of every error behind a 500; clients see little of it. @default console.error */
   readonly onError?: (error: unknown) => void;
 }
@@ -58,6 +61,7 @@ export async function startDebugServer(options: DebugServerOptions): Promise<Deb
   const { app, requests } = createDebugApp({
     responder: options.responder,
     limits: resolveLimits(options.limits),
+    shouldReply: options.shouldReply ?? (async () => false),
     onError: options.onError ?? ((error) => console.error(error)),
     model: options.model,
     page: await readPageFiles(),
@@ -111,6 +115,7 @@ const OPTIONS_SCHEMA = object({
   port: integer(0, 65_535),
   token: text().optional(),
   limits: LIMITS_SCHEMA.optional(),
+  shouldReply: callback().optional(),
   onError: callback().optional(),
 });
 

@@ -80,8 +80,7 @@ export class Gathering {
 
   /** @throws {unknown} the reason of the turn's signal when aborted, and nothing else. */
   async finish(pieces: Pieces): Promise<Gathered> {
-    const { recent, remembered, phrases, maxImages, onImageError } = this.#options;
-    const { signal } = this.#running;
+    const { recent, remembered, phrases, onImageError } = this.#options;
     const asked = await this.#lookUp(pieces);
     const { message, quote, from } = withMeantPictures(asked, recent);
     const past = ADDRESSING.has(this.#running.trigger) ? remembered(message.chat) : undefined;
@@ -93,18 +92,38 @@ export class Gathering {
     }
     for (const id of quotedIds(quote)) this.#running.involve(id);
     if (from !== undefined) this.#running.involve(from.messageId);
-    const turn = await loadTurn(
-      message,
-      quote,
-      {
-        fetchImage: (image) => this.#fetch(image),
-        phrases,
-        maxImages,
-        onImageError: (error) => onImageError(error, message),
-      },
-      signal,
-    );
+    const turn = await this.#load(message, quote, (error) => onImageError(error, message));
     return { kind: "turn", turn: { ...turn, messageIds: this.#running.messageIds } };
+  }
+
+  /**
+   * The turn as it would be if nothing more came, to compute ahead what will be needed; `undefined` where that is not
+   * known yet, or takes a look-up of its own. Never rejects.
+   */
+  async preview(pieces: Pieces): Promise<Turn | undefined> {
+    const { quotes, recent, phrases } = this.#options;
+    const quoting = pieces.find((piece) => quotedId(piece) !== undefined) ?? pieces[0];
+    try {
+      const quote = await untilAborted(quotes.of(quoting), this.#running.signal);
+      const meant = withMeantPictures({ message: mergePieces(pieces), quote }, recent);
+      if (quote.kind === "none" && isEmptyMessage(meant.message, phrases)) return undefined;
+      const quoted = meant.quote.kind === "found" ? [meant.quote.message] : [];
+      if ([meant.message, ...quoted].some(holdsForward)) return undefined;
+      return await this.#load(meant.message, meant.quote, () => {});
+    } catch {
+      return undefined;
+    }
+  }
+
+  #load(
+    message: IncomingMessage,
+    quote: QuotedMessage,
+    onImageError: (error: unknown) => void,
+  ): Promise<Turn> {
+    const { phrases, maxImages } = this.#options;
+    const fetchImage = (image: ImageReference) => this.#fetch(image);
+    const sources = { fetchImage, phrases, maxImages, onImageError };
+    return loadTurn(message, quote, sources, this.#running.signal);
   }
 
   /** The question as one message, and what it quotes; what either of them forwards is looked up too. */
@@ -129,6 +148,10 @@ export class Gathering {
     this.#pictures.set(image, fetched);
     return fetched;
   }
+}
+
+function holdsForward({ segments }: IncomingMessage): boolean {
+  return segments.some(({ type }) => type === "forward");
 }
 
 /** The messages that are quoted, and what they quote. */

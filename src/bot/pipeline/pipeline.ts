@@ -18,11 +18,12 @@ import type { Ask } from "./ask.ts";
 import type { Cancellation } from "./cancellation.ts";
 import type { Deliver } from "./deliver.ts";
 import type { Failure } from "./failure.ts";
-import type { Gather, Gathered } from "./gather.ts";
+import type { Gather, Gathered, Gathering } from "./gather.ts";
 import type { Merge, MergeWindow } from "./merge.ts";
 import type { Question } from "./question.ts";
 import type { Receive } from "./receive.ts";
 import type { RunningTurn, RunningTurns } from "./running-turns.ts";
+import type { Typing } from "./typing.ts";
 
 export interface PipelineOptions {
   readonly receive: Receive;
@@ -30,6 +31,7 @@ export interface PipelineOptions {
   readonly standing: Standing;
   readonly recalled: Recalled;
   readonly recent: RecentPictures;
+  readonly typing: Typing;
   readonly ask: Ask;
   readonly merge: Merge;
   readonly admission: Admission;
@@ -75,12 +77,13 @@ export class Pipeline {
 
   /** Whatever else happens in QQ. Never rejects. */
   async onNotice(wire: unknown): Promise<void> {
-    const { standing, recalled, cancellation, receive } = this.#stages;
+    const { standing, recalled, cancellation, typing, receive } = this.#stages;
     const notice = parseNotice(wire);
     if (notice === undefined) return;
     standing.note(notice);
     recalled.note(notice);
     cancellation.note(notice);
+    if (notice.kind === "typing") typing.note(notice.userId);
     if (notice.kind !== "poke") return;
     const message = receive.admit(pokeMessage(notice));
     if (message !== undefined) await this.#handle(message);
@@ -124,7 +127,11 @@ export class Pipeline {
   async #answer({ trigger, window }: Question, message: IncomingMessage): Promise<void> {
     const turn = this.#begin(trigger, window, message);
     const gathering = this.#stages.gather.begin(turn);
-    window.eachPiece((piece) => window.hold(gathering.prepare(piece)));
+    window.eachPiece((piece) => {
+      const prepared = gathering.prepare(piece);
+      window.hold(prepared);
+      prepared.then(() => this.#warm(gathering, window, turn.signal)).catch(() => {});
+    });
     try {
       await this.#respond(turn, message, async () => {
         await window.closed(turn.signal);
@@ -138,6 +145,14 @@ export class Pipeline {
       window.close();
       turn.end("failed");
     }
+  }
+
+  /** While more may still come, the model computes what is there already. */
+  async #warm(gathering: Gathering, window: MergeWindow, signal: AbortSignal): Promise<void> {
+    const { responder } = this.#stages;
+    if (!responder.canWarm || !window.open) return;
+    const soFar = await gathering.preview(window.pieces);
+    if (soFar !== undefined && window.open) await responder.warm(soFar, signal);
   }
 
   #begin(trigger: TriggerName, window: MergeWindow, message: IncomingMessage): RunningTurn {

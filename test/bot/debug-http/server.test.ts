@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { connect } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
+import { SettingsOfChats } from "../../../src/bot/chat/chat-settings.ts";
 import { Responder } from "../../../src/bot/chat/responder.ts";
 import type { ErrorBody } from "../../../src/bot/debug-http/request-error.ts";
 import {
@@ -8,6 +9,10 @@ import {
   type DebugServerOptions,
   startDebugServer,
 } from "../../../src/bot/debug-http/server.ts";
+import { DEFAULT_PHRASES } from "../../../src/bot/reply/phrases.ts";
+import { AskModel } from "../../../src/bot/triggers/ask-model.ts";
+import { shouldReplyBy } from "../../../src/bot/triggers/should-reply.ts";
+import { DEFAULT_TRIGGERS } from "../../../src/bot/triggers/trigger-options.ts";
 import { ImageDecodeError, PromptTooLongError } from "../../../src/vlm/errors.ts";
 import {
   FakeVisionLanguageModel,
@@ -95,6 +100,47 @@ async function raw(server: DebugServer, text: string): Promise<string> {
 function lastContent(request: GenerateRequest | undefined): ChatMessage["content"] | undefined {
   return request?.messages.at(-1)?.content;
 }
+
+describe("a group message that was not said to the bot", () => {
+  const model = new FakeVisionLanguageModel();
+  const settings = new SettingsOfChats(
+    { triggers: { ...DEFAULT_TRIGGERS, nicknames: ["小猫"] }, queuePolicy: "queue" },
+    { "group:8": { triggers: { group: ["picture"] } } },
+  );
+  const shouldReply = shouldReplyBy(settings, new AskModel(model, DEFAULT_PHRASES));
+  const unaddressed = { ...groupMessage, addressed: false, images: [] };
+
+  it.each([
+    [{ ...unaddressed, content: "小猫，在吗" }, true],
+    [{ ...unaddressed, content: "大家早" }, false],
+    [{ ...unaddressed, group_id: "8", content: "小猫，在吗" }, false],
+    [{ ...groupMessage, addressed: false, group_id: "8", content: "" }, true],
+    [{ ...unaddressed, addressed: true, content: "大家早" }, true],
+    [{ ...unaddressed, addressed: null, content: "大家早" }, true],
+  ])("is answered as the triggers of its group decide", async (message, expected) => {
+    const { server, model: asked } = await start({ answer: "在" }, { shouldReply });
+    const response = await post(server, "/api/chat/group", message);
+    const reply = expected ? "在" : "";
+    expect(await response.json()).toEqual({ status: "success", should_reply: expected, reply });
+    expect(asked.requests).toHaveLength(expected ? 1 : 0);
+  });
+
+  it("streams its silence too, and is silent where nobody decides", async () => {
+    const { server } = await start();
+    const headers = { Accept: "text/event-stream" };
+    const response = await post(server, "/api/chat/group", unaddressed, { headers });
+    expect(await response.text()).toBe(
+      'event: reply\ndata: {"status":"success","should_reply":false,"reply":""}\n\n',
+    );
+  });
+
+  it("says so in a word that is true or false", async () => {
+    const { server } = await start();
+    const wrong = { ...unaddressed, addressed: "no" };
+    const { status, message } = await refusal(await post(server, "/api/chat/group", wrong));
+    expect([status, message]).toEqual([400, expect.stringContaining("`addressed`")]);
+  });
+});
 
 describe("startDebugServer: messages", () => {
   it("answers a group message in the agreed format", async () => {

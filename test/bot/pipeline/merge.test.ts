@@ -9,6 +9,7 @@ import {
   groupMessage,
   privateMessage,
 } from "../../../src/bot/testing.ts";
+import type { WarmRequest } from "../../../src/vlm/index.ts";
 import { FakeVisionLanguageModel } from "../../../src/vlm/testing.ts";
 import { PIXEL_PNG, readEvent } from "../../support/events.ts";
 
@@ -198,5 +199,55 @@ describe("the merge window", () => {
     expect(asked()).toHaveLength(1);
     const [content] = asked();
     expect(JSON.stringify(content)).toMatch(/它几岁？.*"image".*和这只比呢？/u);
+  });
+});
+
+describe("computing ahead", () => {
+  /** A bot whose model can be warmed. */
+  function setUpWarm() {
+    const parts = setUp();
+    const warmed: WarmRequest[] = [];
+    Object.assign(parts.model, {
+      warm: async (request: WarmRequest) => void warmed.push(request),
+    });
+    return { ...parts, warmed };
+  }
+
+  it("warms the model with what is there while more may come, in the words in which it is asked", async () => {
+    const { napcat, model, warmed, pass } = setUpWarm();
+    napcat.receive(privateMessage({ images: [PIXEL_PNG] }));
+    await pass(500);
+    expect(warmed.map(({ messages }) => messages)).toEqual([
+      [{ role: "user", content: [picture] }],
+    ]);
+    napcat.receive(privateMessage({ text: "这是什么？" }));
+    await pass(500);
+    expect(model.requests).toEqual([]);
+    await pass(1500);
+    expect(warmed.at(-1)?.messages).toEqual(model.requests[0]?.messages);
+    expect(warmed.at(-1)?.chat).toBe(model.requests[0]?.chat);
+  });
+
+  it("warms the chat of somebody who types, once in a while, and starts no turn", async () => {
+    const { napcat, model, warmed, pass } = setUpWarm();
+    const typing = readEvent("notice_input_status");
+    napcat.receive(typing);
+    await pass(0);
+    expect(warmed, "nothing was said yet").toEqual([]);
+    napcat.receive(privateMessage({ text: "你好" }));
+    await pass(61_000);
+    warmed.length = 0;
+    for (let index = 0; index < 500; index++) napcat.receive(typing);
+    await pass(0);
+    expect(warmed.map(({ messages }) => messages.length)).toEqual([3]);
+    expect(model.requests).toHaveLength(1);
+  });
+
+  it("answers all the same when warming fails", async () => {
+    const { napcat, model, pass } = setUp();
+    Object.assign(model, { warm: () => Promise.reject(new Error("x")) });
+    napcat.receive(privateMessage({ text: "你好" }));
+    await pass(2000);
+    expect(napcat.sentTexts).toEqual(["好的。"]);
   });
 });

@@ -101,6 +101,15 @@ describe("where a picture's link is", () => {
     expect(server.requests).toHaveLength(3);
   });
 
+  it("reads a link that is still written as in a CQ code", async () => {
+    const { fetcher, server } = await setUp(wantsKey(GROUP_KEY));
+    const url = `${urlOf(1407)}&rkey=${GROUP_KEY}`.replaceAll("&", "&amp;");
+    for (const picture of [{ url, file: "A.png" }, { url: null, file: url }]) {
+      await fetcher.fetch(first(withPicture(urlNull, picture)));
+    }
+    expect(server.requests.every((request) => !request.includes("amp;"))).toBe(true);
+  });
+
   it("holds a link in `file` to the rules of every link", async () => {
     const { fetcher, server } = await setUp(PIXEL_PNG);
     for (const file of ["http://127.0.0.1/x.png", "http://198.18.0.5/x", "https://example.com/x"]) {

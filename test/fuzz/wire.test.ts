@@ -1,5 +1,6 @@
 // What strangers send: events off the wire, and links in them.
 
+import { isIP } from "node:net";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { checkImageUrl, guardedLookup, isPublicAddress } from "../../src/bot/images/image-url.ts";
@@ -113,6 +114,37 @@ describe("a link", () => {
         );
       }),
       effort(500),
+    );
+  });
+
+  it("to QQ's own host goes to public addresses and to those that local proxies invent, and to no others", async () => {
+    const byte = fc.nat(255);
+    const group = fc.nat(0xffff).map((value) => value.toString(16));
+    const address = fc.oneof(
+      fc.ipV4(),
+      fc.ipV6().filter((address) => !/^f[cd]/iu.test(address)),
+      fc.tuple(fc.integer({ min: 16, max: 21 }), byte, byte).map((rest) => `198.${rest.join(".")}`),
+      fc.tuple(fc.constantFrom("fc00", "fc01", "fd00"), group).map(([a, b]) => `${a}:${b}::1`),
+      fc.tuple(fc.constantFrom("9876", "9877"), group).map(([a, b]) => `fdfe:dcba:${a}::${b}`),
+    );
+    const invented = (address: string) =>
+      /^198\.1[89]\./u.test(address) ||
+      /^fdfe:dcba:9876:/u.test(address) ||
+      /^fc00:[0-3]?[0-9a-f]{0,3}::/u.test(address);
+    await fc.assert(
+      fc.asyncProperty(fc.array(address, { minLength: 1, maxLength: 4 }), async (addresses) => {
+        // An IPv4 address in IPv6's clothes is judged by what it wears; here only plain ones are expected to pass.
+        fc.pre(addresses.every((address) => !/^0*:/u.test(address)));
+        const found = addresses.map((address) => ({ address, family: isIP(address) }));
+        const lookup = guardedLookup(QQ, (_host, _options, done) => done(null, found));
+        const error = await new Promise((resolve) =>
+          lookup("gchat.qpic.cn", { all: true }, (error) => resolve(error)),
+        );
+        const fine = addresses.every((address) => isPublicAddress(address) || invented(address));
+        if (fine) expect(error).toBeNull();
+        else expect(error).toMatchObject({ code: "url-refused" });
+      }),
+      effort(1000),
     );
   });
 

@@ -221,8 +221,8 @@ function parseSegments(wire: readonly unknown[], messageId: string): readonly Se
 }
 
 function parseImage(data: WireRecord, messageId: string, index: number): ImageReference {
-  const file = textOf(data.file) || textOf(data.file_id);
-  const url = textOf(data.url);
+  const file = linkOf(data.file) || textOf(data.file_id);
+  const url = linkOf(data.url);
   // Lagrange and others put the link into `file` and the name beside it.
   const swapped = url === "" && /^https?:\/\//iu.test(file);
   return {
@@ -233,6 +233,12 @@ function parseImage(data: WireRecord, messageId: string, index: number): ImageRe
     index,
     marketFace: data.emoji_id !== undefined,
   };
+}
+
+/** Some servers leave links as they were written in a CQ code, where `&` is a character of its own. */
+function linkOf(value: unknown): string {
+  const text = textOf(value);
+  return /^https?:/iu.test(text) ? text.replaceAll("&amp;", "&") : text;
 }
 
 /** QQ's own name of an emoji, such as "/斜眼笑"; without one there is nothing to say. */

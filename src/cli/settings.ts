@@ -1,9 +1,10 @@
 // What the bot should do, from three places. In: flags, environment, a JSON file. Out: settings, checked, or a
 // UsageError naming the place. Flags win over the environment, the environment over the file. Tokens are never shown.
 
-import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
+import { DiskError } from "../disk-error.ts";
+import { readTextSync } from "../disk-sync.ts";
 import type { SettingFlags } from "./arguments.ts";
 import { packagePath } from "./package-root.ts";
 import { UsageError } from "./usage-error.ts";
@@ -105,8 +106,9 @@ function fromEnvironment(env: Readonly<Record<string, string | undefined>>): Val
 function readConfig(path: string): Values {
   let text: string;
   try {
-    text = readFileSync(path, "utf8");
+    text = readTextSync(path);
   } catch (error) {
+    if (error instanceof DiskError) throw new UsageError(`\`--config\`: ${error.message}`);
     const code = (error as NodeJS.ErrnoException).code ?? "unreadable";
     throw new UsageError(`The file of \`--config\` cannot be read: ${path} (${code}).`);
   }

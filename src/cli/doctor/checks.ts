@@ -1,6 +1,7 @@
 // The checks of `napcat-vlm doctor` in the order of the report. Whatever loads something native runs in a process of
 // its own (see native-checks.ts), so that a crash there is one line of the report and not its end.
 
+import { checkDisk } from "./check-disk.ts";
 import { checkMemory } from "./check-memory.ts";
 import { checkModel } from "./check-model.ts";
 import { checkNapCat } from "./check-napcat.ts";
@@ -17,6 +18,7 @@ export const CHECKS: readonly Check[] = [
   checkSystem,
   checkProcessor,
   checkMemory,
+  checkDisk,
   isolated("runtime"),
   isolated("pictures"),
   isolated("tokenizer"),

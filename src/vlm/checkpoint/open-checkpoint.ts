@@ -1,8 +1,9 @@
 // A checkpoint directory as published: configuration, tokenizer files, weights. Out: parsed settings, every
 // needed tensor under its canonical name, and which files matter. Knows nothing of ONNX.
 
-import { readdir, readFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
+import { disk } from "../../disk.ts";
 import { ModelLoadError } from "../errors.ts";
 import {
   filesMissing,
@@ -225,7 +226,7 @@ async function findSource(dir: string): Promise<CheckpointSource> {
 async function readLocalRevision(dir: string): Promise<string | undefined> {
   const file = join(dir, ".cache", "huggingface", "download", "config.json.metadata");
   try {
-    return (await readFile(file, "utf8")).match(/^[0-9a-f]{40}(?=\s)/)?.[0];
+    return (await disk.readText(file)).match(/^[0-9a-f]{40}(?=\s)/)?.[0];
   } catch {
     return undefined; // Not downloaded that way; the revision is a courtesy.
   }

@@ -3,6 +3,7 @@
 import { availableParallelism } from "node:os";
 import {
   abortSignal,
+  boolean,
   callback,
   either,
   integer,
@@ -93,6 +94,11 @@ export interface LoadOptions {
   readonly maxQueue?: number;
   /** Longest time in milliseconds for which an answer stands still because somebody else's prompt is read. @default 500 */
   readonly maxStallMs?: number;
+  /**
+   * Guess at what comes next when one answer is written alone, and check several guesses in one run, while that pays.
+   * Answers are the same. @default true
+   */
+  readonly speculation?: boolean;
   /** Most tokens of a prompt computed in one run; an abort waits for none of them. @default 256 */
   readonly prefillChunkTokens?: number;
   readonly signal?: AbortSignal;
@@ -118,6 +124,7 @@ export interface ResolvedLoadOptions {
   readonly maxConcurrent: number | undefined;
   readonly maxQueue: number;
   readonly maxStallMs: number;
+  readonly speculation: boolean;
   readonly prefillChunkTokens: number;
   readonly signal: AbortSignal | undefined;
   readonly onProgress: (progress: LoadProgress) => void;
@@ -161,6 +168,7 @@ const LOAD_SCHEMA = object({
   maxConcurrent: integer(1, 256).optional(),
   maxQueue: integer(0).optional(),
   maxStallMs: milliseconds().optional(),
+  speculation: boolean().optional(),
   prefillChunkTokens: integer(1).optional(),
   signal: abortSignal().optional(),
   onProgress: callback().optional(),
@@ -191,6 +199,7 @@ export function resolveLoadOptions(options: LoadOptions): ResolvedLoadOptions {
     maxConcurrent: options.maxConcurrent,
     maxQueue: options.maxQueue ?? DEFAULT_MAX_QUEUE,
     maxStallMs: options.maxStallMs ?? DEFAULT_MAX_STALL_MS,
+    speculation: options.speculation ?? true,
     prefillChunkTokens: options.prefillChunkTokens ?? DEFAULT_PREFILL_CHUNK_TOKENS,
     signal: options.signal,
     onProgress: options.onProgress ?? (() => {}),

@@ -8,6 +8,7 @@ import { withDiskTrouble } from "./convert/disk-trouble.ts";
 import { ensurePackage } from "./convert/ensure-package.ts";
 import { preferredInt8Weights } from "./engine/cpu-settings.ts";
 import { Decoder } from "./engine/decoder.ts";
+import { Speculation } from "./engine/draft.ts";
 import { Engine } from "./engine/engine.ts";
 import { FeatureCache } from "./engine/feature-cache.ts";
 import { forget, generate, type ModelParts, warm } from "./engine/generate.ts";
@@ -155,6 +156,7 @@ async function loadParts(
         visionEncoder,
         features: new FeatureCache(options.featureCacheBytes ?? features),
         prefixes: new PrefixCache({ maxBytes: options.prefixCacheBytes ?? prefixes }),
+        speculation: options.speculation ? new Speculation() : undefined,
         maxQueue: options.maxQueue,
         maxStallMs: options.maxStallMs,
         maxChunkTokens: options.prefillChunkTokens,

@@ -90,15 +90,25 @@ export class FakeDecoder implements DecoderBackend, SlotPool {
     await this.#run(run, options);
     slot.ids.push(...ids);
     if (options.scores === "none") return [];
-    return (options.scores === "all" ? ids : ids.slice(-1)).map(scoresAfter);
+    const before = slot.ids.length - ids.length;
+    const wanted = options.scores === "all" ? ids.keys() : [ids.length - 1];
+    return [...wanted].map((index) => this.scoresAfter(slot.ids.slice(0, before + index + 1)));
   }
 
   async decode(rows: readonly DecodeRow[], options: BackendRunOptions = {}): Promise<Scores[]> {
     const ids = rows.map(({ id }) => id);
     const run = { type: "decode", ids } as const;
     await this.#run(run, options);
-    for (const { slot, id } of rows) (slot as FakeSlot).ids.push(id);
-    return ids.map(scoresAfter);
+    return rows.map(({ slot, id }) => {
+      const { ids: held } = slot as FakeSlot;
+      held.push(id);
+      return this.scoresAfter(held);
+    });
+  }
+
+  /** The last token can be seen in the scores. */
+  scoresAfter(ids: readonly number[]): Scores {
+    return Float32Array.of(ids.at(-1) ?? -1);
   }
 
   async #run(run: FakeRun, options: BackendRunOptions): Promise<void> {
@@ -107,11 +117,6 @@ export class FakeDecoder implements DecoderBackend, SlotPool {
     await new Promise((resolve) => setImmediate(resolve));
     await this.onRun(run, options);
   }
-}
-
-/** The token whose successor it is can be seen in the scores. */
-function scoresAfter(id: number): Scores {
-  return Float32Array.of(id);
 }
 
 /** Eyes that end when they are let go. */

@@ -3,8 +3,8 @@
 import { fileURLToPath } from "node:url";
 import { inject } from "vitest";
 import type { LoadOptions } from "../../src/vlm/options.ts";
-import { loadQwen3Vl } from "../../src/vlm/qwen3-vl.ts";
-import type { ContentPart, VisionLanguageModel } from "../../src/vlm/vision-language-model.ts";
+import { loadQwen3Vl, type Qwen3VlModel } from "../../src/vlm/qwen3-vl.ts";
+import type { ContentPart } from "../../src/vlm/vision-language-model.ts";
 
 export const TINY_CHAT_DIR = fileURLToPath(new URL("../../examples/tiny-chat", import.meta.url));
 
@@ -13,7 +13,7 @@ export function tinyChatPackage(): string {
   return inject("tinyChatPackage");
 }
 
-export function loadTinyChat(options: Partial<LoadOptions> = {}): Promise<VisionLanguageModel> {
+export function loadTinyChat(options: Partial<LoadOptions> = {}): Promise<Qwen3VlModel> {
   return loadQwen3Vl({ model: tinyChatPackage(), ...options });
 }
 

@@ -3,14 +3,15 @@
 
 import { DisposedError } from "../errors.ts";
 import type { DecoderBackend, Scores, SlotPool } from "./decoder-backend.ts";
+import type { Speculation } from "./draft.ts";
 import type { FeatureCache } from "./feature-cache.ts";
 import { Pace } from "./pace.ts";
 import type { Forgettable, PrefixCache } from "./prefix-cache.ts";
-import { allAborted } from "./run-signal.ts";
 import type { Sequence } from "./sequence.ts";
 import type { VisionEncoder } from "./vision-encoder.ts";
 import { VisionLane } from "./vision-lane.ts";
 import { WaitingLine } from "./waiting-line.ts";
+import { Writing } from "./writing.ts";
 
 export interface EngineOptions {
   readonly decoder: DecoderBackend;
@@ -18,6 +19,8 @@ export interface EngineOptions {
   readonly visionEncoder: Pick<VisionEncoder, "encode">;
   readonly features: FeatureCache;
   readonly prefixes: PrefixCache;
+  /** Guesses for whoever writes alone; left out: none. */
+  readonly speculation?: Pick<Speculation, "draft" | "ran" | "checked"> | undefined;
   /** Requests that may wait for a slot. */
   readonly maxQueue: number;
   /** Longest time for which nobody's text stands still because of somebody else's prompt. */
@@ -34,6 +37,7 @@ export class Engine {
   readonly #aheadLine: WaitingLine<Sequence>;
   readonly #pace = new Pace();
   readonly #vision: VisionLane;
+  readonly #writing: Writing;
   /** Sequences that have a slot. */
   readonly #running = new Set<Sequence>();
   #awake: Promise<void> | undefined;
@@ -49,6 +53,11 @@ export class Engine {
       sequences: this.#running,
       onChange: () => this.#wake(),
       onFailure: (sequence, error) => this.#fail(sequence, error),
+    });
+    this.#writing = new Writing({
+      ...options,
+      pace: this.#pace,
+      hand: (sequence, scores) => this.#hand(sequence, scores),
     });
   }
 
@@ -235,29 +244,15 @@ export class Engine {
     await this.#hand(sequence, scores);
   }
 
-  /** One token for everybody who is writing. */
+  /** A token for everybody who is writing. */
   async #writeOn(writers: readonly Sequence[]): Promise<void> {
-    const run = allAborted(writers.map(({ signal }) => signal));
     try {
-      const started = performance.now();
-      const rows = writers.map((sequence) => ({
-        slot: sequence.slot!,
-        id: sequence.pending,
-        position: sequence.nextPosition,
-      }));
-      const scores = await this.#options.decoder.decode(rows, { signal: run.signal });
-      this.#pace.step(writers.length, performance.now() - started);
-      for (const [index, sequence] of writers.entries()) {
-        sequence.content.push(sequence.pending);
-        await this.#hand(sequence, scores[index]!);
-      }
+      await this.#writing.goOn(writers);
     } catch (error) {
       for (const sequence of writers) {
         const { aborted, reason } = sequence.signal;
         if (sequence.stage === "writing") this.#fail(sequence, aborted ? reason : error);
       }
-    } finally {
-      run.end();
     }
   }
 

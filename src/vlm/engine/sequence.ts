@@ -135,6 +135,16 @@ export class Sequence implements Owner {
     return sliceInput(prompt, start, Math.min(start + tokens, this.ids.length));
   }
 
+  /** Tokens of text that come next. */
+  text(ids: readonly number[]): DecoderInput {
+    const first = this.nextPosition;
+    const positions = Int32Array.from(
+      { length: 3 * ids.length },
+      (_, i) => first + (i % ids.length),
+    );
+    return { ids: Int32Array.from(ids), positions };
+  }
+
   /** It has ended: with a failure, or well. */
   end(failure?: { readonly error: unknown }): void {
     this.stage = "ended";

@@ -1,0 +1,89 @@
+// One run for those who write: the next token of each, or several guesses for one who writes alone.
+// In: sequences with a chosen token. Out: scores, handed on one by one. It knows nothing of prompts.
+
+import type { DecoderBackend, Scores } from "./decoder-backend.ts";
+import type { Speculation } from "./draft.ts";
+import type { Pace } from "./pace.ts";
+import { allAborted } from "./run-signal.ts";
+import type { Sequence } from "./sequence.ts";
+
+export interface WritingOptions {
+  readonly decoder: DecoderBackend;
+  /** Left out: no guesses. */
+  readonly speculation?: Pick<Speculation, "draft" | "ran" | "checked"> | undefined;
+  readonly pace: Pace;
+  /** Lets a sequence choose its next token, or end. Never throws. */
+  readonly hand: (sequence: Sequence, scores: Scores) => Promise<void>;
+}
+
+/** Decode steps. */
+export class Writing {
+  readonly #options: WritingOptions;
+
+  constructor(options: WritingOptions) {
+    this.#options = options;
+  }
+
+  /** @throws what the run throws: it concerns all of the sequences that have not ended */
+  async goOn(writers: readonly Sequence[]): Promise<void> {
+    const { pace, speculation } = this.#options;
+    const run = allAborted(writers.map(({ signal }) => signal));
+    const alone = writers.length === 1 ? writers[0] : undefined;
+    const draft = alone ? this.#draftFor(alone) : [];
+    try {
+      const started = performance.now();
+      const scores =
+        alone && draft.length > 0
+          ? await this.#tryDraft(alone, draft, run.signal)
+          : await this.#step(writers, run.signal);
+      const ms = performance.now() - started;
+      if (draft.length === 0) pace.step(writers.length, ms);
+      if (alone) speculation?.ran(draft.length + 1, ms);
+      if (alone && draft.length > 0) await this.#check(alone, draft, scores);
+      else await this.#handOut(writers, scores);
+    } finally {
+      run.end();
+    }
+  }
+
+  #step(writers: readonly Sequence[], signal: AbortSignal): Promise<readonly Scores[]> {
+    const rows = writers.map((sequence) => ({
+      slot: sequence.slot!,
+      id: sequence.pending,
+      position: sequence.nextPosition,
+    }));
+    return this.#options.decoder.decode(rows, { signal });
+  }
+
+  async #handOut(writers: readonly Sequence[], scores: readonly Scores[]): Promise<void> {
+    for (const [index, sequence] of writers.entries()) {
+      sequence.content.push(sequence.pending);
+      await this.#options.hand(sequence, scores[index]!);
+    }
+  }
+
+  #draftFor({ content, pending, slot }: Sequence): readonly number[] {
+    const room = slot!.capacity - slot!.length - 1;
+    return this.#options.speculation?.draft(content, pending, room) ?? [];
+  }
+
+  /** Computes guesses as if they had been chosen. */
+  #tryDraft(sequence: Sequence, draft: readonly number[], signal: AbortSignal) {
+    const input = sequence.text([sequence.pending, ...draft]);
+    return this.#options.decoder.append(input, sequence.slot!, { scores: "all", signal });
+  }
+
+  /** Keeps guesses as far as the reader does choose them. */
+  async #check(sequence: Sequence, draft: readonly number[], scores: readonly Scores[]) {
+    const { content } = sequence;
+    let right = 0;
+    for (const row of scores) {
+      content.push(sequence.pending);
+      await this.#options.hand(sequence, row);
+      if (sequence.stage !== "writing" || sequence.pending !== draft[right]) break;
+      right++;
+    }
+    this.#options.speculation?.checked(content, draft.length, right);
+    sequence.slot?.truncate(content.length);
+  }
+}

@@ -89,8 +89,8 @@ export interface ConvertOptions {
   /** @default `fp32` beside an fp32 decoder, else `w8a8` */
   readonly visionPrecision?: VisionPrecision | undefined;
   /**
-   * `u8` loads faster and in less memory where `saturationProbe` shows that the CPU needs it; `s8` is several times
-   * faster on CPUs with VNNI or AMX. @default "s8"
+   * `s8` is several times faster on CPUs with VNNI or AMX, `s8-paired` on x64 CPUs without them. See
+   * `preferredInt8Weights`. @default "s8"
    */
   readonly int8Weights?: Int8Weights | undefined;
   readonly signal?: AbortSignal | undefined;

@@ -108,7 +108,8 @@ class DecoderGraph {
     const name = `layers.${index}.self_attn`;
     const sizes = [heads * headSize, kvHeads * headSize, kvHeads * headSize];
     const sources = ["q_proj", "k_proj", "v_proj"].map((part) => `${PREFIX}${name}.${part}.weight`);
-    const packed = this.#product(`${name}.packed`, x, sources, sum(sizes), this.#text.hiddenSize);
+    // Queries and keys are normalised, head by head: only values need the factor of their row.
+    const packed = this.#unscaled(`${name}.packed`, x, sources, sum(sizes), this.#text.hiddenSize);
     model.nodeWithOutputs({
       name: `${name}.split`,
       domain: "",
@@ -117,6 +118,8 @@ class DecoderGraph {
       outputs: [`${name}.q`, `${name}.k`, `${name}.v`],
       attributes: { axis: { int: -1 } },
     });
+    this.layers.carryRowScale(packed, `${name}.v`);
+    const values = this.layers.applyRowScale(`${name}.v`, `${name}.v.scaled`);
     const cache = { past: `past_key_values.${index}`, present: `present.${index}` };
     for (const part of ["key", "value"]) {
       const shape = ["batch", kvHeads, "capacity", headSize];
@@ -130,7 +133,7 @@ class DecoderGraph {
       inputs: [
         this.#normAndRotate(`${name}.q`, heads),
         this.#normAndRotate(`${name}.k`, kvHeads),
-        `${name}.v`,
+        values,
         `${cache.past}.key`,
         `${cache.past}.value`,
         "seqlens_k",
@@ -176,10 +179,11 @@ class DecoderGraph {
     const name = `${layer}.mlp`;
     const source = (part: string) => [`${PREFIX}${name}.${part}.weight`];
     const gate = this.#product(`${name}.gate`, x, source("gate_proj"), f, h);
-    const up = this.#product(`${name}.up`, x, source("up_proj"), f, h);
+    const up = this.#unscaled(`${name}.up`, x, source("up_proj"), f, h);
     const sigmoid = model.node("Sigmoid", `${name}.sigmoid`, [gate]);
     const silu = model.node("Mul", `${name}.silu`, [gate, sigmoid]);
     const inner = model.node("Mul", `${name}.inner`, [silu, up]);
+    this.layers.carryRowScale(up, inner); // into the factor of the last product
     return this.#product(`${name}.down`, inner, source("down_proj"), h, f);
   }
 
@@ -213,6 +217,16 @@ class DecoderGraph {
     columns: number,
   ): string {
     return this.layers.product(name, x, { sources, rows, columns }, this.#precision);
+  }
+
+  #unscaled(
+    name: string,
+    x: string,
+    sources: readonly string[],
+    rows: number,
+    columns: number,
+  ): string {
+    return this.layers.unscaledProduct(name, x, { sources, rows, columns }, this.#precision);
   }
 
   #norm(name: string, x: string, size: number): string {

@@ -7,7 +7,7 @@
 //                                                         zero point 128 for CPUs whose u8 x s8 product saturates
 // q4     MatMulNBits, block 128, accuracy level 4         weight (N, blocks, 64) u8, one scale per block
 //
-// Each activation row is scaled to its own largest magnitude before it becomes u8 (zero point 128), so a row with
+// The row scale is put back at once, or carried along to where it costs nothing. Each activation row is scaled to its own largest magnitude before it becomes u8 (zero point 128), so a row with
 // outliers does not take the resolution of the others. An all-zero row keeps a tiny positive scale.
 
 import type { ExternalTensor, OnnxModel } from "./onnx-model.ts";
@@ -17,16 +17,21 @@ import { INT4_BLOCK, int4Blocks } from "./quantize.ts";
 export const PRECISIONS = ["fp32", "w8a8", "q4"] as const;
 export type Precision = (typeof PRECISIONS)[number];
 
+export const INT8_WEIGHTS = ["s8", "u8", "s8-paired"] as const;
 /**
- * How int8 weights are stored. `s8` is what the VNNI and AMX kernels take. An x64 CPU without them saturates on it:
- * there ONNX Runtime can rewrite the weights at load (22 s and 1.1 GB for a 2B), or find them as `u8` from the
- * start. Both give the same exact products on every CPU that has been told; `u8` needs no telling.
+ * How int8 weights are stored. `s8` is what the VNNI and AMX kernels take. An x64 CPU without them adds the products of
+ * two neighbours in 16 bits, which overflow: there `u8` is exact and needs no telling (`s8` would be rewritten at every
+ * load, 22 s and 1.1 GB for a 2B), and `s8-paired`, in which no two neighbours together are beyond 128, is exact too and
+ * a third faster. All are exact on every other CPU.
  */
-export const INT8_WEIGHTS = ["s8", "u8"] as const;
 export type Int8Weights = (typeof INT8_WEIGHTS)[number];
 
 /** Added to a weight's level to store it. */
-export const WEIGHT_ZERO_POINT: Readonly<Record<Int8Weights, number>> = { s8: 0, u8: 128 };
+export const WEIGHT_ZERO_POINT: Readonly<Record<Int8Weights, number>> = {
+  s8: 0,
+  u8: 128,
+  "s8-paired": 0,
+};
 
 /** What goes into the external data file, in file order. `sources` are stacked along their rows. */
 export type WeightPlan =
@@ -37,7 +42,15 @@ export type WeightPlan =
       readonly target: ExternalTensor;
     }
   | {
-      readonly kind: "int8" | "int4";
+      readonly kind: "int8";
+      /** Of the levels. */
+      readonly form: Int8Weights;
+      readonly sources: readonly string[];
+      readonly target: ExternalTensor;
+      readonly scales: ExternalTensor;
+    }
+  | {
+      readonly kind: "int4";
       readonly sources: readonly string[];
       readonly target: ExternalTensor;
       readonly scales: ExternalTensor;
@@ -69,6 +82,8 @@ export class LinearLayers {
   readonly #quantized = new Map<string, { values: string; scale: string }>();
 
   readonly #wider: WiderFormats;
+  /** The factor of each row that a tensor lacks, (..., 1), by the tensor's name. */
+  readonly #rowScales = new Map<string, string>();
 
   /** @param wider formats of single weights that are not those of the rest */
   constructor(model: OnnxModel, int8Weights: Int8Weights, wider: WiderFormats = new Map()) {
@@ -87,45 +102,78 @@ export class LinearLayers {
   /** activation (..., K) x weight -> (..., N), plus bias. */
   product(name: string, activation: string, weight: LinearWeight, precision: Precision): string {
     const output = weight.bias === undefined ? name : `${name}.product`;
-    switch (this.#wider.get(weight.sources[0] ?? "") ?? precision) {
-      case "fp32":
-        this.#fp32(output, activation, weight);
-        break;
-      case "w8a8":
-        this.#int8(output, activation, weight);
-        break;
-      case "q4":
-        this.#int4(output, activation, weight);
-        break;
-      default:
-        throw new TypeError(`Unknown precision ${precision}.`);
-    }
+    const raw = this.#multiply(output, activation, weight, precision);
+    this.applyRowScale(raw, output);
     if (weight.bias === undefined) return output;
     return this.#model.node("Add", name, [output, this.values(weight.bias, [weight.rows])]);
   }
 
-  #fp32(output: string, activation: string, weight: LinearWeight): void {
-    const target = this.#model.external(`${output}.weight`, "f32", [weight.columns, weight.rows]);
-    this.plan.push({ kind: "transposed", sources: weight.sources, target });
-    this.#model.node("MatMul", output, [activation, target.name]);
+  /**
+   * The product without the factor of each row that an int8 product ends with: for whoever normalises rows anyway, or
+   * can take it along to where it costs less. No bias.
+   */
+  unscaledProduct(
+    name: string,
+    activation: string,
+    weight: LinearWeight,
+    precision: Precision,
+  ): string {
+    if (weight.bias !== undefined) throw new TypeError(`The product ${name} has a bias.`);
+    return this.#multiply(name, activation, weight, precision);
   }
 
-  #int8(output: string, activation: string, weight: LinearWeight): void {
+  /** Says that `to`, made of `from` by something linear in its rows, lacks the same factor. */
+  carryRowScale(from: string, to: string): void {
+    const scale = this.#rowScales.get(from);
+    if (scale !== undefined) this.#rowScales.set(to, scale);
+  }
+
+  /** Multiplies rows by the factor they lack; nothing to do for those that lack none. */
+  applyRowScale(x: string, name: string): string {
+    const scale = this.#rowScales.get(x);
+    return scale === undefined ? x : this.#model.node("Mul", name, [x, scale]);
+  }
+
+  /** Returns the product, which may lack a factor of each row. */
+  #multiply(name: string, activation: string, weight: LinearWeight, precision: Precision): string {
+    const chosen = this.#wider.get(weight.sources[0] ?? "") ?? precision;
+    if (chosen === "w8a8") return this.#int8(name, activation, weight);
+    const whole = this.applyRowScale(activation, `${name}.input`);
+    switch (chosen) {
+      case "fp32":
+        return this.#fp32(name, whole, weight);
+      case "q4":
+        return this.#int4(name, whole, weight);
+      default:
+        throw new TypeError(`Unknown precision ${chosen satisfies never}.`);
+    }
+  }
+
+  #fp32(output: string, activation: string, weight: LinearWeight): string {
+    const target = this.#model.external(`${output}.weight`, "f32", [weight.columns, weight.rows]);
+    this.plan.push({ kind: "transposed", sources: weight.sources, target });
+    return this.#model.node("MatMul", output, [activation, target.name]);
+  }
+
+  #int8(output: string, activation: string, weight: LinearWeight): string {
     const model = this.#model;
-    const type = this.#int8Weights === "u8" ? "u8" : "i8";
+    const form = this.#int8Weights;
+    const type = form === "u8" ? "u8" : "i8";
     const target = model.external(`${output}.weight`, type, [weight.columns, weight.rows]);
     const scales = model.external(`${output}.scales`, "f32", [weight.rows]);
-    this.plan.push({ kind: "int8", sources: weight.sources, target, scales });
+    this.plan.push({ kind: "int8", form, sources: weight.sources, target, scales });
     const { values, scale } = this.#quantize(activation);
     const zeroPoint = this.#zeroPoint();
     const inputs = [values, target.name, this.#one(), scales.name, zeroPoint];
     // Zero points of activation and weight are the same 128; signed weights have none.
-    if (this.#int8Weights === "u8") inputs.push(zeroPoint);
-    model.node("MatMulIntegerToFloat", `${output}.scaled`, inputs, {}, MICROSOFT);
-    model.node("Mul", output, [`${output}.scaled`, scale]);
+    if (form === "u8") inputs.push(zeroPoint);
+    const product = `${output}.scaled`;
+    model.node("MatMulIntegerToFloat", product, inputs, {}, MICROSOFT);
+    this.#rowScales.set(product, scale);
+    return product;
   }
 
-  #int4(output: string, activation: string, { sources, rows, columns }: LinearWeight): void {
+  #int4(output: string, activation: string, { sources, rows, columns }: LinearWeight): string {
     const blocks = int4Blocks(columns);
     const shape = [rows, blocks, INT4_BLOCK / 2];
     const target = this.#model.external(`${output}.weight`, "u8", shape);
@@ -139,7 +187,7 @@ export class LinearLayers {
       accuracy_level: { int: 4 },
     };
     const inputs = [activation, target.name, scales.name];
-    this.#model.node("MatMulNBits", output, inputs, attributes, MICROSOFT);
+    return this.#model.node("MatMulNBits", output, inputs, attributes, MICROSOFT);
   }
 
   /** activation (..., K) -> u8 values (..., K) and the row scale (..., 1). */
@@ -160,9 +208,16 @@ export class LinearLayers {
     const unit = model.node("Div", name("unit"), [activation, scale]);
     const inputs = [unit, this.#one(), this.#zeroPoint()];
     const values = model.node("QuantizeLinear", name("values"), inputs);
-    const quantized = { values, scale };
+    const quantized = { values, scale: this.#withInherited(activation, scale) };
     this.#quantized.set(activation, quantized);
     return quantized;
+  }
+
+  /** The factor that the values of an activation lack, times the one that it lacked itself. */
+  #withInherited(activation: string, scale: string): string {
+    const inherited = this.#rowScales.get(activation);
+    if (inherited === undefined) return scale;
+    return this.#model.node("Mul", `${activation}.row.inherited`, [scale, inherited]);
   }
 
   #one(): string {

@@ -9,14 +9,14 @@ import type { CheckpointSource } from "../checkpoint/open-checkpoint.ts";
 import { ModelLoadError } from "../errors.ts";
 import type { LayerChoice } from "./balance-inputs.ts";
 import { type FileDigest, fingerprintFile, type StreamOptions, sha256File } from "./hashed-file.ts";
-import type { Int8Weights, Precision } from "./linear-layers.ts";
+import { INT8_WEIGHTS, type Int8Weights, type Precision } from "./linear-layers.ts";
 import type { VisionPrecision } from "./vision-graph.ts";
 
 export const MANIFEST_FILE = "manifest.json";
 /** Changes when a loader of the old packages could not read the new ones. */
 export const FORMAT_VERSION = 1;
 /** Changes whenever the same checkpoint would give other bytes. */
-export const CONVERTER_VERSION = "3";
+export const CONVERTER_VERSION = "4";
 
 const KIND = "napcat-vlm onnx package";
 
@@ -124,7 +124,7 @@ function parseManifest(json: unknown, dir: string): PackageManifest {
       decoder: oneOf(precision, "decoder", ["fp32", "w8a8", "q4"]),
       vision: oneOf(precision, "vision", ["fp32", "w8a8"]),
     },
-    int8Weights: oneOf(fields, "int8Weights", ["s8", "u8"]),
+    int8Weights: oneOf(fields, "int8Weights", INT8_WEIGHTS),
     tensorGroups: stringMap(fields.object("tensorGroups")),
     layers: fields.has("layers") ? fields.objects("layers").map(parseLayer) : [],
     visionEncoder: parseGraph(fields.object("visionEncoder")),

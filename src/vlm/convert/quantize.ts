@@ -24,17 +24,25 @@ export interface StripPlace {
   readonly endColumn: number;
 }
 
+/** What two neighbours of a paired row come to at most: 255 * 128 still fits into 16 bits. */
+const PAIR_LEVELS = 128;
+/** Scales that are tried for a paired row, as parts of the ordinary one: at the last, nothing has to be cut. */
+const PAIRED_STEPS = [1, 1.1, 1.2, 1.3, 1.4, 1.6, 127 / 64];
+
 /**
  * Scales of rows that become -127..127: largest magnitude / 127; 0 for a row of zeros.
  *
  * @param weights (rows, columns)
  * @param scales receives `rows` values
+ * @param paired the rows will be cut so that no two neighbours (2k, 2k + 1) exceed 128; where that would cost more than
+ *   coarser levels, the scale is larger
  */
 export function int8RowScales(
   weights: Float32Array,
   rows: number,
   columns: number,
   scales: Float32Array,
+  paired = false,
 ): void {
   for (let row = 0; row < rows; row++) {
     let largest = 0;
@@ -42,8 +50,30 @@ export function int8RowScales(
       const magnitude = Math.abs(weights[i] as number);
       if (magnitude > largest) largest = magnitude;
     }
-    scales[row] = largest / 127;
+    const scale = largest / 127;
+    scales[row] = paired ? pairedScale(weights, row * columns, columns, scale) : scale;
   }
+}
+
+/** The scale with the least squared error: of rounding, and of what is cut from pairs that are too large. */
+function pairedScale(weights: Float32Array, start: number, columns: number, scale: number): number {
+  const cut = new Float64Array(PAIRED_STEPS.length);
+  const least = PAIR_LEVELS * scale;
+  for (let i = start; i + 1 < start + columns; i += 2) {
+    const pair = Math.abs(weights[i] as number) + Math.abs(weights[i + 1] as number);
+    for (let step = 0; pair > least * (PAIRED_STEPS[step] as number); step++) {
+      const excess = pair - least * (PAIRED_STEPS[step] as number);
+      cut[step] = (cut[step] as number) + (excess * excess) / 2;
+    }
+  }
+  let best = scale;
+  let bestError = Number.POSITIVE_INFINITY;
+  for (const [step, factor] of PAIRED_STEPS.entries()) {
+    const level = scale * factor;
+    const error = (cut[step] as number) + (columns * level * level) / 12;
+    if (error < bestError) [best, bestError] = [level, error];
+  }
+  return best;
 }
 
 /**
@@ -53,6 +83,7 @@ export function int8RowScales(
  * @param scales (rows)
  * @param strip (columns of the strip, all rows): levels plus zero point, as bytes
  * @param zeroPoint 0 for signed bytes, 128 for unsigned ones
+ * @param paired neighbours that exceed 128 together both give up half of the excess
  */
 export function turnInt8Rows(
   weights: Float32Array,
@@ -62,6 +93,7 @@ export function turnInt8Rows(
   strip: Uint8Array,
   place: StripPlace,
   zeroPoint: number,
+  paired = false,
 ): void {
   const inverses = new Float64Array(rows);
   for (let row = 0; row < rows; row++) {
@@ -72,15 +104,34 @@ export function turnInt8Rows(
     const end = Math.min(first + TURN_ROWS, rows);
     for (let column = place.firstColumn; column < place.endColumn; column++) {
       const target = (column - place.firstColumn) * place.allRows + place.firstRow;
+      const neighbour = (column ^ 1) < columns && paired ? (column ^ 1) - column : 0;
       for (let row = first; row < end; row++) {
-        const value = (weights[row * columns + column] as number) * (inverses[row] as number);
-        // Adding 128.5 before truncating rounds to nearest, much faster than Math.round.
-        const level = ((value + 128.5) | 0) - 128;
-        // Only denormal scales, themselves rounded, can lead outside.
-        strip[target + row] = Math.min(127, Math.max(-127, level)) + zeroPoint;
+        const at = row * columns + column;
+        const inverse = inverses[row] as number;
+        let level = nearestLevel((weights[at] as number) * inverse);
+        if (neighbour !== 0) {
+          const other = nearestLevel((weights[at + neighbour] as number) * inverse);
+          level = cutLevel(level, other, neighbour > 0);
+        }
+        strip[target + row] = level + zeroPoint;
       }
     }
   }
+}
+
+/** Adding 128.5 before truncating rounds to nearest, much faster than Math.round. */
+function nearestLevel(value: number): number {
+  const level = ((value + 128.5) | 0) - 128;
+  // Only denormal scales, themselves rounded, can lead outside.
+  return Math.min(127, Math.max(-127, level));
+}
+
+/** What is left of a level beside its neighbour; of an odd excess, the first of the two gives up more. */
+function cutLevel(level: number, other: number, isFirst: boolean): number {
+  const excess = Math.abs(level) + Math.abs(other) - PAIR_LEVELS;
+  if (excess <= 0) return level;
+  const less = isFirst ? (excess + 1) >> 1 : excess >> 1;
+  return level < 0 ? level + less : level - less;
 }
 
 /**

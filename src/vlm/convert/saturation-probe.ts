@@ -21,10 +21,16 @@ export interface SaturationProbe {
  * The largest products there are, summed over 64 terms. When the answer is not `exact`, sessions with W8A8
  * weights need `session.x64quantprecision` = "1", which turns int8 weights into exact u8 ones at load.
  * (Where it is exact that key would only cost: ONNX Runtime then leaves its VNNI and AMX kernels.)
+ *
+ * @param kind `paired` asks the same of weights of which no two neighbours exceed 128 together: does the CPU's kernel
+ *   add those neighbours, and no others?
  */
-export function saturationProbe(): SaturationProbe {
+export function saturationProbe(kind: "full-range" | "paired" = "full-range"): SaturationProbe {
   const model = new OnnxModel("saturation_probe");
-  const weights = new Array<number>(DEPTH * COLUMNS).fill(127);
+  // (depth, columns); neighbours along the depth are the pairs.
+  const weights = Array.from({ length: DEPTH * COLUMNS }, (_, index) =>
+    kind === "paired" && Math.floor(index / COLUMNS) % 2 === 1 ? 1 : 127,
+  );
   model.node(
     "MatMulIntegerToFloat",
     "products",
@@ -44,6 +50,6 @@ export function saturationProbe(): SaturationProbe {
     input: { name: "activations", shape: [1, DEPTH] },
     inputByte: 255,
     output: { name: "products", shape: [1, COLUMNS] },
-    exact: DEPTH * (255 - 128) * 127,
+    exact: ((255 - 128) * weights.reduce((sum, weight) => sum + weight, 0)) / COLUMNS,
   };
 }

@@ -3,7 +3,7 @@
 // the size of a tensor: a matrix that must be turned is read once per strip of its columns.
 
 import type { HashedFile } from "./hashed-file.ts";
-import { WEIGHT_ZERO_POINT, type WeightPlan } from "./linear-layers.ts";
+import { type Int8Weights, WEIGHT_ZERO_POINT, type WeightPlan } from "./linear-layers.ts";
 import type { ExternalTensor } from "./onnx-model.ts";
 import {
   INT4_BLOCK,
@@ -44,7 +44,7 @@ export class WeightWriter {
           await this.#writeTurned(line.sources, line.target);
           break;
         case "int8":
-          await this.#writeInt8(line.sources, line.target, line.scales);
+          await this.#writeInt8(line.sources, line.target, line.scales, line.form);
           break;
         case "int4":
           await this.#writeInt4(line.sources, line.target, line.scales);
@@ -78,16 +78,20 @@ export class WeightWriter {
     sources: readonly string[],
     target: ExternalTensor,
     scales: ExternalTensor,
+    form: Int8Weights,
   ): Promise<void> {
     const [columns = 0, allRows = 0] = target.shape;
     const allScales = new Float32Array(allRows);
-    const zeroPoint = WEIGHT_ZERO_POINT[target.type === "u8" ? "u8" : "s8"];
+    const zeroPoint = WEIGHT_ZERO_POINT[form];
+    const paired = form === "s8-paired";
     for (const { place, strip } of this.#strips(columns, allRows, 1)) {
       for await (const { weights, firstRow, rows } of this.#reader.blocks(sources)) {
         const rowScales = allScales.subarray(firstRow, firstRow + rows);
-        if (place.firstColumn === 0) int8RowScales(weights, rows, columns, rowScales);
+        if (place.firstColumn === 0) {
+          int8RowScales(weights, rows, columns, rowScales, paired);
+        }
         const here = { ...place, firstRow };
-        turnInt8Rows(weights, rows, columns, rowScales, strip, here, zeroPoint);
+        turnInt8Rows(weights, rows, columns, rowScales, strip, here, zeroPoint, paired);
       }
       await this.#file.append(strip);
     }

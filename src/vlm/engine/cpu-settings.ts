@@ -6,40 +6,60 @@ import { saturationProbe } from "../convert/saturation-probe.ts";
 import { Session, type SessionOptions } from "../runtime/session.ts";
 import { Value } from "../runtime/value.ts";
 
-let saturates: Promise<boolean> | undefined;
+interface Int8Products {
+  /** Full-range weights overflow. */
+  readonly saturate: boolean;
+  /** Paired weights do not. */
+  readonly pairsAreExact: boolean;
+}
+
+let products: Promise<Int8Products> | undefined;
 
 /**
- * Which form of int8 weights a conversion should write for this CPU. Both give the same results everywhere; a CPU whose
- * products overflow loads u8 several times faster, and all others are fastest with s8.
+ * Which form of int8 weights a conversion should write for this CPU. A CPU whose products overflow is fastest with
+ * paired weights, and all others with s8.
  */
 export async function preferredInt8Weights(): Promise<Int8Weights> {
-  return (await int8Saturates()) ? "u8" : "s8";
+  const { saturate, pairsAreExact } = await int8Products();
+  if (!saturate) return "s8";
+  return pairsAreExact ? "s8-paired" : "u8";
 }
 
 /**
  * The options with what exact int8 products need on this CPU.
  *
  * x64 without VNNI adds pairs of products in 16 bits, which overflow; the setting avoids that. Elsewhere it would
- * only make runs slower, so it is set where the probe shows the overflow. It does nothing to other number formats.
+ * only make runs slower, so it is set where a probe of this form of weights shows the overflow.
+ *
+ * @param form of the graph's int8 weights
  */
-export async function withCpuSettings(options: SessionOptions): Promise<SessionOptions> {
-  if (!(await int8Saturates())) return options;
+export async function withCpuSettings(
+  options: SessionOptions,
+  form: Int8Weights = "s8",
+): Promise<SessionOptions> {
+  const { saturate, pairsAreExact } = await int8Products();
+  if (form === "u8" || !saturate || (form === "s8-paired" && pairsAreExact)) return options;
   return {
     ...options,
     configEntries: { "session.x64quantprecision": "1", ...options.configEntries },
   };
 }
 
-function int8Saturates(): Promise<boolean> {
-  saturates ??= probe().catch((error) => {
-    saturates = undefined; // a later load tries again
+function int8Products(): Promise<Int8Products> {
+  products ??= probeProducts().catch((error) => {
+    products = undefined; // a later load tries again
     throw error;
   });
-  return saturates;
+  return products;
 }
 
-async function probe(): Promise<boolean> {
-  const { model, input, inputByte, output, exact } = saturationProbe();
+async function probeProducts(): Promise<Int8Products> {
+  const saturate = !(await isExact("full-range"));
+  return { saturate, pairsAreExact: await isExact("paired") };
+}
+
+async function isExact(kind: "full-range" | "paired"): Promise<boolean> {
+  const { model, input, inputByte, output, exact } = saturationProbe(kind);
   await using session = await Session.load(model, { threads: 1 });
   const [rows, columns] = output.shape;
   const products = new Float32Array(rows * columns); // (1, columns)
@@ -49,5 +69,5 @@ async function probe(): Promise<boolean> {
   );
   using result = Value.of(products, output.shape);
   await session.run({ [input.name]: bytes }, { [output.name]: result });
-  return products[0] !== exact;
+  return products[0] === exact;
 }

@@ -55,7 +55,10 @@ export class Decoder implements DecoderBackend {
     const table = await EmbeddingTable.open(join(directory, embedTokens.file), embedTokens);
     try {
       const file = join(directory, manifest.decoder.file);
-      const session = await Session.load(file, await withCpuSettings(options));
+      const session = await Session.load(
+        file,
+        await withCpuSettings(options, manifest.int8Weights),
+      );
       return new Decoder(session, table, config);
     } catch (error) {
       await table.close();

@@ -42,7 +42,10 @@ export class VisionEncoder {
   /** @throws ModelLoadError */
   static async load(model: OnnxPackage, options: SessionOptions = {}): Promise<VisionEncoder> {
     const file = join(model.directory, model.manifest.visionEncoder.file);
-    const session = await Session.load(file, await withCpuSettings(options));
+    const session = await Session.load(
+      file,
+      await withCpuSettings(options, model.manifest.int8Weights),
+    );
     return new VisionEncoder(session, model.config.vision);
   }
 

@@ -23,8 +23,8 @@ export async function measureMachine(
   options: { readonly threads?: number | undefined } = {},
 ): Promise<MachineProfile> {
   const { threads = defaultThreads() } = options;
-  const settings = await withCpuSettings({ threads });
   const int8Weights = await preferredInt8Weights();
+  const settings = await withCpuSettings({ threads }, int8Weights);
   const products: ProductSpeed[] = [];
   for (const precision of ["w8a8", "q4", "fp32"] as const) {
     products.push(...(await measureProducts(precision, { ...settings, int8Weights })));

@@ -31,12 +31,21 @@ async function run(
   columns: number,
   exact = true,
 ): Promise<Float32Array> {
+  return (await runAll(model, x, columns, exact)).y!;
+}
+
+/** The same for any outputs. */
+async function runAll(
+  model: OnnxModel,
+  x: Float32Array,
+  columns: number,
+  exact = true,
+): Promise<Record<string, Float32Array>> {
   const session = await openSession(model.serialize("none", "1"), exact);
   sessions.push(session);
   const tensor = new Tensor("float32", x, [x.length / columns, columns]);
-  const { y } = await session.run({ x: tensor });
-  if (y === undefined) throw new Error("The model has no output y.");
-  return y.data as Float32Array;
+  const outputs = Object.entries(await session.run({ x: tensor }));
+  return Object.fromEntries(outputs.map(([name, { data }]) => [name, data as Float32Array]));
 }
 
 /** x (M, K) times the transpose of weights (N, K), in float64. */
@@ -52,7 +61,7 @@ function reference(x: Float32Array, weights: Float32Array, rows: number, columns
   });
 }
 
-/** A model of one product by the real emitter, its weights put into the graph instead of a data file. */
+/** A model of one product by the real emitter. */
 function product(
   weights: Float32Array,
   rows: number,
@@ -62,38 +71,48 @@ function product(
 ) {
   const model = new OnnxModel("product");
   const layers = new LinearLayers(model, int8Weights);
-  layers.product(
-    "y",
-    model.input("x", "f32", ["tokens", columns]),
-    { sources: ["w"], rows, columns },
-    precision,
-  );
+  const x = model.input("x", "f32", ["tokens", columns]);
+  layers.product("y", x, { sources: ["w"], rows, columns }, precision);
   model.output("y", "f32", ["tokens", rows]);
-  const line = layers.plan[0];
-  if (line === undefined || line.kind === "values") throw new Error("Expected a matrix.");
-  model.externals.length = 0;
-  const place = { firstRow: 0, allRows: rows, firstColumn: 0, endColumn: columns };
-  const { name, type, shape } = line.target;
-  if (line.kind === "transposed") {
-    const turned = new Float32Array(rows * columns);
-    turnRows(weights, rows, columns, turned, place);
-    model.constant(name, type, shape, [...turned]);
-    return model;
-  }
-  const scales = new Float32Array(line.scales.byteLength / 4);
-  if (line.kind === "int8") {
-    const levels = new Uint8Array(rows * columns);
-    int8RowScales(weights, rows, columns, scales);
-    const zeroPoint = WEIGHT_ZERO_POINT[int8Weights];
-    turnInt8Rows(weights, rows, columns, scales, levels, place, zeroPoint);
-    model.constant(name, type, shape, [...levels]);
-  } else {
-    const packed = new Uint8Array(rows * int4Blocks(columns) * 64);
-    quantizeInt4Rows(weights, rows, columns, packed, scales);
-    model.constant(name, type, shape, [...packed]);
-  }
-  model.constant(line.scales.name, "f32", line.scales.shape, [...scales]);
+  fillWeights(model, layers, new Map([["w", { weights, rows, columns }]]));
   return model;
+}
+
+interface Weight {
+  readonly weights: Float32Array;
+  readonly rows: number;
+  readonly columns: number;
+}
+
+/** Puts weights into the graph instead of a data file. */
+function fillWeights(model: OnnxModel, layers: LinearLayers, bySource: Map<string, Weight>): void {
+  model.externals.length = 0;
+  for (const line of layers.plan) {
+    if (line.kind === "values") throw new Error("Expected a matrix.");
+    const { weights, rows, columns } = bySource.get(line.sources[0]!)!;
+    const place = { firstRow: 0, allRows: rows, firstColumn: 0, endColumn: columns };
+    const { name, type, shape } = line.target;
+    if (line.kind === "transposed") {
+      const turned = new Float32Array(rows * columns);
+      turnRows(weights, rows, columns, turned, place);
+      model.constant(name, type, shape, [...turned]);
+      continue;
+    }
+    const scales = new Float32Array(line.scales.byteLength / 4);
+    if (line.kind === "int8") {
+      const levels = new Uint8Array(rows * columns);
+      const paired = line.form === "s8-paired";
+      int8RowScales(weights, rows, columns, scales, paired);
+      const zeroPoint = WEIGHT_ZERO_POINT[line.form];
+      turnInt8Rows(weights, rows, columns, scales, levels, place, zeroPoint, paired);
+      model.constant(name, type, shape, [...levels]);
+    } else {
+      const packed = new Uint8Array(rows * int4Blocks(columns) * 64);
+      quantizeInt4Rows(weights, rows, columns, packed, scales);
+      model.constant(name, type, shape, [...packed]);
+    }
+    model.constant(line.scales.name, "f32", line.scales.shape, [...scales]);
+  }
 }
 
 /** The same int8 weights, but one activation scale for all tokens: what per-token scales are better than. */
@@ -157,13 +176,55 @@ describe("LinearLayers", () => {
     expect(relativeError(y, expected)).toBeLessThan(1e-5);
   });
 
-  it("needs no setting for exact products when int8 weights are unsigned", async () => {
-    const [rows, columns] = [32, 256];
-    const signs = gaussians(rows * columns, 5).map(Math.sign);
-    const model = product(signs, rows, columns, "w8a8", "u8");
-    const x = new Float32Array(columns).fill(1);
-    const y = await run(model, x, columns, false);
-    expect(relativeError(y, reference(x, signs, rows, columns))).toBeLessThan(1e-5);
+  it.each(["u8", "s8-paired"] as const)(
+    "needs no setting for exact products of %s",
+    async (form) => {
+      const [rows, columns] = [32, 256];
+      const signs = gaussians(rows * columns, 5).map(Math.sign);
+      const model = product(signs, rows, columns, "w8a8", form);
+      for (const sign of [1, -1]) {
+        const x = new Float32Array(columns).fill(sign);
+        const y = await run(model, x, columns, false);
+        expect(relativeError(y, reference(x, signs, rows, columns))).toBeLessThan(1e-5);
+      }
+    },
+  );
+
+  it("loses far less than a bit when neighbours are cut to fit into 16 bits", async () => {
+    const [rows, columns] = [48, 449];
+    const weights = gaussians(rows * columns, 1);
+    const x = gaussians(7 * columns, 2);
+    const expected = reference(x, weights, rows, columns);
+    const error = async (form: Int8Weights) =>
+      relativeError(await run(product(weights, rows, columns, "w8a8", form), x, columns), expected);
+    expect(await error("s8-paired")).toBeLessThan(1.45 * (await error("s8")));
+  });
+
+  it.each(["fp32", "w8a8", "q4"] as const)("carries the factor of a row into %s", async (next) => {
+    const [rows, columns] = [32, 64];
+    const there = gaussians(rows * columns, 11);
+    const back = gaussians(columns * rows, 13);
+    const x = gaussians(3 * columns, 12);
+    const model = new OnnxModel("chain");
+    const layers = new LinearLayers(model, "s8");
+    const input = model.input("x", "f32", ["tokens", columns]);
+    const raw = layers.unscaledProduct("a", input, { sources: ["a"], rows, columns }, "w8a8");
+    const doubled = model.node("Add", "doubled", [raw, raw]);
+    layers.carryRowScale(raw, doubled);
+    model.output(layers.applyRowScale(doubled, "whole"), "f32", ["tokens", rows]);
+    layers.product("y", doubled, { sources: ["b"], rows: columns, columns: rows }, next);
+    model.output("y", "f32", ["tokens", columns]);
+    const weights = new Map([
+      ["a", { weights: there, rows, columns }],
+      ["b", { weights: back, rows: columns, columns: rows }],
+    ]);
+    fillWeights(model, layers, weights);
+    const { whole, y } = await runAll(model, x, columns);
+    const once = await run(product(there, rows, columns, "w8a8"), x, columns);
+    const twice = once.map((value) => 2 * value);
+    expect(relativeError(whole!, twice)).toBeLessThan(1e-6);
+    const limit = { fp32: 1e-6, w8a8: 0.015, q4: 0.13 }[next];
+    expect(relativeError(y!, reference(twice, back, columns, rows))).toBeLessThan(limit);
   });
 
   it("gives the same numbers for signed and unsigned weights", async () => {

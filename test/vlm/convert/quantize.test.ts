@@ -136,3 +136,59 @@ describe("4-bit blocks", () => {
     expect(packed.every((byte) => byte === 0x88)).toBe(true);
   });
 });
+
+describe("paired rows", () => {
+  const pairRows = (weights: Float32Array, rows: number, columns: number) => {
+    const scales = new Float32Array(rows);
+    const bytes = new Uint8Array(rows * columns);
+    const place = { firstRow: 0, allRows: rows, firstColumn: 0, endColumn: columns };
+    int8RowScales(weights, rows, columns, scales, true);
+    turnInt8Rows(weights, rows, columns, scales, bytes, place, 0, true);
+    const levels = new Int8Array(bytes.buffer); // (columns, rows)
+    const level = (row: number, column: number) => levels[column * rows + row]!;
+    return { scales, level };
+  };
+
+  it.each([
+    ["noise", (i: number) => gaussians(4 * 257, 21)[i]!],
+    ["signs alone", (i: number) => (i % 3 === 0 ? -1 : 1)],
+    ["one large value", (i: number) => (i === 5 ? 1000 : Math.sin(i))],
+    ["zeros", () => 0],
+  ])("never exceed 128 with a neighbour, and stay close to %s", (_, weightAt) => {
+    const [rows, columns] = [4, 257];
+    const weights = Float32Array.from({ length: rows * columns }, (_unused, i) => weightAt(i));
+    const { scales, level } = pairRows(weights, rows, columns);
+    for (let row = 0; row < rows; row++) {
+      let error = 0;
+      let energy = 0;
+      let largest = 0;
+      for (let column = 0; column < columns; column++) {
+        const neighbour = column ^ 1;
+        const other = neighbour < columns ? level(row, neighbour) : 0;
+        expect(Math.abs(level(row, column)) + Math.abs(other)).toBeLessThanOrEqual(128);
+        const value = weights[row * columns + column]!;
+        error += (level(row, column) * scales[row]! - value) ** 2;
+        energy += value ** 2;
+        largest = Math.max(largest, Math.abs(value));
+      }
+      // No worse than seven bits for each.
+      const sevenBits = (columns * (largest / 64) ** 2) / 12;
+      expect(error).toBeLessThanOrEqual(1.1 * sevenBits + 1e-12 * energy);
+    }
+  });
+
+  it("are the same in strips that cut through pairs", () => {
+    const [rows, columns] = [3, 9];
+    const weights = gaussians(rows * columns, 4);
+    const { scales, level } = pairRows(weights, rows, columns);
+    for (let firstColumn = 0; firstColumn < columns; firstColumn += 3) {
+      const strip = new Uint8Array(3 * rows);
+      const place = { firstRow: 0, allRows: rows, firstColumn, endColumn: firstColumn + 3 };
+      turnInt8Rows(weights, rows, columns, scales, strip, place, 0, true);
+      const expected = Array.from({ length: 3 * rows }, (_unused, i) =>
+        level(i % rows, firstColumn + Math.floor(i / rows)),
+      );
+      expect([...new Int8Array(strip.buffer)]).toEqual(expected);
+    }
+  });
+});

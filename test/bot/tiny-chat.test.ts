@@ -43,6 +43,18 @@ describe("the bot with the tiny chat model", () => {
     expect(await answerTo(question)).toBe("图里有一个蓝色的星形。");
   });
 
+  it("sees the picture that came a moment before, the asker's or somebody else's", async () => {
+    const images = [await drawShapes([{ shape: "star", color: "blue" }])];
+    const question = () => groupMessage({ mentionsBot: true, text: "图里有什么？" });
+    expect(await answerTo(groupMessage({ images }))).toBeUndefined();
+    expect(await answerTo(question())).toBe("图里有一个蓝色的星形。");
+
+    bot.responder.reset({ kind: "group", id: "700000003" });
+    const others = [await drawShapes([{ shape: "circle", color: "red" }])];
+    await answerTo(groupMessage({ images: others, userId: 1000000005, nickname: "小红" }));
+    expect(await answerTo(question())).toBe("图里有一个红色的圆形。");
+  });
+
   it("tells several pictures apart", async () => {
     const images = await Promise.all([
       drawShapes([{ shape: "cross", color: "green" }]),

@@ -35,6 +35,8 @@ export interface BalancedInputs {
 const SHARES = [0.25, 0.5, 0.75, 1];
 /** A move has to leave this much less error, or everything stays as it is stored. */
 const WORTH_MOVING = 0.95;
+/** Below this an input is ordinary and stays as it is stored: what is made up tells ordinary channels apart badly. */
+const ORDINARY_ERRORS: Readonly<Record<Precision, number>> = { q4: 0.15, w8a8: 0.05, fp32: 1 };
 /** Rows of each weight that are looked at, in runs of neighbours. */
 const SAMPLE_RUNS = 8;
 const RUN_ROWS = 8;
@@ -104,7 +106,7 @@ interface Choice {
 function chooseMove(trial: Trial, input: ProductInput, precision: Precision): Choice {
   const plainError = trial.error(undefined, precision);
   let best: Choice = { share: 0, factors: undefined, error: plainError, plainError };
-  if (input.makers.length === 0) return best;
+  if (input.makers.length === 0 || plainError < ORDINARY_ERRORS[precision]) return best;
   for (const share of SHARES) {
     const factors = trial.factors(share);
     const error = trial.error(factors, precision);

@@ -157,6 +157,19 @@ export class TurnCancelledError extends VlmBotError {
   }
 }
 
+/** A function of the host program threw, or did not answer in time. */
+export class HookError extends VlmBotError {
+  override readonly name = "HookError";
+  readonly code = "hook-failed";
+  /** Such as `beforeSend`. */
+  readonly hook: string;
+
+  constructor(hook: string, timedOut: boolean, options: VlmBotErrorOptions = {}) {
+    super(`The hook ${hook} ${timedOut ? "did not answer in time" : "threw an error"}.`, options);
+    this.hook = hook;
+  }
+}
+
 /** An error for a log. What a stranger's error says may hold anything: only its name and code are shown. */
 export function describeError(error: unknown): string {
   if (isVlmBotError(error) || isVlmError(error)) {

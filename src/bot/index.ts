@@ -19,6 +19,7 @@ export { DEFAULT_TRIGGERS } from "./triggers/trigger-options.ts";
 
 export {
   type CancelReason,
+  HookError,
   ImageFetchError,
   isVlmBotError,
   NapCatConnectionError,
@@ -48,6 +49,7 @@ export {
 export type { ImageReference, IncomingMessage, Segment } from "./napcat/events.ts";
 export type { NapCatClient } from "./napcat/napcat-client.ts";
 export type { LoginInfo } from "./napcat/session.ts";
+export type { Hooks } from "./pipeline/hooks.ts";
 export type { MergeOptions } from "./pipeline/merge.ts";
 export type { TriggerOptions } from "./triggers/trigger-options.ts";
 export type { DecideOptions, GroupTrigger, Triggers } from "./triggers/triggers.ts";

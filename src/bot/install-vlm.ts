@@ -18,6 +18,7 @@ import { Downloader } from "./images/download.ts";
 import { ImageFetcher } from "./images/fetch-image.ts";
 import { NapCatCalls } from "./napcat/calls.ts";
 import { expectClient, type NapCatClient } from "./napcat/napcat-client.ts";
+import type { Notice } from "./napcat/notices.ts";
 import { Sender } from "./napcat/send.ts";
 import { TemporarySessions } from "./napcat/temporary-sessions.ts";
 import {
@@ -31,6 +32,7 @@ import { Cancellation } from "./pipeline/cancellation.ts";
 import { Deliver } from "./pipeline/deliver.ts";
 import { Failure, facts } from "./pipeline/failure.ts";
 import { Gather } from "./pipeline/gather.ts";
+import { HookRunner } from "./pipeline/hooks.ts";
 import { Merge } from "./pipeline/merge.ts";
 import { Pipeline } from "./pipeline/pipeline.ts";
 import { Receive } from "./pipeline/receive.ts";
@@ -93,7 +95,7 @@ class VlmBot implements InstalledVlm {
     this.#napcat = napcat;
     this.#signal = settings.signal;
     this.responder = new Responder(settings.responder);
-    this.#calls = new NapCatCalls(napcat);
+    this.#calls = new NapCatCalls(napcat, { patient: true });
     this.#downloader = new Downloader(settings.images);
     this.#recent = new RecentPictures(settings.images, (chat, messageId) =>
       this.#turns.inChat(chat).some((turn) => turn.involves(messageId)),
@@ -129,7 +131,9 @@ class VlmBot implements InstalledVlm {
     const quotes = new QuoteLookups(this.#calls, sender, signal);
     const standing = new Standing();
     const recalled = new Recalled();
-    const deliver = new Deliver(sender, reply, (notice) => this.#pipeline.onRefusal(notice));
+    const hooks = new HookRunner(settings.hooks);
+    const onRefusal = (notice: Notice) => this.#pipeline.onRefusal(notice);
+    const deliver = new Deliver({ sender, hooks, reply, onRefusal });
     return new Pipeline({
       receive: new Receive({
         gates: [new NobodyWrote(), standing, recalled, new Arrivals(settings.maxMessageAgeMs)],
@@ -139,7 +143,7 @@ class VlmBot implements InstalledVlm {
       recalled,
       typing: new Typing(this.responder, signal),
       commands: new Commands("/", []),
-      ask: new Ask({ settings: chatSettings, quotes, askModel, gates: [sessions] }),
+      ask: new Ask({ settings: chatSettings, quotes, askModel, hooks, gates: [sessions] }),
       merge: new Merge(settings.merge),
       admission: new Admission({ ...settings, turns: this.#turns, settings: chatSettings }),
       recent: this.#recent,
@@ -157,6 +161,7 @@ class VlmBot implements InstalledVlm {
       }),
       responder: this.responder,
       ownNames: new OwnNames(this.#calls),
+      hooks,
       deliver,
       turns: this.#turns,
       cancellation: this.#cancellation,

@@ -30,6 +30,7 @@ import type { ImageFetchLimits } from "./images/fetch-image.ts";
 import type { ImageUrlPolicy } from "./images/image-url.ts";
 import { DEFAULT_LOGGER, isLogger, type Logger, safeLogger } from "./logger.ts";
 import type { IncomingMessage } from "./napcat/events.ts";
+import { HOOKS_SCHEMA, type Hooks } from "./pipeline/hooks.ts";
 import type { MergeOptions } from "./pipeline/merge.ts";
 import {
   DEFAULT_TRIGGERS,
@@ -85,6 +86,8 @@ export interface InstallVlmOptions extends ResponderOptions {
   readonly turnTimeoutMs?: number;
   /** Older messages are not answered, because QQ replays them after an outage; `Infinity`: all are. @default 120000 */
   readonly maxMessageAgeMs?: number;
+  /** Functions that are asked before and after what the bot does. @default none */
+  readonly hooks?: Hooks;
   /** Told about every failed turn, for your own error tracking. What it throws is logged. */
   readonly onError?: (error: unknown, context: ErrorContext) => void | Promise<void>;
   /** @default DEFAULT_LOGGER: warnings and errors to the console */
@@ -162,6 +165,7 @@ const INSTALL_SCHEMA = object({
     "a number > 0, or Infinity",
     (value) => typeof value === "number" && value > 0,
   ).optional(),
+  hooks: HOOKS_SCHEMA.optional(),
   onError: matching<never>("a function", isFunction).optional(),
   logger: matching<Logger>("a logger with debug, info, warn and error", isLogger).optional(),
   signal: matching<AbortSignal>(
@@ -182,6 +186,7 @@ export interface ResolvedInstallOptions {
   readonly images: ImageOptions;
   readonly turnTimeoutMs: number;
   readonly maxMessageAgeMs: number;
+  readonly hooks: Hooks;
   readonly onError: (error: unknown, context: ErrorContext) => void | Promise<void>;
   readonly logger: Logger;
   readonly signal: AbortSignal | undefined;
@@ -202,6 +207,7 @@ export function parseInstallOptions(options: InstallVlmOptions): ResolvedInstall
     images: withDefaults(DEFAULT_IMAGES, options.images),
     turnTimeoutMs: options.turnTimeoutMs ?? DEFAULT_TURN_TIMEOUT_MS,
     maxMessageAgeMs: options.maxMessageAgeMs ?? DEFAULT_MAX_MESSAGE_AGE_MS,
+    hooks: options.hooks ?? {},
     onError: options.onError ?? (() => {}),
     logger: safeLogger(options.logger ?? DEFAULT_LOGGER),
     signal: options.signal,

@@ -1,6 +1,7 @@
 import { NCWebsocket } from "node-napcat-ts";
 import { afterEach, describe, expect, it } from "vitest";
 import { connectNapCat, installVlm } from "../../src/bot/index.ts";
+import type { GenerateRequest } from "../../src/vlm/index.ts";
 import { FakeVisionLanguageModel } from "../../src/vlm/testing.ts";
 import { PIXEL_PNG, readEvent } from "../support/events.ts";
 import { startNapCatServer } from "../support/napcat-server.ts";
@@ -142,4 +143,118 @@ describe("the bot on a real connection", () => {
     await bot.idle();
     expect(options.logger.at("error")).toEqual(["A message could not be answered."]);
   });
+
+  /** A bot on a connection that comes back by itself. */
+  async function reconnecting(parts: Awaited<ReturnType<typeof setUp>>) {
+    const { server, options } = parts;
+    const napcat = connectNapCat({
+      url: server.url,
+      token: "t",
+      minDelayMs: 5,
+      maxDelayMs: 20,
+      logger: options.logger,
+    });
+    cleanups.push(() => napcat.close());
+    const bot = installVlm(napcat, options);
+    cleanups.push(() => bot.close());
+    await napcat.ready();
+    return { napcat, bot };
+  }
+
+  it("asks again for what it was reading when the connection broke, and sends what it could not", async () => {
+    const parts = await setUp();
+    const { server, model } = parts;
+    const { bot } = await reconnecting(parts);
+    let lookUps = 0;
+    server.answer("get_msg", () => {
+      if (++lookUps > 1) return parts.withPicture("group_quoted_target_image_message");
+      server.dropClients();
+      return new Promise(() => {});
+    });
+    server.push(readEvent("group_reply_to_image_at_bot"));
+    await server.received("send_group_msg");
+    await bot.idle();
+    expect(lookUps).toBe(2);
+    expect(model.requests).toHaveLength(1);
+    expect(JSON.stringify(model.requests[0]?.messages)).toContain("这是什么");
+  });
+
+  it("never sends again what was on its way when the connection broke", async () => {
+    const parts = await setUp();
+    const { server } = parts;
+    const { napcat, bot } = await reconnecting(parts);
+    server.answer("send_private_msg", () => {
+      server.dropClients();
+      return new Promise(() => {});
+    });
+    server.push(readEvent("private_friend_text"));
+    await server.received("send_private_msg");
+    await bot.idle();
+    await napcat.ready();
+    expect(server.requests.filter(({ action }) => action === "send_private_msg")).toHaveLength(1);
+    expect(parts.options.logger.at("error")).toEqual(["A message could not be answered."]);
+  });
+
+  it("answers none of what is replayed after an outage, and a repeated frame once", async () => {
+    const parts = await setUp();
+    parts.options.maxMessageAgeMs = 60_000;
+    const { server, model } = parts;
+    const { napcat, bot } = await reconnecting(parts);
+    server.dropClients();
+    await new Promise<void>((resolve) => {
+      const stop = napcat.onState((state) => {
+        if (state !== "ready") return;
+        stop();
+        resolve();
+      });
+    });
+    const stale = readEvent("group_stale_replayed");
+    for (let index = 1; index <= 30; index++) server.push({ ...stale, message_id: index });
+    const fresh = { ...readEvent("private_friend_text"), time: Math.floor(Date.now() / 1000) };
+    server.push(fresh);
+    server.push(fresh);
+    await server.received("send_private_msg");
+    await bot.idle();
+    expect(model.requests).toHaveLength(1);
+    expect(server.requests.filter(({ action }) => action.startsWith("send_"))).toHaveLength(1);
+  });
+
+  it("stays silent after a recall, a mute and a kick that come while it answers", async () => {
+    const parts = await setUp();
+    const { server, model } = parts;
+    const { bot } = await reconnecting(parts);
+    let asked = () => {};
+    Object.assign(model, {
+      stream: async function* (request: GenerateRequest) {
+        asked();
+        await new Promise((_, reject) =>
+          request.signal?.addEventListener("abort", () => reject(request.signal?.reason)),
+        );
+      },
+    });
+    const ends = ["notice_group_recall", "notice_group_ban_bot", "notice_group_decrease_kick_me"];
+    for (const [index, end] of ends.entries()) {
+      const group_id = 700000003 + index;
+      const answering = new Promise<void>((resolve) => {
+        asked = resolve;
+      });
+      const event = readEvent("group_at_bot_text_image");
+      const message = [
+        { type: "at", data: { qq: "3000000001" } },
+        { type: "text", data: { text: " 讲个故事" } },
+      ];
+      server.push({ ...event, group_id, message, message_id: 1629673528 });
+      await answering;
+      server.push({ ...readEvent(end), group_id });
+      while (!(await idleSoon(bot)));
+    }
+    expect(server.requests.filter(({ action }) => action.startsWith("send_"))).toEqual([]);
+  });
 });
+
+/** Has the bot nothing to do any more? */
+async function idleSoon(bot: { idle(): Promise<void> }): Promise<boolean> {
+  const pending = Symbol();
+  const patience = new Promise((resolve) => setTimeout(resolve, 20, pending));
+  return (await Promise.race([bot.idle(), patience])) !== pending;
+}

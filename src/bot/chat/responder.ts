@@ -43,6 +43,8 @@ export interface RespondOptions {
    * imitate `name：`, and that is taken off like the speakers' names.
    */
   readonly ownNames?: () => Promise<readonly string[]>;
+  /** Another answer in place of the one that was written, or none at all; what it returns is remembered. */
+  readonly edit?: (reply: Reply, turn: Turn) => Promise<Reply | undefined>;
   /** Sends the answer while the turn still has its place: the chat's next turn starts after it. */
   readonly deliver?: (reply: Reply) => Promise<void>;
 }
@@ -81,7 +83,7 @@ export class Responder {
    * @throws {unknown} `signal.reason` when aborted, and whatever the model or `deliver` throws.
    */
   respond(turn: Turn, options?: RespondOptions): Promise<Reply>;
-  /** As above, for a turn that keeps its place while it loads; `undefined` when there is nothing to answer after all. */
+  /** As above, for a turn that keeps its place while it loads; `undefined` when there is nothing to answer after all, or `edit` wants none. */
   respond(turn: PendingTurn, options?: RespondOptions): Promise<Reply | undefined>;
   async respond(
     turn: Turn | PendingTurn,
@@ -97,7 +99,7 @@ export class Responder {
       if (ready === undefined) return undefined;
       options.onStart?.();
       const reply = await this.#answer(ready, options);
-      await options.deliver?.(reply);
+      if (reply !== undefined) await options.deliver?.(reply);
       return reply;
     } catch (error) {
       const takenBack = error instanceof TurnCancelledError && error.reason === "recalled";
@@ -169,12 +171,13 @@ export class Responder {
     this.#options.model.forget?.({ chat: chatKey(chat), images }).catch(() => {});
   }
 
-  async #answer(turn: Turn, options: RespondOptions): Promise<Reply> {
+  async #answer(turn: Turn, options: RespondOptions): Promise<Reply | undefined> {
     const running = { forgotten: false };
     this.#running.set(chatKey(turn.chat), running);
     try {
-      const { question, reply } = await this.#answerWithoutBadImages(turn, options);
-      if (!running.forgotten && reply.text.trim() !== "") {
+      const { question, reply: written } = await this.#answerWithoutBadImages(turn, options);
+      const reply = options.edit === undefined ? written : await options.edit(written, turn);
+      if (!running.forgotten && reply !== undefined && reply.text.trim() !== "") {
         this.#conversations.remember(turn.chat, {
           parts: question,
           answer: reply.text.trim(),

@@ -1,6 +1,8 @@
 // Actions in, their data out, each with its own deadline. Whatever goes wrong comes out as a OneBotCallError.
-// It knows nothing of what the actions mean, and never repeats one.
+// It knows nothing of what the actions mean. What was sent is never sent again; what only reads, or never left this
+// process, may be tried again when the connection is back.
 
+import { setTimeout as sleep } from "node:timers/promises";
 import { untilAborted } from "../../abort.ts";
 import { type CallOutcome, describeError, OneBotCallError } from "../errors.ts";
 import type { NapCatClient } from "./napcat-client.ts";
@@ -20,6 +22,16 @@ const FILE_TIMEOUT_MS = 60_000;
 /** A little more than the 10 s NapCat takes to notice that a message was recalled. */
 const READ_TIMEOUT_MS = 12_000;
 
+/** How long an answer waits for a connection that is gone: after an outage, nobody wants to hear of old questions. */
+const PATIENCE_MS = 120_000;
+const FIRST_PAUSE_MS = 250;
+const LONGEST_PAUSE_MS = 2_000;
+
+/** What is said of calls whose answer was lost with the connection. */
+const BROKE = "the connection broke";
+const CLOSED = "the connection was closed";
+const LOST = [BROKE, CLOSED];
+
 /** How long an action may take before it counts as unanswered. */
 function callTimeoutMs(action: string): number {
   if (action.startsWith("send_")) return SEND_TIMEOUT_MS;
@@ -30,12 +42,15 @@ function callTimeoutMs(action: string): number {
 /** Calls actions of one connection; a broken connection settles them all at once. */
 export class NapCatCalls {
   readonly #client: NapCatClient;
+  readonly #patient: boolean;
   /** What fails each call that waits for its answer. */
   readonly #pending = new Set<(detail: string) => void>();
   #closed = false;
 
-  constructor(client: NapCatClient) {
+  /** @param patient calls with a signal and no time of their own outlast a broken connection, until their signal aborts */
+  constructor(client: NapCatClient, { patient = false } = {}) {
     this.#client = client;
+    this.#patient = patient;
     client.on("socket.close", this.#onSocketClose);
   }
 
@@ -52,16 +67,38 @@ export class NapCatCalls {
   call(action: string, params: object, options: CallOptions = {}): Promise<unknown> {
     if (options.signal?.aborted) return Promise.reject(options.signal.reason);
     if (this.#closed) {
-      return Promise.reject(new OneBotCallError(action, "not-sent", "the connection was closed"));
+      return Promise.reject(new OneBotCallError(action, "not-sent", CLOSED));
     }
-    return untilAborted(this.#call(action, params, options), options.signal);
+    const { signal, timeoutMs } = options;
+    const once = () => untilAborted(this.#call(action, params, options), signal);
+    const waits = this.#patient && signal !== undefined && timeoutMs === undefined;
+    return waits ? this.#untilConnected(action, once, signal) : once();
+  }
+
+  /** Tries again, with growing pauses, as long as only the connection is missing. */
+  async #untilConnected(
+    action: string,
+    once: () => Promise<unknown>,
+    signal: AbortSignal,
+  ): Promise<unknown> {
+    const until = performance.now() + PATIENCE_MS;
+    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(LONGEST_PAUSE_MS, 2 * pauseMs)) {
+      try {
+        return await once();
+      } catch (error) {
+        const again = !this.#closed && mayBeRepeated(action, error) && performance.now() < until;
+        if (!again) throw error;
+        await sleep(pauseMs, undefined, { signal }).catch(() => {});
+        signal.throwIfAborted();
+      }
+    }
   }
 
   /** Fails whatever is pending, and every later call. Calling it again is fine. */
   close(): void {
     this.#closed = true;
     this.#client.off("socket.close", this.#onSocketClose);
-    this.#failPending("the connection was closed");
+    this.#failPending(CLOSED);
   }
 
   #call(action: string, params: object, options: CallOptions): Promise<unknown> {
@@ -92,11 +129,18 @@ export class NapCatCalls {
     }
   }
 
-  readonly #onSocketClose = () => this.#failPending("the connection broke");
+  readonly #onSocketClose = () => this.#failPending(BROKE);
 
   #failPending(detail: string): void {
     for (const giveUp of [...this.#pending]) giveUp(detail);
   }
+}
+
+/** Is it sure that repeating the call does nothing twice, and is a connection all that it lacked? */
+function mayBeRepeated(action: string, error: unknown): boolean {
+  if (!(error instanceof OneBotCallError)) return false;
+  if (error.outcome === "not-sent") return true;
+  return action.startsWith("get_") && LOST.some((detail) => error.message.includes(detail));
 }
 
 /** Wraps what a client rejects with: node-napcat-ts uses plain objects, others may use errors. */

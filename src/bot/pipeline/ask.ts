@@ -7,11 +7,13 @@ import type { IncomingMessage } from "../napcat/events.ts";
 import type { AskModel } from "../triggers/ask-model.ts";
 import { decideTrigger, type TriggerName } from "../triggers/triggers.ts";
 import { type AskedGate, type Refusal, refusedByAsked } from "./gate.ts";
+import type { HookRunner } from "./hooks.ts";
 
 export interface AskOptions {
   readonly settings: SettingsOfChats;
   readonly quotes: QuoteLookups;
   readonly askModel: AskModel;
+  readonly hooks: HookRunner;
   readonly gates: readonly AskedGate[];
 }
 
@@ -25,6 +27,15 @@ export class Ask {
 
   /** What makes this message one for the bot; a promise only where something has to be looked up. */
   trigger(message: IncomingMessage): TriggerName | undefined | Promise<TriggerName | undefined> {
+    const settled = this.#options.hooks.beforeTrigger(message);
+    if (settled === undefined) return this.#decide(message);
+    return settled.then((isForBot) => {
+      if (isForBot === undefined) return this.#decide(message);
+      return isForBot ? "hook" : undefined;
+    });
+  }
+
+  #decide(message: IncomingMessage): TriggerName | undefined | Promise<TriggerName | undefined> {
     const { settings, quotes, askModel } = this.#options;
     const { triggers } = settings.of(message.chat);
     return decideTrigger(message, {

@@ -8,32 +8,33 @@ import { noticeOfRefusal } from "../napcat/send-refusals.ts";
 import type { ReplyOptions } from "../options.ts";
 import { type ReplySegment, replySegments } from "../reply/segments.ts";
 import { splitText } from "../reply/split.ts";
+import type { HookRunner } from "./hooks.ts";
+
+export interface DeliverOptions {
+  readonly sender: Sender;
+  readonly hooks: HookRunner;
+  readonly reply: ReplyOptions;
+  /** Told what a refusal says about the account or the group, such as that the bot is no member. */
+  readonly onRefusal: (notice: Notice) => void;
+}
 
 /** Sends answers. */
 export class Deliver {
-  readonly #sender: Sender;
-  readonly #options: ReplyOptions;
-  readonly #onNotice: (notice: Notice) => void;
+  readonly #options: DeliverOptions;
 
-  /** @param onNotice told what a refusal says about the account or the group, such as that the bot is no member */
-  constructor(
-    sender: Sender,
-    options: ReplyOptions,
-    onNotice: (notice: Notice) => void = () => {},
-  ) {
-    this.#sender = sender;
+  constructor(options: DeliverOptions) {
     this.#options = options;
-    this.#onNotice = onNotice;
   }
 
   /**
    * Says something to whoever wrote this message.
    *
+   * @throws {HookError} if the host program could not be asked.
    * @throws {OneBotCallError} if a message was refused, or its fate is unknown.
    * @throws {unknown} `signal.reason` when aborted, also between two messages.
    */
   async deliver(text: string, to: IncomingMessage, signal: AbortSignal): Promise<void> {
-    const { quote, maxCharacters } = this.#options;
+    const { quote, maxCharacters } = this.#options.reply;
     const quotes = quote === "always" || (quote === "group" && to.chat.kind === "group");
     let quoted = quotes && to.poke !== true ? to.messageId : undefined;
     for (const part of splitText(text, maxCharacters)) {
@@ -48,11 +49,15 @@ export class Deliver {
     { chat, target, selfId }: IncomingMessage,
     signal: AbortSignal,
   ): Promise<void> {
+    const { sender, hooks, onRefusal } = this.#options;
+    const wanted = await hooks.beforeSend(segments, chat);
+    if (wanted === false) return;
+    signal.throwIfAborted();
     try {
-      await this.#sender.send(chat, target, segments, { signal });
+      await sender.send(chat, target, wanted, { signal });
     } catch (error) {
       const notice = noticeOfRefusal(error, target, selfId);
-      if (notice !== undefined) this.#onNotice(notice);
+      if (notice !== undefined) onRefusal(notice);
       throw error;
     }
   }

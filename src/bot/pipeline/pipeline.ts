@@ -19,6 +19,7 @@ import type { Cancellation } from "./cancellation.ts";
 import type { Deliver } from "./deliver.ts";
 import type { Failure } from "./failure.ts";
 import type { Gather, Gathered, Gathering } from "./gather.ts";
+import type { HookRunner } from "./hooks.ts";
 import type { Merge, MergeWindow } from "./merge.ts";
 import type { Question } from "./question.ts";
 import type { Receive } from "./receive.ts";
@@ -38,6 +39,7 @@ export interface PipelineOptions {
   readonly gather: Gather;
   readonly responder: Responder;
   readonly ownNames: OwnNames;
+  readonly hooks: HookRunner;
   readonly deliver: Deliver;
   readonly turns: RunningTurns;
   readonly cancellation: Cancellation;
@@ -172,16 +174,17 @@ export class Pipeline {
     message: IncomingMessage,
     gather: () => Promise<Gathered>,
   ): Promise<void> {
-    const { admission, responder, ownNames, deliver, phrases } = this.#stages;
+    const { admission, responder, ownNames, hooks, deliver, phrases } = this.#stages;
     const { chat, signal } = turn;
-    let instead = phrases.emptyMention;
+    /** What is said when there is no answer. */
+    let instead: string | undefined;
     const load = async () => {
       const gathered = await gather();
-      if (gathered.kind === "turn") return gathered.turn;
+      if (gathered.kind === "turn") return (await hooks.beforeModel(gathered.turn)) || undefined;
       instead = gathered.text;
       return undefined;
     };
-    const reply = await responder.respond(
+    await responder.respond(
       { chat, load },
       {
         signal,
@@ -190,12 +193,16 @@ export class Pipeline {
           turn.stage = "answering";
         },
         ownNames: () => ownNames.in(chat, message.selfId, signal),
+        edit: async (reply, asked) => {
+          const text = await hooks.afterModel(reply.text, asked);
+          return text === false ? undefined : { ...reply, text };
+        },
         deliver: (reply) => {
           turn.stage = "delivering";
           return deliver.deliver(replyText(reply, phrases), message, signal);
         },
       },
     );
-    if (reply === undefined) await deliver.deliver(instead, message, signal);
+    if (instead !== undefined) await deliver.deliver(instead, message, signal);
   }
 }

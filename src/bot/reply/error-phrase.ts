@@ -3,7 +3,7 @@
 
 import { isTimeoutError } from "../../abort.ts";
 import { isVlmError } from "../../vlm/index.ts";
-import { isVlmBotError, TurnCancelledError } from "../errors.ts";
+import { HookError, isVlmBotError, TurnCancelledError } from "../errors.ts";
 import type { PeoplePhrases } from "./phrases.ts";
 
 /** The sentence for an error, or `undefined` when silence is the right answer. */
@@ -28,6 +28,7 @@ export function phraseForError(error: unknown, phrases: PeoplePhrases): string |
         return phrases.failed;
     }
   }
+  if (error instanceof HookError) return phrases.failed;
   if (isVlmBotError(error)) {
     // Where a call to NapCat failed, one more message would fail as well.
     return error.name === "ImageFetchError" ? phrases.imageFetchFailed : undefined;

@@ -70,7 +70,7 @@ export interface Triggers {
 }
 
 /** What made a message one for the bot. */
-export type TriggerName = GroupTrigger | "private";
+export type TriggerName = GroupTrigger | "private" | "hook";
 
 /**
  * The trigger that fires, or `undefined` for none. A promise only where something has to be looked up:

@@ -30,6 +30,8 @@ export interface PastTurn {
   readonly messageIds?: readonly string[];
   /** Names the model was shown in it; models imitate them. */
   readonly names?: readonly string[];
+  /** Number of its first picture in the chat, counted from 1 over all that were ever there. */
+  readonly firstPicture?: number;
 }
 
 /** Where pasts outlive the process, under the same keys. It must not throw: what cannot be stored is lost, no more. */

@@ -26,6 +26,7 @@ import {
   type ResolvedResponderOptions,
   type ResponderOptions,
 } from "./responder-options.ts";
+import { nextPictureNumber, showPictures } from "./shown-pictures.ts";
 import type { PendingTurn, Turn, TurnPart } from "./turn.ts";
 import { TurnQueue } from "./turns.ts";
 
@@ -182,6 +183,7 @@ export class Responder {
           parts: question,
           answer: reply.text.trim(),
           names: shownNames(turn, this.#options.phrases),
+          firstPicture: nextPictureNumber(this.#conversations.past(turn.chat)),
           ...(turn.messageIds === undefined ? {} : { messageIds: turn.messageIds }),
         });
       }
@@ -198,19 +200,17 @@ export class Responder {
     for (;;) {
       const past = this.#conversations.past(turn.chat);
       const speakers = [...past.flatMap(({ names = [] }) => names), ...shownNames(turn, phrases)];
-      const pastImages = past.reduce((sum, earlier) => sum + countImages(earlier.parts), 0);
+      const shown = showPictures(past, question, phrases);
       try {
-        const messages = toMessages(this.#options.systemPrompt, past, question);
+        const messages = toMessages(this.#options.systemPrompt, shown.past, shown.question);
         return { question, reply: await this.#generate(turn.chat, messages, speakers, options) };
       } catch (error) {
-        const bad = badImage(error, pastImages + countImages(question));
+        const bad = badImage(error, shown.origins.length);
         if (bad === undefined) throw error;
         const note = (number: number) => phrases.imageMissing(number, this.#reason(bad));
-        if (bad.imageIndex < pastImages) {
-          this.#conversations.replaceImage(turn.chat, bad.imageIndex, note);
-        } else {
-          question = replaceImage(question, bad.imageIndex - pastImages, note);
-        }
+        const { from, index } = shown.origins[bad.imageIndex]!;
+        if (from === "past") this.#conversations.replaceImage(turn.chat, index, note);
+        else question = replaceImage(question, index, note);
       }
     }
   }

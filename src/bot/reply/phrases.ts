@@ -48,6 +48,10 @@ export interface ModelPhrases {
   /** In place of a picture that could not be read; pictures of a turn are numbered from 1. */
   readonly imageMissing: (number: number, reason: string) => string;
   readonly imageReasons: Readonly<Record<ImageFailureReason, string>>;
+  /** In place of an earlier picture that the question is not about; pictures of a chat are numbered from 1. */
+  readonly earlierImage: (number: number) => string;
+  /** In front of each picture when a question is about several, as the model was taught it. */
+  readonly pictureNumber: (number: number) => string;
   /** In place of a picture that has dropped out of the history. */
   readonly olderImage: string;
   /** In place of the rest of a message that is too long. */
@@ -104,6 +108,8 @@ export const DEFAULT_PHRASES: Phrases = {
     corrupt: "文件已损坏",
     unavailable: "下载失败",
   },
+  earlierImage: (number) => `[图片${number}]`,
+  pictureNumber: (number) => `Picture ${number}: `,
   olderImage: "[较早的图片]",
   textCut: "[后面的文字太长，已省略]",
   quoteUnavailable: "[引用的消息已无法查看]",

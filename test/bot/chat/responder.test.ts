@@ -116,13 +116,18 @@ describe("Responder", () => {
     const responder = new Responder({ model, systemPrompt: "" });
 
     await responder.respond(privateTurn("5", image(1)));
-    await responder.respond(privateTurn("5", image(2)));
+    await responder.respond(privateTurn("5", image(2), text("和第1张比？")));
     await responder.respond(privateTurn("5", text("?")));
 
+    expect(model.requests[1]?.messages.at(-1)?.content).toEqual([
+      image(1),
+      image(2),
+      text("和第1张比？"),
+    ]);
     expect(model.requests[3]?.messages.map(({ content }) => content)).toEqual([
       "[图片1无法读取：文件已损坏]",
       "一",
-      [image(2)],
+      [image(2), text("和第1张比？")],
       "二",
       "?",
     ]);

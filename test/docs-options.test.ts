@@ -16,6 +16,7 @@ import { parseGenerationConfig } from "../src/vlm/checkpoint/generation-config.t
 import { decoderGraph } from "../src/vlm/convert/decoder-graph.ts";
 import { DEFAULT_PRECISION } from "../src/vlm/convert/ensure-package.ts";
 import { visionGraph } from "../src/vlm/convert/vision-graph.ts";
+import { DEFAULT_MAX_IMAGE_TOKENS } from "../src/vlm/image/image-tensor.ts";
 import {
   DEFAULT_CONTEXT_TOKENS,
   DEFAULT_MAX_TOKENS,
@@ -108,6 +109,7 @@ describe.each(LANGUAGES)("options in %s", (language) => {
       "images.maxTiles": images.maxTiles,
       precision: DEFAULT_PRECISION,
       maxContextTokens: DEFAULT_CONTEXT_TOKENS,
+      maxImageTokens: DEFAULT_MAX_IMAGE_TOKENS,
     });
   });
 
@@ -134,7 +136,11 @@ describe.each(LANGUAGES)("options in %s", (language) => {
     expect([...new Set(names(label).map((name) => name?.split(".")[0]))].toSorted()).toEqual(
       known.toSorted(),
     );
-    for (const group of ["triggers", "merge", "priority", "reply", "history", "images"]) {
+    const groups = [
+      ...["triggers", "merge", "priority", "reply", "history", "images"],
+      ...["access", "limits", "breaker", "loopGuard"],
+    ];
+    for (const group of groups) {
       const inner = knownOptions(() => parseInstallOptions({ model, [group]: { wrong: 1 } }));
       const shown = names(label).filter((name) => name?.startsWith(`${group}.`));
       const top = [...new Set(shown.map((name) => name?.split(".").slice(0, 2).join(".")))];
@@ -143,6 +149,10 @@ describe.each(LANGUAGES)("options in %s", (language) => {
     const {
       responder,
       triggers,
+      access,
+      limits,
+      breaker,
+      loopGuard,
       merge,
       queuePolicy,
       priority,
@@ -154,7 +164,20 @@ describe.each(LANGUAGES)("options in %s", (language) => {
     } = parseInstallOptions({ model });
     const { history, maxQueue, maxQueuePerChat } = responder;
     expectDefaults(tableOf(language, label), {
-      ...Object.fromEntries(flatten({ triggers, merge, priority, reply, images, history })),
+      ...Object.fromEntries(
+        flatten({
+          triggers,
+          merge,
+          priority,
+          reply,
+          images,
+          history,
+          access,
+          limits,
+          breaker,
+          loopGuard,
+        }),
+      ),
       queuePolicy,
       admins,
       maxQueue,

@@ -132,6 +132,7 @@ export class NapCatConnectionError extends VlmBotError {
  * - `kicked`: the bot or the asker is not in the group any more, or the group is gone
  * - `offline`: QQ logged the account out
  * - `replaced`: the asker asked something newer, in a chat where the newest question counts
+ * - `paused`: messages to the chat keep failing
  * - `shutdown`: the bot is closing
  * - `deadline`: it took longer than `turnTimeoutMs`
  */
@@ -142,6 +143,7 @@ export type CancelReason =
   | "kicked"
   | "offline"
   | "replaced"
+  | "paused"
   | "shutdown"
   | "deadline";
 

@@ -10,6 +10,12 @@ export type { ErrorContext, ImageOptions, InstallVlmOptions, ReplyOptions } from
 // Defaults, to read or to start from.
 
 export { DEFAULT_HISTORY } from "./chat/responder-options.ts";
+export {
+  DEFAULT_ACCESS,
+  DEFAULT_BREAKER,
+  DEFAULT_LIMITS,
+  DEFAULT_LOOP_GUARD,
+} from "./gates/gate-options.ts";
 export { DEFAULT_LOGGER, type LogFacts, type Logger } from "./logger.ts";
 export { DEFAULT_IMAGES, DEFAULT_MERGE, DEFAULT_PRIORITY, DEFAULT_REPLY } from "./options.ts";
 export { DEFAULT_PHRASES, DEFAULT_SYSTEM_PROMPT, type Phrases } from "./reply/phrases.ts";
@@ -46,6 +52,12 @@ export {
   type DebugServerOptions,
   startDebugServer,
 } from "./debug-http/server.ts";
+export type { AccessOptions } from "./gates/access.ts";
+export type { BreakerOptions } from "./gates/breaker.ts";
+export type { GateOptions } from "./gates/gate-options.ts";
+export type { IdLists } from "./gates/id-lists.ts";
+export type { LoopGuardOptions } from "./gates/loop-guard.ts";
+export type { RateLimitOptions } from "./gates/rate-limits.ts";
 export type { ImageReference, IncomingMessage, Segment } from "./napcat/events.ts";
 export type { NapCatClient } from "./napcat/napcat-client.ts";
 export type { LoginInfo } from "./napcat/session.ts";

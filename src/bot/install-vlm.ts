@@ -3,17 +3,16 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { sharedController } from "../abort.ts";
+import type { ChatId } from "./chat/chat-id.ts";
 import { SettingsOfChats } from "./chat/chat-settings.ts";
+import { ChatSwitches } from "./chat/chat-switches.ts";
 import { OwnNames } from "./chat/own-names.ts";
 import { QuoteLookups } from "./chat/quote-lookups.ts";
 import { RecentPictures } from "./chat/recent-pictures.ts";
 import { Responder } from "./chat/responder.ts";
 import { Commands } from "./commands/commands.ts";
 import { TurnCancelledError } from "./errors.ts";
-import { Arrivals } from "./gates/arrivals.ts";
-import { NobodyWrote } from "./gates/nobody-wrote.ts";
-import { Recalled } from "./gates/recalled.ts";
-import { Standing } from "./gates/standing.ts";
+import { Gates } from "./gates/gates.ts";
 import { Downloader } from "./images/download.ts";
 import { ImageFetcher } from "./images/fetch-image.ts";
 import { NapCatCalls } from "./napcat/calls.ts";
@@ -29,7 +28,7 @@ import {
 import { Admission } from "./pipeline/admission.ts";
 import { Ask } from "./pipeline/ask.ts";
 import { Cancellation } from "./pipeline/cancellation.ts";
-import { Deliver } from "./pipeline/deliver.ts";
+import { Deliver, type SendOutcome } from "./pipeline/deliver.ts";
 import { Failure, facts } from "./pipeline/failure.ts";
 import { Gather } from "./pipeline/gather.ts";
 import { HookRunner } from "./pipeline/hooks.ts";
@@ -38,6 +37,7 @@ import { Pipeline } from "./pipeline/pipeline.ts";
 import { Receive } from "./pipeline/receive.ts";
 import { RunningTurns } from "./pipeline/running-turns.ts";
 import { Typing } from "./pipeline/typing.ts";
+import { NoticeLimiter } from "./reply/notice-limiter.ts";
 import { AskModel } from "./triggers/ask-model.ts";
 import { type ShouldReply, shouldReplyBy } from "./triggers/should-reply.ts";
 
@@ -129,21 +129,29 @@ class VlmBot implements InstalledVlm {
     const sessions = new TemporarySessions(this.#calls);
     const sender = new Sender(this.#calls, sessions);
     const quotes = new QuoteLookups(this.#calls, sender, signal);
-    const standing = new Standing();
-    const recalled = new Recalled();
+    const notices = new NoticeLimiter();
+    const switches = new ChatSwitches();
+    const gates = new Gates({
+      options: settings,
+      switches,
+      calls: this.#calls,
+      sessions,
+      phrases,
+      notices,
+    });
+    this.#turns.onEnd(({ chat, senderId }, outcome) => {
+      if (outcome === "answered") gates.loopGuard.answered(chat, senderId);
+    });
     const hooks = new HookRunner(settings.hooks);
     const onRefusal = (notice: Notice) => this.#pipeline.onRefusal(notice);
-    const deliver = new Deliver({ sender, hooks, reply, onRefusal });
+    const onOutcome = (chat: ChatId, result: SendOutcome) => this.#pipeline.onOutcome(chat, result);
+    const deliver = new Deliver({ sender, hooks, reply, onRefusal, onOutcome });
     return new Pipeline({
-      receive: new Receive({
-        gates: [new NobodyWrote(), standing, recalled, new Arrivals(settings.maxMessageAgeMs)],
-        logger,
-      }),
-      standing,
-      recalled,
+      receive: new Receive({ gates: gates.atDoor, logger }),
+      gates,
       typing: new Typing(this.responder, signal),
       commands: new Commands("/", []),
-      ask: new Ask({ settings: chatSettings, quotes, askModel, hooks, gates: [sessions] }),
+      ask: new Ask({ ...gates, settings: chatSettings, quotes, askModel, hooks }),
       merge: new Merge(settings.merge),
       admission: new Admission({ ...settings, turns: this.#turns, settings: chatSettings }),
       recent: this.#recent,
@@ -165,7 +173,7 @@ class VlmBot implements InstalledVlm {
       deliver,
       turns: this.#turns,
       cancellation: this.#cancellation,
-      failure: new Failure({ logger, phrases, onError, deliver, signal }),
+      failure: new Failure({ logger, phrases, onError, deliver, notices, signal }),
       phrases,
       closing: signal,
     });

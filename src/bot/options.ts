@@ -26,6 +26,12 @@ import {
   type ResponderOptions,
   resolveResponderOptions,
 } from "./chat/responder-options.ts";
+import {
+  GATES_SHAPE,
+  type GateOptions,
+  type ResolvedGateOptions,
+  resolveGateOptions,
+} from "./gates/gate-options.ts";
 import type { ImageFetchLimits } from "./images/fetch-image.ts";
 import type { ImageUrlPolicy } from "./images/image-url.ts";
 import { DEFAULT_LOGGER, isLogger, type Logger, safeLogger } from "./logger.ts";
@@ -65,7 +71,7 @@ export interface ErrorContext {
   readonly message: IncomingMessage;
 }
 
-export interface InstallVlmOptions extends ResponderOptions {
+export interface InstallVlmOptions extends ResponderOptions, GateOptions {
   /** When to answer. @default DEFAULT_TRIGGERS */
   readonly triggers?: TriggerOptions;
   /** What is different in some chats. @default nothing */
@@ -130,6 +136,7 @@ function isFunction(value: unknown): boolean {
 
 const INSTALL_SCHEMA = object({
   ...RESPONDER_SHAPE,
+  ...GATES_SHAPE,
   triggers: TRIGGERS_SCHEMA.optional(),
   chats: CHATS_SCHEMA.optional(),
   merge: object({
@@ -174,7 +181,7 @@ const INSTALL_SCHEMA = object({
   ).optional(),
 });
 
-export interface ResolvedInstallOptions {
+export interface ResolvedInstallOptions extends ResolvedGateOptions {
   readonly responder: ResolvedResponderOptions;
   readonly triggers: Triggers;
   readonly queuePolicy: QueuePolicy;
@@ -196,6 +203,7 @@ export interface ResolvedInstallOptions {
 export function parseInstallOptions(options: InstallVlmOptions): ResolvedInstallOptions {
   parseOptions(INSTALL_SCHEMA, options, "installVlm");
   return {
+    ...resolveGateOptions(options),
     responder: resolveResponderOptions(options),
     triggers: withTriggers(DEFAULT_TRIGGERS, options.triggers),
     queuePolicy: options.queuePolicy ?? "queue",

@@ -305,7 +305,7 @@ describe("installVlm", () => {
     const onWarning = (warning: Error) => void warnings.push(warning);
     process.on("warning", onWarning);
     const { napcat, model, bot } = setUp(() => new Promise(() => {}));
-    for (let groupId = 1; groupId <= 20; groupId++) napcat.receive(at({ text: "?", groupId }));
+    for (let id = 1; id <= 20; id++) napcat.receive(at({ text: "?", groupId: id, userId: id }));
     while (model.requests.length < 20) await new Promise(setImmediate);
     await bot.close();
     process.off("warning", onWarning);

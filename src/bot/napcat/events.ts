@@ -64,6 +64,8 @@ export interface IncomingMessage {
   readonly chat: ChatId;
   readonly target: ReplyTarget;
   readonly sender: Speaker;
+  /** What the sender is in the group; left out for a member, and where nothing is said of it. */
+  readonly senderRole?: "owner" | "admin";
   /** The bot's own message, reported back. */
   readonly fromSelf: boolean;
   /** When QQ says it was sent, in milliseconds since 1970; `undefined` if it does not say. */
@@ -119,6 +121,7 @@ export function parseMessageEvent(wire: unknown): ParsedEvent {
           : { kind: "private", id: target.userId },
       target,
       sender: { id: userId, name: senderNameOf(wire.sender) },
+      ...senderRoleOf(wire),
       fromSelf,
       timeMs: timeMsOf(wire.time),
       segments,
@@ -175,6 +178,11 @@ function groupOf(value: unknown): string | undefined {
 function senderNameOf(sender: unknown): string {
   if (!isRecord(sender)) return "";
   return textOf(sender.card) || textOf(sender.nickname);
+}
+
+function senderRoleOf(wire: WireRecord): Pick<IncomingMessage, "senderRole"> {
+  const role = wire.message_type === "group" && isRecord(wire.sender) ? wire.sender.role : "";
+  return role === "owner" || role === "admin" ? { senderRole: role } : {};
 }
 
 /** NapCat sends seconds, or milliseconds when QQ gave it no time. */

@@ -6,7 +6,7 @@ import type { QuoteLookups } from "../chat/quote-lookups.ts";
 import type { IncomingMessage } from "../napcat/events.ts";
 import type { AskModel } from "../triggers/ask-model.ts";
 import { decideTrigger, type TriggerName } from "../triggers/triggers.ts";
-import { type AskedGate, type Refusal, refusedByAsked } from "./gate.ts";
+import { type AskedGate, type Gate, type Refusal, refusedBy, refusedByAsked } from "./gate.ts";
 import type { HookRunner } from "./hooks.ts";
 
 export interface AskOptions {
@@ -14,7 +14,10 @@ export interface AskOptions {
   readonly quotes: QuoteLookups;
   readonly askModel: AskModel;
   readonly hooks: HookRunner;
-  readonly gates: readonly AskedGate[];
+  /** Asked about every message that is no command. */
+  readonly beforeTrigger: readonly Gate[];
+  /** Asked about every question. */
+  readonly beforeTurn: readonly AskedGate[];
 }
 
 /** Finds out which messages are for the bot. */
@@ -27,6 +30,7 @@ export class Ask {
 
   /** What makes this message one for the bot; a promise only where something has to be looked up. */
   trigger(message: IncomingMessage): TriggerName | undefined | Promise<TriggerName | undefined> {
+    if (refusedBy(this.#options.beforeTrigger, message) !== undefined) return undefined;
     const settled = this.#options.hooks.beforeTrigger(message);
     if (settled === undefined) return this.#decide(message);
     return settled.then((isForBot) => {
@@ -48,6 +52,6 @@ export class Ask {
 
   /** Why this message, which is for the bot, is not answered all the same. */
   refusal(message: IncomingMessage): Promise<Refusal | undefined> {
-    return refusedByAsked(this.#options.gates, message);
+    return refusedByAsked(this.#options.beforeTurn, message);
   }
 }

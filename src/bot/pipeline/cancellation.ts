@@ -60,6 +60,11 @@ export class Cancellation {
     );
   }
 
+  /** Messages to a chat keep failing. */
+  pause(chat: ChatId): void {
+    this.#turns.cancel("paused", (turn) => chatKey(turn.chat) === chatKey(chat));
+  }
+
   /** The bot is closing. */
   shutDown(): void {
     this.#turns.cancel("shutdown");

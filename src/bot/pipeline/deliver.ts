@@ -1,6 +1,8 @@
 // Last stage: an answer in, messages in the chat out. It asks which form suits the answer; what that makes of it is
 // sent message by message, and not one more once the turn is cancelled.
 
+import type { ChatId } from "../chat/chat-id.ts";
+import { type CallOutcome, OneBotCallError } from "../errors.ts";
 import type { IncomingMessage } from "../napcat/events.ts";
 import type { Notice } from "../napcat/notices.ts";
 import type { Sender } from "../napcat/send.ts";
@@ -16,7 +18,14 @@ export interface DeliverOptions {
   readonly reply: ReplyOptions;
   /** Told what a refusal says about the account or the group, such as that the bot is no member. */
   readonly onRefusal: (notice: Notice) => void;
+  /** Told how sending to a chat goes. */
+  readonly onOutcome: (chat: ChatId, outcome: SendOutcome) => void;
 }
+
+/** What became of a message: it was sent with this text, or why it was not, as far as is known. */
+export type SendOutcome =
+  | { readonly kind: "sent"; readonly text: string }
+  | { readonly kind: "failed"; readonly outcome: CallOutcome };
 
 /** Sends answers. */
 export class Deliver {
@@ -49,16 +58,24 @@ export class Deliver {
     { chat, target, selfId }: IncomingMessage,
     signal: AbortSignal,
   ): Promise<void> {
-    const { sender, hooks, onRefusal } = this.#options;
+    const { sender, hooks, onRefusal, onOutcome } = this.#options;
     const wanted = await hooks.beforeSend(segments, chat);
     if (wanted === false) return;
     signal.throwIfAborted();
     try {
       await sender.send(chat, target, wanted, { signal });
+      onOutcome(chat, { kind: "sent", text: textOf(wanted) });
     } catch (error) {
+      if (error instanceof OneBotCallError) {
+        onOutcome(chat, { kind: "failed", outcome: error.outcome });
+      }
       const notice = noticeOfRefusal(error, target, selfId);
       if (notice !== undefined) onRefusal(notice);
       throw error;
     }
   }
+}
+
+function textOf(segments: readonly ReplySegment[]): string {
+  return segments.map((segment) => (segment.type === "text" ? segment.data.text : "")).join("");
 }

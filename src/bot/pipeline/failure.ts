@@ -7,7 +7,7 @@ import type { Logger } from "../logger.ts";
 import type { IncomingMessage } from "../napcat/events.ts";
 import type { ErrorContext } from "../options.ts";
 import { phraseForError } from "../reply/error-phrase.ts";
-import { NoticeLimiter } from "../reply/notice-limiter.ts";
+import type { NoticeLimiter } from "../reply/notice-limiter.ts";
 import type { Phrases } from "../reply/phrases.ts";
 import type { Deliver } from "./deliver.ts";
 
@@ -16,6 +16,8 @@ export interface FailureOptions {
   readonly phrases: Phrases;
   readonly onError: (error: unknown, context: ErrorContext) => void | Promise<void>;
   readonly deliver: Deliver;
+  /** Says how often a chat is told that it is too much. */
+  readonly notices: NoticeLimiter;
   /** Aborts when the bot closes: then nobody is told anything. */
   readonly signal: AbortSignal;
 }
@@ -23,7 +25,6 @@ export interface FailureOptions {
 /** Deals with turns that failed. */
 export class Failure {
   readonly #options: FailureOptions;
-  readonly #busyNotices = new NoticeLimiter();
 
   constructor(options: FailureOptions) {
     this.#options = options;
@@ -31,7 +32,7 @@ export class Failure {
 
   /** Never rejects. */
   async report(error: unknown, message: IncomingMessage): Promise<void> {
-    const { logger, phrases, onError, deliver, signal } = this.#options;
+    const { logger, phrases, onError, deliver, notices, signal } = this.#options;
     if (signal.aborted) return;
     if (error instanceof TurnCancelledError && error.reason !== "deadline") {
       logger.debug("A turn was ended before its answer.", facts(message, error));
@@ -44,7 +45,7 @@ export class Failure {
       .catch((thrown) => logger.error("onError failed itself.", facts(message, thrown)));
     const phrase = phraseForError(error, phrases);
     if (phrase === undefined) return;
-    if (phrase === phrases.busy && !this.#busyNotices.take(message.chat)) return;
+    if (phrase === phrases.busy && !notices.take(message.chat)) return;
     try {
       await deliver.deliver(phrase, message, signal);
     } catch (thrown) {

@@ -1,12 +1,12 @@
 // A turn's way through the bot: receive, ask, gather, answer, deliver. In: events off the wire. Out: messages in chats.
 // Every stage is a file of its own with one input and one output; this one only says what comes after what.
 
+import type { ChatId } from "../chat/chat-id.ts";
 import type { OwnNames } from "../chat/own-names.ts";
 import type { RecentPictures } from "../chat/recent-pictures.ts";
 import type { Responder } from "../chat/responder.ts";
 import type { Commands, FoundCommand } from "../commands/commands.ts";
-import type { Recalled } from "../gates/recalled.ts";
-import type { Standing } from "../gates/standing.ts";
+import type { Gates } from "../gates/gates.ts";
 import type { IncomingMessage } from "../napcat/events.ts";
 import { type Notice, parseNotice } from "../napcat/notices.ts";
 import type { Phrases } from "../reply/phrases.ts";
@@ -16,7 +16,7 @@ import type { TriggerName } from "../triggers/triggers.ts";
 import type { Admission } from "./admission.ts";
 import type { Ask } from "./ask.ts";
 import type { Cancellation } from "./cancellation.ts";
-import type { Deliver } from "./deliver.ts";
+import type { Deliver, SendOutcome } from "./deliver.ts";
 import type { Failure } from "./failure.ts";
 import type { Gather, Gathered, Gathering } from "./gather.ts";
 import type { HookRunner } from "./hooks.ts";
@@ -29,8 +29,7 @@ import type { Typing } from "./typing.ts";
 export interface PipelineOptions {
   readonly receive: Receive;
   readonly commands: Commands;
-  readonly standing: Standing;
-  readonly recalled: Recalled;
+  readonly gates: Gates;
   readonly recent: RecentPictures;
   readonly typing: Typing;
   readonly ask: Ask;
@@ -79,11 +78,11 @@ export class Pipeline {
 
   /** Whatever else happens in QQ. Never rejects. */
   async onNotice(wire: unknown): Promise<void> {
-    const { standing, recalled, cancellation, typing, receive } = this.#stages;
+    const { gates, cancellation, typing, receive } = this.#stages;
     const notice = parseNotice(wire);
     if (notice === undefined) return;
-    standing.note(notice);
-    recalled.note(notice);
+    gates.standing.note(notice);
+    gates.recalled.note(notice);
     cancellation.note(notice);
     if (notice.kind === "typing") typing.note(notice.userId);
     if (notice.kind !== "poke") return;
@@ -94,8 +93,19 @@ export class Pipeline {
   /** What a refused message said about the account or the group. */
   readonly onRefusal = (notice: Notice): void => {
     // NapCat's notices say when an account is back; after a refusal alone, the next message that comes in does.
-    if (notice.kind !== "offline") this.#stages.standing.note(notice);
+    if (notice.kind !== "offline") this.#stages.gates.standing.note(notice);
     this.#stages.cancellation.note(notice);
+  };
+
+  /** How sending to a chat went. */
+  readonly onOutcome = (chat: ChatId, result: SendOutcome): void => {
+    const { breaker, loopGuard } = this.#stages.gates;
+    if (result.kind === "sent") {
+      breaker.close(chat);
+      loopGuard.said(chat, result.text);
+    } else if (breaker.failed(chat, result.outcome)) {
+      this.#stages.cancellation.pause(chat);
+    }
   };
 
   async #run({ command, argument }: FoundCommand, message: IncomingMessage): Promise<void> {
@@ -106,7 +116,8 @@ export class Pipeline {
 
   /** The question this message begins. A message that belongs to an open one goes there. */
   async #ask(message: IncomingMessage): Promise<Question | undefined> {
-    const { ask, merge, recalled, deliver, closing } = this.#stages;
+    const { ask, merge, gates, deliver, closing } = this.#stages;
+    const { recalled } = gates;
     while (merge.undecided(message) !== undefined) await merge.undecided(message);
     if (recalled.refuse(message) !== undefined) return undefined;
     const window = merge.windowFor(message);

@@ -29,6 +29,8 @@ export interface PeoplePhrases {
   readonly imageFetchFailed: string;
   readonly tooLong: string;
   readonly busy: string;
+  /** Somebody asks more often than they may. */
+  readonly tooOften: string;
   readonly timedOut: string;
   readonly failed: string;
 }
@@ -87,6 +89,7 @@ export const DEFAULT_PHRASES: Phrases = {
   imageFetchFailed: "图片下载失败了，请重新发一次。",
   tooLong: "内容太长了，我看不完。请发短一点，或者少发几张图。",
   busy: "现在有点忙，稍后再问我吧。",
+  tooOften: "你问得有点快，歇一会儿再问我吧。",
   timedOut: "想太久了，这次没有想出来。",
   failed: "出错了，这次没能回答。",
 

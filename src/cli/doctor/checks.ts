@@ -20,7 +20,6 @@ export const CHECKS: readonly Check[] = [
   checkMemory,
   checkDisk,
   isolated("runtime"),
-  isolated("speed"),
   isolated("pictures"),
   isolated("tokenizer"),
   checkModel,

@@ -27,7 +27,8 @@ export interface RowsOrigin {
 export type Origin =
   | NormOrigin
   | { readonly kind: "attention"; readonly values: RowsOrigin }
-  | { readonly kind: "gelu"; readonly inner: RowsOrigin };
+  | { readonly kind: "gelu"; readonly inner: RowsOrigin }
+  | { readonly kind: "gated"; readonly gate: RowsOrigin; readonly up: RowsOrigin };
 
 /** Rows of a tensor that make the channels, one each. */
 export interface ChannelMaker {
@@ -38,8 +39,7 @@ export interface ChannelMaker {
 export interface ProductInput {
   /** The product that reads it, or what its readers have in common. */
   readonly name: string;
-  /** How its values come about; left out in the decoder, where a run shows them. */
-  readonly origin?: Origin;
+  readonly origin: Origin;
   readonly channels: number;
   readonly columns: number;
   /** Channel of each column; the same number when left out. */
@@ -63,11 +63,9 @@ export function visionInputs({ vision }: Qwen3VlConfig): ProductInput[] {
 export function decoderInputs({ text, tiedEmbeddings }: Qwen3VlConfig): ProductInput[] {
   const inputs: ProductInput[] = [];
   for (let layer = 0; layer < text.layers; layer++) inputs.push(...layerInputs(text, layer));
+  const norm: NormOrigin = { kind: "norm", weight: "model.language_model.norm.weight" };
   const head = tiedEmbeddings ? EMBED_TOKENS : LM_HEAD;
-  return [
-    ...inputs,
-    rmsInput("logits", "model.language_model.norm.weight", text.hiddenSize, [head]),
-  ];
+  return [...inputs, normInput("logits", norm, text.hiddenSize, [head])];
 }
 
 /** The tensors that tell how large the values are. */
@@ -79,6 +77,8 @@ export function originWeights(origin: Origin): string[] {
       return [origin.values.weight];
     case "gelu":
       return [origin.inner.weight];
+    case "gated":
+      return [origin.gate.weight, origin.up.weight];
     default:
       throw new TypeError(`Unknown origin ${origin satisfies never}.`);
   }
@@ -134,16 +134,23 @@ function layerInputs(text: TextConfig, layer: number): ProductInput[] {
   const name = `layers.${layer}`;
   const path = `model.language_model.${name}`;
   const weight = (part: string) => `${path}.${part}.weight`;
-  const before = weight("input_layernorm");
-  const after = weight("post_attention_layernorm");
+  const before: NormOrigin = { kind: "norm", weight: weight("input_layernorm") };
+  const after: NormOrigin = { kind: "norm", weight: weight("post_attention_layernorm") };
   const [q, k, v] = ["q_proj", "k_proj", "v_proj"].map((part) => weight(`self_attn.${part}`));
   const [gate, up] = [weight("mlp.gate_proj"), weight("mlp.up_proj")];
+  const rows = (tensor: string, count: number, input: NormOrigin): RowsOrigin => ({
+    weight: tensor,
+    firstRow: 0,
+    rows: count,
+    input,
+  });
   const value = v ?? "";
   const groupWidth = (heads / kvHeads) * headSize;
   return [
-    rmsInput(`${name}.self_attn.qkv`, before, h, [q ?? "", k ?? "", value]),
+    normInput(`${name}.self_attn.qkv`, before, h, [q ?? "", k ?? "", value]),
     {
       name: `${name}.self_attn.o_proj`,
+      origin: { kind: "attention", values: rows(value, kvHeads * headSize, before) },
       channels: kvHeads * headSize,
       columns: heads * headSize,
       // All query heads of a group read the same head of v.
@@ -151,9 +158,10 @@ function layerInputs(text: TextConfig, layer: number): ProductInput[] {
       readers: [weight("self_attn.o_proj")],
       makers: [{ tensor: value, firstRow: 0 }],
     },
-    rmsInput(`${name}.mlp.gate_up`, after, h, [gate, up]),
+    normInput(`${name}.mlp.gate_up`, after, h, [gate, up]),
     {
       name: `${name}.mlp.down_proj`,
+      origin: { kind: "gated", gate: rows(gate, f, after), up: rows(up, f, after) },
       channels: f,
       columns: f,
       readers: [weight("mlp.down_proj")],
@@ -171,15 +179,6 @@ function normInput(
   const tensors = [origin.weight, ...(origin.bias === undefined ? [] : [origin.bias])];
   const makers = tensors.map((tensor) => ({ tensor, firstRow: 0 }));
   return { name, origin, channels: columns, columns, readers, makers };
-}
-
-function rmsInput(
-  name: string,
-  norm: string,
-  columns: number,
-  readers: readonly string[],
-): ProductInput {
-  return { name, channels: columns, columns, readers, makers: [{ tensor: norm, firstRow: 0 }] };
 }
 
 function geluInput(name: string, inner: RowsOrigin, reader: string): ProductInput {

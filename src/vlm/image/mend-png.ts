@@ -30,8 +30,6 @@ export interface MendedFile {
   readonly file: Uint8Array;
   /** Rows that came, from the top. */
   readonly rows: number;
-  /** Every second row from this one on is missing: the last pass of an interlaced picture has them all. */
-  readonly oddRowsFrom: number;
 }
 
 /** Undefined if not even the header came. */
@@ -57,9 +55,10 @@ export async function mendPng(
   rows.set(came.subarray(0, end));
   const pixels: PngChunk = { type: "IDAT", data: await deflated(rows, { level: 1 }) };
   const others = chunks.filter(({ type }) => KEPT.includes(type));
-  const file = writePng([...others, pixels, { type: "IEND", data: new Uint8Array() }]);
-  if (!header.interlaced) return { file, rows: whole, oddRowsFrom: header.height };
-  return { file, ...rowsOfPasses(header, whole) };
+  return {
+    file: writePng([...others, pixels, { type: "IEND", data: new Uint8Array() }]),
+    rows: header.interlaced ? rowsOfPasses(header, whole) : whole,
+  };
 }
 
 const KEPT = ["IHDR", "PLTE", "tRNS", "gAMA", "sRGB", "eXIf"];
@@ -83,20 +82,16 @@ function rowSizes(header: PngHeader): number[] {
   });
 }
 
-/** Of an interlaced picture, the rows above which nothing but rows of the last pass is missing. */
-function rowsOfPasses({ width, height }: PngHeader, stored: number) {
+/** Of an interlaced picture, the rows above which nothing is missing. */
+function rowsOfPasses({ width, height }: PngHeader, stored: number): number {
   let left = stored;
-  let rows = height;
-  let oddRowsFrom = height;
-  for (const pass of PASSES) {
-    const { x, y, dy } = pass;
+  let complete = height;
+  for (const { x, y, dy } of PASSES) {
     if (x >= width) continue;
-    const inPass = Math.max(0, Math.ceil((height - y) / dy));
-    const came = Math.min(inPass, left);
+    const rows = Math.max(0, Math.ceil((height - y) / dy));
+    const came = Math.min(rows, left);
     left -= came;
-    if (came === inPass) continue;
-    if (pass === PASSES.at(-1)) oddRowsFrom = y + came * dy;
-    else rows = Math.min(rows, y + came * dy);
+    if (came < rows) complete = Math.min(complete, y + came * dy);
   }
-  return { rows, oddRowsFrom };
+  return complete;
 }

@@ -1,0 +1,66 @@
+// All gates of a bot, in the order they are asked at each of the three places where they are. In: options. Out: gates.
+// It knows nothing of the stages that ask them.
+
+import type { ChatSwitches } from "../chat/chat-switches.ts";
+import type { NapCatCalls } from "../napcat/calls.ts";
+import type { TemporarySessions } from "../napcat/temporary-sessions.ts";
+import type { AskedGate, Gate } from "../pipeline/gate.ts";
+import type { NoticeLimiter } from "../reply/notice-limiter.ts";
+import type { PeoplePhrases } from "../reply/phrases.ts";
+import { Access } from "./access.ts";
+import { Arrivals } from "./arrivals.ts";
+import { Breaker } from "./breaker.ts";
+import type { ResolvedGateOptions } from "./gate-options.ts";
+import { LoopGuard } from "./loop-guard.ts";
+import { NobodyWrote } from "./nobody-wrote.ts";
+import { RateLimits } from "./rate-limits.ts";
+import { Recalled } from "./recalled.ts";
+import { Robots } from "./robots.ts";
+import { Silenced } from "./silenced.ts";
+import { Standing } from "./standing.ts";
+
+export interface GateParts {
+  readonly options: ResolvedGateOptions & {
+    readonly admins: readonly string[];
+    readonly maxMessageAgeMs: number;
+  };
+  readonly switches: ChatSwitches;
+  readonly calls: NapCatCalls;
+  readonly sessions: TemporarySessions;
+  readonly phrases: PeoplePhrases;
+  readonly notices: NoticeLimiter;
+}
+
+/** The gates, and those among them that others tell something. */
+export class Gates {
+  readonly standing = new Standing();
+  readonly recalled = new Recalled();
+  readonly breaker: Breaker;
+  readonly loopGuard: LoopGuard;
+  readonly limits: RateLimits;
+  /** Every message passes these, commands too. */
+  readonly atDoor: readonly Gate[];
+  /** Every message that is no command, before anybody looks whether it is for the bot. */
+  readonly beforeTrigger: readonly Gate[];
+  /** Every question. The last one counts what all others let in. */
+  readonly beforeTurn: readonly AskedGate[];
+
+  constructor({ options, switches, calls, sessions, phrases, notices }: GateParts) {
+    const { admins } = options;
+    const access = new Access(options.access, admins, switches);
+    this.breaker = new Breaker(options.breaker);
+    this.loopGuard = new LoopGuard(options.loopGuard, admins);
+    this.limits = new RateLimits({ limits: options.limits, admins, phrases, notices });
+    this.atDoor = [
+      new NobodyWrote(),
+      this.standing,
+      this.recalled,
+      new Arrivals(options.maxMessageAgeMs),
+      this.loopGuard.atDoor,
+      access.atDoor,
+    ];
+    this.beforeTrigger = [access, new Silenced(switches)];
+    const robots = options.loopGuard.askRobots ? [new Robots(calls)] : [];
+    this.beforeTurn = [sessions, this.loopGuard, ...robots, this.breaker, this.limits];
+  }
+}

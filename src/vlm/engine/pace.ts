@@ -2,20 +2,25 @@
 
 /** Weight of the newest measurement: a change of load is noticed within a few runs. */
 const NEWEST = 0.3;
-/** A chunk is planned this much shorter than it may be: later tokens of a prompt are a little slower. */
-const MARGIN = 0.8;
+/** A chunk is planned this much shorter than it may be: later tokens are slower, and the machine does other things too. */
+const MARGIN = 0.7;
 /** Smaller chunks would spend their time on reading weights. */
-const FEWEST_TOKENS = 8;
+const FEWEST_TOKENS = 4;
 
 /** Measured speed of a decoder and its eyes. */
 export class Pace {
+  /** Milliseconds of a token of a prompt, over all chunks. */
   #promptMs: number | undefined;
+  /** The same by the size of the chunk, in powers of two: short ones take longer for each token. */
+  readonly #chunkMs = new Map<number, number>();
   #pictureMs: number | undefined;
   /** Milliseconds of a decode step, by how many sequences it has. */
   readonly #stepMs = new Map<number, number>();
 
   /** A chunk of a prompt was computed. */
   prompt(tokens: number, ms: number): void {
+    const size = sizeOf(tokens);
+    this.#chunkMs.set(size, blend(this.#chunkMs.get(size), ms / tokens));
     // The last crumb of a prompt says nothing about long chunks.
     if (tokens >= FEWEST_TOKENS || this.#promptMs === undefined) {
       this.#promptMs = blend(this.#promptMs, ms / tokens);
@@ -46,9 +51,18 @@ export class Pace {
   /** Tokens of a prompt that are computed within so many milliseconds, at most `most`. */
   chunkTokens(limitMs: number, most: number): number {
     if (this.#promptMs === undefined) return Math.min(most, FEWEST_TOKENS);
-    const tokens = Math.floor((MARGIN * limitMs) / this.#promptMs);
+    let tokens = Math.floor((MARGIN * limitMs) / this.#promptMs);
+    // Chunks of that size, or of the next that is known, took so long.
+    const sizes = [...this.#chunkMs.keys()].sort((a, b) => a - b);
+    const size = sizes.find((known) => known >= sizeOf(Math.max(tokens, 1)));
+    const ofSize = size === undefined ? undefined : this.#chunkMs.get(size);
+    if (ofSize !== undefined) tokens = Math.min(tokens, Math.floor((MARGIN * limitMs) / ofSize));
     return Math.min(most, Math.max(tokens, FEWEST_TOKENS));
   }
+}
+
+function sizeOf(tokens: number): number {
+  return Math.floor(Math.log2(tokens));
 }
 
 function blend(before: number | undefined, now: number): number {

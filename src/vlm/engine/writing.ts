@@ -1,6 +1,7 @@
 // One run for those who write: the next token of each, or several guesses for one who writes alone.
 // In: sequences with a chosen token. Out: scores, handed on one by one. It knows nothing of prompts.
 
+import { TimeSlice } from "../image/time-slice.ts";
 import type { DecoderBackend, Scores } from "./decoder-backend.ts";
 import type { Speculation } from "./draft.ts";
 import type { Pace } from "./pace.ts";
@@ -56,7 +57,9 @@ export class Writing {
   }
 
   async #handOut(writers: readonly Sequence[], scores: readonly Scores[]): Promise<void> {
+    const slice = new TimeSlice();
     for (const [index, sequence] of writers.entries()) {
+      if (slice.over) await slice.rest();
       sequence.content.push(sequence.pending);
       await this.#options.hand(sequence, scores[index]!);
     }
@@ -76,8 +79,10 @@ export class Writing {
   /** Keeps guesses as far as the reader does choose them. */
   async #check(sequence: Sequence, draft: readonly number[], scores: readonly Scores[]) {
     const { content } = sequence;
+    const slice = new TimeSlice();
     let right = 0;
     for (const row of scores) {
+      if (slice.over) await slice.rest();
       content.push(sequence.pending);
       await this.#options.hand(sequence, row);
       if (sequence.stage !== "writing" || sequence.pending !== draft[right]) break;

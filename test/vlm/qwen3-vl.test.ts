@@ -1,5 +1,6 @@
 // The whole model half with real weights: the tiny chat checkpoint through the real loader, asked about drawn pictures.
 
+import { createHash } from "node:crypto";
 import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,13 +14,13 @@ import {
   PromptTooLongError,
   QueueFullError,
 } from "../../src/vlm/errors.ts";
-import { loadQwen3Vl } from "../../src/vlm/qwen3-vl.ts";
+import { loadQwen3Vl, type Qwen3VlModel } from "../../src/vlm/qwen3-vl.ts";
 import { Session } from "../../src/vlm/runtime/session.ts";
 import type { StreamPart, VisionLanguageModel } from "../../src/vlm/vision-language-model.ts";
 import { drawDigits, drawShapes } from "../support/draw.ts";
 import { loadTinyChat, TINY_CHAT_DIR, tinyChatPackage, userMessage } from "../support/tiny-chat.ts";
 
-let model: VisionLanguageModel;
+let model: Qwen3VlModel;
 let redCircle: Buffer;
 let greenCross: Buffer;
 let blackCircle: Buffer;
@@ -242,6 +243,121 @@ describe("aborting", () => {
     controller.abort("gone");
     const settled = await Promise.allSettled(answers);
     expect(settled.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
+  });
+});
+
+describe("many chats", () => {
+  it("get the answers they would get alone, at the same time", async () => {
+    const pictures = await Promise.all(
+      (["circle", "square", "star", "cross"] as const).map((shape) =>
+        drawShapes([{ shape, color: "blue" }]),
+      ),
+    );
+    const asked = pictures.map((picture) => ({ messages: [userMessage(picture, "图里有什么？")] }));
+    const alone: string[] = [];
+    for (const request of asked) alone.push((await model.generate(request)).text);
+    const fresh = await loadTinyChat({ maxConcurrent: 4 });
+    const together = await Promise.all(
+      asked.map((request, index) => fresh.generate({ ...request, chat: `chat ${index}` })),
+    );
+    expect(together.map(({ text }) => text)).toEqual(alone);
+    await fresh.dispose();
+  });
+
+  it("are told where they stand", async () => {
+    const narrow = await loadTinyChat({ maxConcurrent: 1 });
+    const messages = [userMessage("你好")];
+    const positions: number[] = [];
+    await Promise.all([
+      narrow.generate({ messages }),
+      narrow.generate({ messages, onQueue: (position) => positions.push(position) }),
+    ]);
+    expect(positions).toEqual([1, 0]);
+    const broken = narrow.generate({
+      messages,
+      onQueue: () => {
+        throw new Error("a listener that fails");
+      },
+    });
+    await expect(broken).rejects.toThrow("a listener that fails");
+    expect((await narrow.generate({ messages })).text).not.toBe("");
+    await narrow.dispose();
+  });
+});
+
+describe("what was computed before", () => {
+  const question = async (color: "red" | "green" = "red") => {
+    const picture = await drawShapes([{ shape: "star", color }]);
+    return { picture, message: userMessage(picture, "图里有什么？") };
+  };
+
+  it("is reused by a follow-up and by other chats, and gives the same answers", async () => {
+    const [cached, plain] = [
+      await loadTinyChat(),
+      await loadTinyChat({ featureCacheBytes: 0, prefixCacheBytes: 0, speculation: false }),
+    ];
+    const { picture, message } = await question();
+    const first = await cached.generate({ messages: [message], chat: "one" });
+    expect(first.cache).toMatchObject({ visionMisses: 1, promptTokens: 0 });
+    const messages = [
+      message,
+      { role: "assistant" as const, content: first.text },
+      userMessage("它是什么颜色？"),
+    ];
+    const followUp = await cached.generate({ messages, chat: "one" });
+    expect(followUp.cache).toMatchObject({ visionHits: 1, visionMisses: 0 });
+    const answered = first.usage.promptTokens + first.usage.completionTokens;
+    expect(followUp.cache.promptTokens).toBeGreaterThanOrEqual(answered - 1);
+    const elsewhere = { messages: [userMessage("看，", picture, "图里有什么？")] };
+    const other = await cached.generate(elsewhere);
+    expect(other.cache).toMatchObject({ visionHits: 1, visionMisses: 0 });
+
+    expect((await plain.generate({ messages })).text).toBe(followUp.text);
+    const without = await plain.generate(elsewhere);
+    expect(without.text).toBe(other.text);
+    expect(without.cache).toMatchObject({ visionHits: 0, visionMisses: 1, promptTokens: 0 });
+    await Promise.all([cached.dispose(), plain.dispose()]);
+  });
+
+  it("can be computed ahead of time", async () => {
+    const warmed = await loadTinyChat();
+    const { message } = await question("green");
+    await warmed.warm({ messages: [message], chat: "one" });
+    const { cache, usage, text } = await warmed.generate({ messages: [message], chat: "one" });
+    expect(text).toBe("图里有一个绿色的星形。");
+    expect(cache).toMatchObject({ imageHits: 1, visionHits: 1, visionMisses: 0 });
+    expect(cache.promptTokens).toBe(usage.promptTokens - 1);
+    await expect(
+      warmed.warm({ messages: [message], signal: AbortSignal.abort("not needed") }),
+    ).rejects.toBe("not needed");
+    await warmed.dispose();
+    await expect(warmed.warm({ messages: [message] })).rejects.toBeInstanceOf(DisposedError);
+  });
+
+  it("can be taken back, by picture and by chat", async () => {
+    const forgetful = await loadTinyChat();
+    const { picture, message } = await question();
+    const ask = async () => {
+      const request = { messages: [message], chat: "one", maxTokens: 1 };
+      return (await forgetful.generate(request)).cache;
+    };
+    const fresh = await ask();
+    expect(await ask()).toMatchObject({ imageHits: 1, visionHits: 1 });
+    for (const what of [
+      { images: [picture] },
+      { images: [createHash("sha256").update(picture).digest("hex")] },
+      { chat: "one" },
+    ]) {
+      expect((await forgetful.forget(what)).bytes).toBeGreaterThan(0);
+      const again = await ask();
+      expect(again).toMatchObject({ imageHits: 0, imageMisses: 1, visionMisses: 1 });
+      // What stands in front of the picture is not the picture's.
+      if (what.images === undefined) expect(again).toEqual(fresh);
+      expect((await ask()).promptTokens).toBeGreaterThan(again.promptTokens ?? 0);
+    }
+    expect((await forgetful.forget({ chat: "nobody" })).bytes).toBe(0);
+    await expect(forgetful.forget({ images: ["not a hash"] })).rejects.toThrow("`images[0]`");
+    await forgetful.dispose();
   });
 });
 

@@ -93,7 +93,7 @@ function* writePrompt(messages: readonly ChatMessage[], options: PromptOptions):
   const { thinking } = options.tokenizer;
   const turns = turnStarts(messages);
   const whole = formatChat(messages, { ...options, thinking });
-  const droppedTurns = yield* oldestTurnThatFits(whole, turns, options);
+  const droppedTurns = inSteps(yield* oldestTurnThatFits(whole, turns, options), turns.length);
   const firstMessage = turns[droppedTurns];
   const chat = formatChat(messages, { ...options, thinking, firstMessage });
 
@@ -134,6 +134,17 @@ function* oldestTurnThatFits(
   }
   if (total > maxPromptTokens) throw new PromptTooLongError(total, maxPromptTokens);
   return 0;
+}
+
+/**
+ * Drops a few turns of a long history at once instead of one with every question: as long as its beginning stays the same,
+ * what was computed for it can be used again. Up to a quarter of what would fit goes earlier than it has to.
+ */
+function inSteps(droppedTurns: number, turns: number): number {
+  const kept = turns - droppedTurns;
+  // A power of two: the steps of a history that grows lie on each other.
+  const step = 2 ** Math.floor(Math.log2(Math.max(1, kept / 4)));
+  return Math.ceil(droppedTurns / step) * step;
 }
 
 /** Chunks to ids: gathers words until a mark comes, then encodes them together. */

@@ -218,6 +218,24 @@ describe("buildPrompt near the end of the context", () => {
     await expect(building).rejects.toBe(reason);
   });
 
+  it("begins with the same turns for several questions of a history that is too long", () => {
+    const options = { tokenizer, imageTokens: [] };
+    const history = Array.from({ length: 60 }, (_, i) => [user(`question ${i}`), assistant("yes")]);
+    const maxPromptTokens = buildPrompt(history.slice(0, 30).flat().slice(0, -1), options).ids
+      .length;
+    let changes = 0;
+    let before = 0;
+    for (let asked = 31; asked <= 60; asked++) {
+      const messages = history.slice(0, asked).flat().slice(0, -1);
+      const prompt = buildPrompt(messages, { ...options, maxPromptTokens });
+      expect(prompt.ids.length).toBeLessThanOrEqual(maxPromptTokens);
+      expect(asked - prompt.droppedTurns).toBeGreaterThan((3 / 4) * 28);
+      if (prompt.droppedTurns !== before) changes++;
+      before = prompt.droppedTurns;
+    }
+    expect(changes).toBeLessThan(10);
+  });
+
   it("encodes no more of a long history than can stay", () => {
     const encoded: string[] = [];
     const watched = Object.create(tokenizer, {

@@ -16,7 +16,6 @@ import { parseGenerationConfig } from "../src/vlm/checkpoint/generation-config.t
 import { decoderGraph } from "../src/vlm/convert/decoder-graph.ts";
 import { DEFAULT_PRECISION } from "../src/vlm/convert/ensure-package.ts";
 import { visionGraph } from "../src/vlm/convert/vision-graph.ts";
-import { DEFAULT_MAX_IMAGE_TOKENS } from "../src/vlm/image/image-tensor.ts";
 import {
   DEFAULT_CONTEXT_TOKENS,
   DEFAULT_MAX_TOKENS,
@@ -109,7 +108,6 @@ describe.each(LANGUAGES)("options in %s", (language) => {
       "images.maxTiles": images.maxTiles,
       precision: DEFAULT_PRECISION,
       maxContextTokens: DEFAULT_CONTEXT_TOKENS,
-      maxImageTokens: DEFAULT_MAX_IMAGE_TOKENS,
     });
   });
 

@@ -4,6 +4,7 @@
 import { resolve } from "node:path";
 import { choosePrecision } from "../vlm/convert/ensure-package.ts";
 import { convertCheckpoint, defaultPackageDir, preferredInt8Weights } from "../vlm/index.ts";
+import { precisionForCheckpoint } from "../vlm/machine/precision-choice.ts";
 import { showProgress } from "./progress.ts";
 import type { Settings } from "./settings.ts";
 import { print } from "./terminal.ts";
@@ -18,8 +19,9 @@ export interface ConvertCommand {
 /** Resolves when the package is complete. */
 export async function convert(command: ConvertCommand, signal: AbortSignal): Promise<void> {
   // What `start` converts to as well.
-  const { decoder, vision } = choosePrecision(command.precision);
   const checkpointDir = resolve(command.directory);
+  const named = command.precision ?? (await precisionForCheckpoint(checkpointDir, { signal }));
+  const { decoder, vision } = choosePrecision(named);
   const outputDir = resolve(command.out ?? defaultPackageDir(checkpointDir, { decoder, vision }));
   const progress = showProgress();
   try {

@@ -20,6 +20,7 @@ import { VisionEncoder } from "./engine/vision-encoder.ts";
 import { DisposedError, ModelLoadError } from "./errors.ts";
 import { ImageTensorCache } from "./image/image-tensor.ts";
 import { loadSharp } from "./image/sharp.ts";
+import { chooseImageBudget, usualPrecision } from "./machine/load-choices.ts";
 import {
   checkForgetRequest,
   DEFAULT_CONTEXT_TOKENS,
@@ -73,6 +74,7 @@ export async function loadQwen3Vl(options: LoadOptions): Promise<Qwen3VlModel> {
   loadOrt();
   const packageDir = await ensurePackage({
     ...resolved,
+    precision: resolved.precision ?? (await usualPrecision(resolved)),
     int8Weights: await preferredInt8Weights(),
     onProgress: ({ doneBytes, totalBytes }) =>
       onProgress({ type: "convert", done: doneBytes, total: totalBytes }),
@@ -115,6 +117,7 @@ async function loadParts(
   if (assumptions.size > 0) {
     options.onWarning(`${manifest.source.name}: ${[...assumptions].join(" ")}`);
   }
+  const budget = await chooseImageBudget(onnxPackage, options);
   const contextTokens = chooseContextTokens(options, config.text.maxPositionEmbeddings);
 
   signal?.throwIfAborted();
@@ -132,7 +135,7 @@ async function loadParts(
     processor: settings.processor,
     alpha: options.transparency,
     ...options.images,
-    ...(options.maxImageTokens === undefined ? {} : { maxImageTokens: options.maxImageTokens }),
+    ...(budget.maxImageTokens === undefined ? {} : { maxImageTokens: budget.maxImageTokens }),
   });
   disposals.push(() => images.clear());
   const slots = decoder.createSlots(
@@ -167,6 +170,7 @@ async function loadParts(
       device,
       contextTokens,
       thinking: tokenizer.thinking,
+      ...budget,
     },
   };
 }

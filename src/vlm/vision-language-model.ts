@@ -212,6 +212,10 @@ export interface ModelInfo {
   /** Most tokens of prompt and answer together. */
   readonly contextTokens: number;
   readonly thinking: boolean;
+  /** Most tokens one picture may become, where the engine says so. */
+  readonly maxImageTokens?: number;
+  /** Milliseconds in which a first word about a new picture of that size is expected on this machine, if measured. */
+  readonly expectedFirstTokenMs?: number;
 }
 
 /** Something that sees pictures and answers. `stream` is the primitive; `generate` collects it. */

@@ -8,6 +8,7 @@ import { choosePrecision, ensurePackage } from "../../vlm/convert/ensure-package
 import { openPackage } from "../../vlm/engine/onnx-package.ts";
 import { loadQwen3Vl, ORT_VERSION, preferredInt8Weights } from "../../vlm/index.ts";
 import { measureMachine } from "../../vlm/machine/machine-profile.ts";
+import { precisionForCheckpoint } from "../../vlm/machine/precision-choice.ts";
 import { packageVersion } from "../package-root.ts";
 import { showProgress } from "../progress.ts";
 import { print } from "../terminal.ts";
@@ -20,6 +21,7 @@ import { writeReport } from "./report.ts";
 import { addRooflines } from "./rooflines.ts";
 import {
   CONTEXT_TOKENS,
+  MAX_CHATS,
   MAX_IMAGE_TOKENS,
   measureChats,
   measureDecode,
@@ -69,6 +71,7 @@ export async function bench(command: BenchCommand, signal: AbortSignal): Promise
       model: packageDir,
       maxContextTokens: CONTEXT_TOKENS,
       maxImageTokens: MAX_IMAGE_TOKENS,
+      maxConcurrent: MAX_CHATS,
       signal,
       onWarning: () => {},
       ...(command.threads === undefined ? {} : { threads: command.threads }),
@@ -135,7 +138,9 @@ async function converted(
   command: BenchCommand,
   signal: AbortSignal,
 ): Promise<{ packageDir: string; seconds: number | undefined }> {
-  const { decoder } = choosePrecision(command.precision);
+  const { decoder } = choosePrecision(
+    command.precision ?? (await precisionForCheckpoint(checkpoint, { signal })),
+  );
   const record = join(benchDirectory(), `${command.size}-${decoder}.conversion.json`);
   const progress = showProgress();
   let converting = false;

@@ -21,6 +21,7 @@ const CONVERSATION_WORDS = 470;
 /** Most tokens that a scenario needs room for. */
 export const CONTEXT_TOKENS = 4096 + 2 * ANSWER_TOKENS;
 export const MAX_IMAGE_TOKENS = 1024;
+export const MAX_CHATS = 8;
 
 const ms = (id: string, label: string) => ({ id, label, unit: "ms", better: "less" }) as const;
 const rate = (id: string, label: string) => ({ id, label, unit: "tok/s", better: "more" }) as const;
@@ -81,7 +82,7 @@ export async function measureFairness(run: BenchRun): Promise<void> {
   } as const;
   await run.sample(name, async () => {
     const prompts: ChatMessage[][] = [];
-    for (let chat = 0; chat < 8; chat++) prompts.push(await promptOf(run, 128));
+    for (let chat = 0; chat < MAX_CHATS; chat++) prompts.push(await promptOf(run, 128));
     const answers = await Promise.all(
       prompts.map((messages) => run.ask("chats", messages, ANSWER_TOKENS)),
     );
@@ -135,22 +136,17 @@ export async function measureReuse(run: BenchRun): Promise<void> {
   run.add(ms("vision.same-picture", "vision of the same picture in another chat"), sameVision);
 }
 
-/** A model that can be told what will probably be asked. */
-interface Warmable {
-  warm(request: { readonly messages: readonly ChatMessage[] }): Promise<unknown>;
-}
-
-function canWarm(model: object): model is Warmable {
-  return "warm" in model && typeof model.warm === "function";
-}
-
 /** The same kind of question, announced and not announced. */
 export async function measureWarm(run: BenchRun): Promise<void> {
   const { chat, model } = run;
-  if (!canWarm(model)) return run.unavailable("first-word.warmed", "the engine cannot be warmed");
+  const warm = model.warm?.bind(model);
+  if (warm === undefined) {
+    run.unavailable("first-word.warmed", "the engine cannot be warmed");
+    return;
+  }
   await run.sample(ms("first-word.warmed", "first word of a warmed question"), async () => {
     const asked = chat.userWithPicture(chat.picture(448, 448), QUESTION_WORDS);
-    await run.watch("warm", () => model.warm({ messages: [asked] }));
+    await run.watch("warm", () => warm({ messages: [asked] }));
     return (await run.ask("first-word", [asked])).firstMs;
   });
 }

@@ -4,6 +4,7 @@
 import { openCheckpoint } from "../../vlm/checkpoint/open-checkpoint.ts";
 import { choosePrecision, defaultPackageDir } from "../../vlm/convert/ensure-package.ts";
 import { isMarkedAsPackage, isPackageOf, verifyPackage } from "../../vlm/convert/manifest.ts";
+import { precisionForCheckpoint } from "../../vlm/machine/precision-choice.ts";
 import { describeFailure } from "../errors.ts";
 import type { Settings } from "../settings.ts";
 import type { CheckContext, Finding, Text } from "./finding.ts";
@@ -35,7 +36,7 @@ async function describeCheckpoint(
   const checkpoint = await openCheckpoint(model);
   await checkpoint.close();
   const { name } = checkpoint.source;
-  const precision = choosePrecision(named);
+  const precision = choosePrecision(named ?? (await precisionForCheckpoint(model, { signal })));
   const { decoder } = precision;
   const dir = defaultPackageDir(model, precision);
   if (await isMarkedAsPackage(dir)) {

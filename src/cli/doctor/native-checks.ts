@@ -14,6 +14,10 @@ export const NATIVE_CHECKS = {
     what: "ONNX Runtime",
     load: async () => (await import("./check-runtime.ts")).checkRuntime,
   },
+  speed: {
+    what: { zh: "速度", en: "Speed" },
+    load: async () => (await import("./check-speed.ts")).checkSpeed,
+  },
   pictures: {
     what: { zh: "图片解码", en: "Pictures" },
     load: async () => (await import("./check-pictures.ts")).checkPictures,

@@ -1,9 +1,11 @@
 // Makes quantised products robust against channels that are much larger than the others, without data: how much of a
-// channel's size moves from the input into the weight is tried out on pseudo-activations, and the best is taken; a
+// channel's size moves from the input into the weight is tried out on made-up inputs, and the best is taken; a
 // product that still loses too much stays in a wider format. In: a checkpoint and the inputs of its products. Out: the
 // moves, the formats that differ, and a line for each input. Memory: one input and some rows of its readers.
 
+import type { Qwen3VlConfig } from "../checkpoint/config.ts";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.ts";
+import { decoderRun } from "./decoder-run.ts";
 import type { StreamOptions } from "./hashed-file.ts";
 import { type Matrix, productError } from "./layer-errors.ts";
 import type { Precision } from "./linear-layers.ts";
@@ -16,7 +18,7 @@ import { ScaleMoves } from "./scale-moves.ts";
 export interface LayerChoice {
   readonly name: string;
   readonly precision: Precision;
-  /** Relative error of the products on pseudo-activations, as converted. */
+  /** Relative error of the products on made-up inputs, as converted. */
   readonly error: number;
   /** The same without any move and in the format that was asked for. */
   readonly plainError: number;
@@ -35,7 +37,10 @@ export interface BalancedInputs {
 const SHARES = [0.25, 0.5, 0.75, 1];
 /** A move has to leave this much less error, or everything stays as it is stored. */
 const WORTH_MOVING = 0.95;
-/** Below this an input is ordinary and stays as it is stored: what is made up tells ordinary channels apart badly. */
+/** A move that also makes small channels larger has to be this much better than one that does not: channels that were
+ * small in the few made-up rows may be large in others. */
+const WORTH_BOTH_WAYS = 0.8;
+/** Below this an input whose values are guessed stays as it is stored. */
 const ORDINARY_ERRORS: Readonly<Record<Precision, number>> = { q4: 0.15, w8a8: 0.05, fp32: 1 };
 /** Rows of each weight that are looked at, in runs of neighbours. */
 const SAMPLE_RUNS = 8;
@@ -66,33 +71,61 @@ export async function balanceInputs(
   const moves = new ScaleMoves();
   const wider = new Map<string, Precision>();
   const layers: LayerChoice[] = [];
-  for (const { precision, inputs } of graphs) {
-    if (precision === "fp32") continue;
-    for (const input of inputs) {
-      signal?.throwIfAborted();
-      const trial = await Trial.of(reader, input);
-      const choice = chooseMove(trial, input, precision);
-      if (choice.factors !== undefined) move(moves, reader, input, choice.factors);
-      const layer = chooseWidth(trial, choice, input, precision);
-      if (layer.precision !== precision) {
-        for (const weight of input.readers) wider.set(weight, layer.precision);
-      }
-      layers.push(layer);
-      onBytes?.(readBytes(checkpoint, input));
+  const inputs = quantizedInputs(graphs);
+  for await (const { input, precision, values } of madeUp(reader, checkpoint.config, inputs)) {
+    signal?.throwIfAborted();
+    const trial = new Trial(values, await sampleRows(reader, input), input);
+    const choice = chooseMove(trial, input, precision);
+    if (choice.factors !== undefined) move(moves, reader, input, choice.factors);
+    const layer = chooseWidth(trial, choice, input, precision);
+    if (layer.precision !== precision) {
+      for (const weight of input.readers) wider.set(weight, layer.precision);
     }
+    layers.push(layer);
+    onBytes?.(readBytes(checkpoint, input));
   }
   return { moves, wider, layers };
 }
 
 /** Bytes that `balanceInputs` reads, nearly: what `onBytes` is told of, altogether. */
 export function balanceBytes(checkpoint: Checkpoint, graphs: readonly InputsInPrecision[]): number {
-  return graphs
-    .flatMap(({ precision, inputs }) => (precision === "fp32" ? [] : inputs))
-    .reduce((sum, input) => sum + readBytes(checkpoint, input), 0);
+  return quantizedInputs(graphs).reduce((sum, { input }) => sum + readBytes(checkpoint, input), 0);
 }
 
-function readBytes({ tensors }: Checkpoint, { origin }: ProductInput): number {
-  return originWeights(origin).reduce((sum, name) => sum + (tensors.get(name)?.byteLength ?? 0), 0);
+function readBytes({ tensors }: Checkpoint, { origin, readers }: ProductInput): number {
+  const names = origin === undefined ? readers : originWeights(origin);
+  return names.reduce((sum, name) => sum + (tensors.get(name)?.byteLength ?? 0), 0);
+}
+
+interface QuantizedInput {
+  readonly input: ProductInput;
+  readonly precision: Precision;
+}
+
+function quantizedInputs(graphs: readonly InputsInPrecision[]): QuantizedInput[] {
+  return graphs
+    .filter(({ precision }) => precision !== "fp32")
+    .flatMap(({ precision, inputs }) => inputs.map((input) => ({ input, precision })));
+}
+
+/** Values for every input: from where it comes in the vision encoder, from a run in the decoder. */
+async function* madeUp(
+  reader: RowReader,
+  config: Qwen3VlConfig,
+  inputs: readonly QuantizedInput[],
+): AsyncGenerator<QuantizedInput & { readonly values: Matrix }> {
+  for (const { input, precision } of inputs) {
+    if (input.origin === undefined) continue;
+    const values = await pseudoActivations(reader, input, input.origin);
+    const { columns } = input;
+    yield { input, precision, values: { values, rows: PSEUDO_TOKENS, columns } };
+  }
+  const inDecoder = new Map(inputs.map((each) => [each.input.name, each]));
+  if (inputs.every(({ input }) => input.origin !== undefined)) return;
+  for await (const { name, values } of decoderRun(reader, config)) {
+    const found = inDecoder.get(name);
+    if (found !== undefined) yield { ...found, values };
+  }
 }
 
 interface Choice {
@@ -106,12 +139,18 @@ interface Choice {
 function chooseMove(trial: Trial, input: ProductInput, precision: Precision): Choice {
   const plainError = trial.error(undefined, precision);
   let best: Choice = { share: 0, factors: undefined, error: plainError, plainError };
-  if (input.makers.length === 0 || plainError < ORDINARY_ERRORS[precision]) return best;
-  for (const share of SHARES) {
-    const factors = trial.factors(share);
-    const error = trial.error(factors, precision);
-    if (error < best.error && error < plainError * WORTH_MOVING) {
-      best = { share, factors, error, plainError };
+  // A guess tells ordinary channels apart badly; a run does not.
+  const ordinary = input.origin !== undefined && plainError < ORDINARY_ERRORS[precision];
+  if (input.makers.length === 0 || ordinary) return best;
+  for (const [bothWays, worth] of [
+    [false, WORTH_MOVING],
+    [true, WORTH_BOTH_WAYS],
+  ] as const) {
+    const limit = best.error * worth;
+    for (const share of SHARES) {
+      const factors = trial.factors(share, bothWays);
+      const error = trial.error(factors, precision);
+      if (error < best.error && error < limit) best = { share, factors, error, plainError };
     }
   }
   return best;
@@ -160,19 +199,12 @@ class Trial {
   readonly #inputSizes: Float64Array;
   readonly #weightSizes: Float64Array;
 
-  private constructor(input: Matrix, weight: Matrix, { channels, channelOf }: ProductInput) {
+  constructor(input: Matrix, weight: Matrix, { channels, channelOf }: ProductInput) {
     this.#input = input;
     this.#weight = weight;
     this.#channelOf = channelOf ?? ((column) => column);
     this.#inputSizes = channelSizes(input, channels, this.#channelOf, false);
     this.#weightSizes = channelSizes(weight, channels, this.#channelOf, true);
-  }
-
-  static async of(reader: RowReader, input: ProductInput): Promise<Trial> {
-    const { columns } = input;
-    const values = await pseudoActivations(reader, input);
-    const weight = await sampleRows(reader, input);
-    return new Trial({ values, rows: PSEUDO_TOKENS, columns }, weight, input);
   }
 
   error(factors: Float32Array | undefined, precision: Precision): number {
@@ -186,7 +218,7 @@ class Trial {
   }
 
   /** Powers of two, one for each channel: what its input is divided by and its weights are multiplied by. */
-  factors(share: number): Float32Array {
+  factors(share: number, bothWays: boolean): Float32Array {
     const isDead = (channel: number) =>
       this.#inputSizes[channel] === 0 || this.#weightSizes[channel] === 0;
     const exponents = this.#inputSizes.map((size, channel) =>
@@ -199,7 +231,7 @@ class Trial {
     return Float32Array.from(exponents, (exponent, channel) => {
       if (isDead(channel)) return 1;
       const whole = Math.round(exponent - middle);
-      return 2 ** Math.max(-LARGEST_EXPONENT, Math.min(LARGEST_EXPONENT, whole));
+      return 2 ** Math.max(bothWays ? -LARGEST_EXPONENT : 0, Math.min(LARGEST_EXPONENT, whole));
     });
   }
 }

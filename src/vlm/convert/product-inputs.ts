@@ -27,8 +27,7 @@ export interface RowsOrigin {
 export type Origin =
   | NormOrigin
   | { readonly kind: "attention"; readonly values: RowsOrigin }
-  | { readonly kind: "gelu"; readonly inner: RowsOrigin }
-  | { readonly kind: "gated"; readonly gate: RowsOrigin; readonly up: RowsOrigin };
+  | { readonly kind: "gelu"; readonly inner: RowsOrigin };
 
 /** Rows of a tensor that make the channels, one each. */
 export interface ChannelMaker {
@@ -39,7 +38,8 @@ export interface ChannelMaker {
 export interface ProductInput {
   /** The product that reads it, or what its readers have in common. */
   readonly name: string;
-  readonly origin: Origin;
+  /** How its values come about; left out in the decoder, where a run shows them. */
+  readonly origin?: Origin;
   readonly channels: number;
   readonly columns: number;
   /** Channel of each column; the same number when left out. */
@@ -63,9 +63,11 @@ export function visionInputs({ vision }: Qwen3VlConfig): ProductInput[] {
 export function decoderInputs({ text, tiedEmbeddings }: Qwen3VlConfig): ProductInput[] {
   const inputs: ProductInput[] = [];
   for (let layer = 0; layer < text.layers; layer++) inputs.push(...layerInputs(text, layer));
-  const norm: NormOrigin = { kind: "norm", weight: "model.language_model.norm.weight" };
   const head = tiedEmbeddings ? EMBED_TOKENS : LM_HEAD;
-  return [...inputs, normInput("logits", norm, text.hiddenSize, [head])];
+  return [
+    ...inputs,
+    rmsInput("logits", "model.language_model.norm.weight", text.hiddenSize, [head]),
+  ];
 }
 
 /** The tensors that tell how large the values are. */
@@ -77,8 +79,6 @@ export function originWeights(origin: Origin): string[] {
       return [origin.values.weight];
     case "gelu":
       return [origin.inner.weight];
-    case "gated":
-      return [origin.gate.weight, origin.up.weight];
     default:
       throw new TypeError(`Unknown origin ${origin satisfies never}.`);
   }
@@ -134,23 +134,16 @@ function layerInputs(text: TextConfig, layer: number): ProductInput[] {
   const name = `layers.${layer}`;
   const path = `model.language_model.${name}`;
   const weight = (part: string) => `${path}.${part}.weight`;
-  const before: NormOrigin = { kind: "norm", weight: weight("input_layernorm") };
-  const after: NormOrigin = { kind: "norm", weight: weight("post_attention_layernorm") };
+  const before = weight("input_layernorm");
+  const after = weight("post_attention_layernorm");
   const [q, k, v] = ["q_proj", "k_proj", "v_proj"].map((part) => weight(`self_attn.${part}`));
   const [gate, up] = [weight("mlp.gate_proj"), weight("mlp.up_proj")];
-  const rows = (tensor: string, count: number, input: NormOrigin): RowsOrigin => ({
-    weight: tensor,
-    firstRow: 0,
-    rows: count,
-    input,
-  });
   const value = v ?? "";
   const groupWidth = (heads / kvHeads) * headSize;
   return [
-    normInput(`${name}.self_attn.qkv`, before, h, [q ?? "", k ?? "", value]),
+    rmsInput(`${name}.self_attn.qkv`, before, h, [q ?? "", k ?? "", value]),
     {
       name: `${name}.self_attn.o_proj`,
-      origin: { kind: "attention", values: rows(value, kvHeads * headSize, before) },
       channels: kvHeads * headSize,
       columns: heads * headSize,
       // All query heads of a group read the same head of v.
@@ -158,10 +151,9 @@ function layerInputs(text: TextConfig, layer: number): ProductInput[] {
       readers: [weight("self_attn.o_proj")],
       makers: [{ tensor: value, firstRow: 0 }],
     },
-    normInput(`${name}.mlp.gate_up`, after, h, [gate, up]),
+    rmsInput(`${name}.mlp.gate_up`, after, h, [gate, up]),
     {
       name: `${name}.mlp.down_proj`,
-      origin: { kind: "gated", gate: rows(gate, f, after), up: rows(up, f, after) },
       channels: f,
       columns: f,
       readers: [weight("mlp.down_proj")],
@@ -179,6 +171,15 @@ function normInput(
   const tensors = [origin.weight, ...(origin.bias === undefined ? [] : [origin.bias])];
   const makers = tensors.map((tensor) => ({ tensor, firstRow: 0 }));
   return { name, origin, channels: columns, columns, readers, makers };
+}
+
+function rmsInput(
+  name: string,
+  norm: string,
+  columns: number,
+  readers: readonly string[],
+): ProductInput {
+  return { name, channels: columns, columns, readers, makers: [{ tensor: norm, firstRow: 0 }] };
 }
 
 function geluInput(name: string, inner: RowsOrigin, reader: string): ProductInput {

@@ -1,5 +1,5 @@
-// What the inputs of products look like, guessed from the weights alone: a norm gives bell-shaped values of its own
-// weight's size, a product the mean and spread that follow, a gate or GELU what it makes of them. In: where an input comes
+// What the inputs of products in the vision encoder look like, guessed from the weights alone: a norm gives bell-shaped values of its own
+// weight's size, a product the mean and spread that follow, GELU what it makes of them. In: where an input comes
 // from. Out: a few rows of such values, the same on every machine. No data, no model run.
 
 import type { NormOrigin, Origin, ProductInput, RowsOrigin } from "./product-inputs.ts";
@@ -17,34 +17,28 @@ interface Spread {
 /** @returns (PSEUDO_TOKENS, columns) */
 export async function pseudoActivations(
   reader: RowReader,
-  { origin, columns, channelOf = (column) => column }: ProductInput,
+  { columns, channelOf = (column) => column }: ProductInput,
+  origin: Origin,
 ): Promise<Float32Array> {
-  const spreads = await spreadsOf(reader, origin);
-  const [first, second = first] = spreads;
+  const { means, deviations } = await spreadOf(reader, origin);
   const normal = new NormalNumbers();
   const values = new Float32Array(PSEUDO_TOKENS * columns);
   for (let i = 0; i < values.length; i++) {
     const channel = channelOf(i % columns);
-    const draw = ({ means, deviations }: Spread) =>
-      (means[channel] as number) + (deviations[channel] as number) * normal.next();
-    const value = draw(first);
-    if (origin.kind === "gelu") values[i] = gelu(value);
-    else if (origin.kind === "gated") values[i] = silu(value) * draw(second);
-    else values[i] = value;
+    const value = (means[channel] as number) + (deviations[channel] as number) * normal.next();
+    values[i] = origin.kind === "gelu" ? gelu(value) : value;
   }
   return values;
 }
 
-async function spreadsOf(reader: RowReader, origin: Origin): Promise<readonly [Spread, Spread?]> {
+async function spreadOf(reader: RowReader, origin: Origin): Promise<Spread> {
   switch (origin.kind) {
     case "norm":
-      return [await normSpread(reader, origin)];
+      return await normSpread(reader, origin);
     case "attention":
-      return [await rowSpread(reader, origin.values)];
+      return await rowSpread(reader, origin.values);
     case "gelu":
-      return [await rowSpread(reader, origin.inner)];
-    case "gated":
-      return [await rowSpread(reader, origin.gate), await rowSpread(reader, origin.up)];
+      return await rowSpread(reader, origin.inner);
     default:
       throw new TypeError(`Unknown origin ${origin satisfies never}.`);
   }
@@ -85,10 +79,6 @@ async function rowSpread(reader: RowReader, origin: RowsOrigin): Promise<Spread>
     }
   }
   return { means, deviations };
-}
-
-function silu(x: number): number {
-  return x / (1 + Math.exp(-x));
 }
 
 /** The tanh form; how it differs from the exact one is of no interest here. */

@@ -3,7 +3,7 @@
 
 import { type ApngFrame, readApng } from "./apng.ts";
 import { decodeImage, type ImageLimits } from "./decode-image.ts";
-import { type Canvas, drawApng, toRgb } from "./draw-apng.ts";
+import { drawApng, toRgb } from "./draw-apng.ts";
 import type { Thumbnail } from "./frame-choice.ts";
 import { detectMediaType, withoutJunk } from "./media-type.ts";
 import type { AlphaMode, RgbImage } from "./rgb-image.ts";
@@ -108,9 +108,12 @@ function openApng(frames: readonly ApngFrame[], { alpha }: AnimationOptions): An
       return thumbnails;
     },
     async frame(index, slice) {
-      let drawn: Canvas | undefined;
-      for await (const canvas of drawApng(read.slice(0, index + 1), slice)) drawn = canvas;
-      return toRgb(drawn!, alpha);
+      let drawn = 0;
+      for await (const canvas of drawApng(read, slice)) {
+        // At once: the next step disposes of this frame.
+        if (drawn++ === index) return toRgb(canvas, alpha);
+      }
+      throw new RangeError(`The animation has no frame ${index}.`);
     },
   };
 }

@@ -83,7 +83,9 @@ async function mend(decoder: Decoder): Promise<Mended | undefined> {
     case "image/png": {
       const mended = await mendPng(data, limits.maxPixels);
       const image = mended && (await decoder.decode(mended.file, false));
-      return image && { image, rows: { first: 0, count: mended.rows } };
+      if (!image) return undefined;
+      repeatRows(image, mended.oddRowsFrom);
+      return { image, rows: { first: 0, count: mended.rows } };
     }
     case "image/gif": {
       const image = await decoder.decode(data, true);
@@ -95,6 +97,14 @@ async function mend(decoder: Decoder): Promise<Mended | undefined> {
       return compare(decoder, mendBmp(data, limits.maxPixels));
     default:
       return undefined;
+  }
+}
+
+/** Puts the row above in place of every second row from this one on. */
+function repeatRows({ width, height, pixels }: RgbImage, from: number): void {
+  const rowBytes = width * 3;
+  for (let row = from; row < height; row += 2) {
+    pixels.copyWithin(row * rowBytes, (row - 1) * rowBytes, row * rowBytes);
   }
 }
 

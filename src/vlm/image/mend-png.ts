@@ -30,6 +30,8 @@ export interface MendedFile {
   readonly file: Uint8Array;
   /** Rows that came, from the top. */
   readonly rows: number;
+  /** Every second row from this one on is missing: the last pass of an interlaced picture has them all. */
+  readonly oddRowsFrom: number;
 }
 
 /** Undefined if not even the header came. */
@@ -55,10 +57,9 @@ export async function mendPng(
   rows.set(came.subarray(0, end));
   const pixels: PngChunk = { type: "IDAT", data: await deflated(rows, { level: 1 }) };
   const others = chunks.filter(({ type }) => KEPT.includes(type));
-  return {
-    file: writePng([...others, pixels, { type: "IEND", data: new Uint8Array() }]),
-    rows: header.interlaced ? rowsOfPasses(header, whole) : whole,
-  };
+  const file = writePng([...others, pixels, { type: "IEND", data: new Uint8Array() }]);
+  if (!header.interlaced) return { file, rows: whole, oddRowsFrom: header.height };
+  return { file, ...rowsOfPasses(header, whole) };
 }
 
 const KEPT = ["IHDR", "PLTE", "tRNS", "gAMA", "sRGB", "eXIf"];
@@ -82,16 +83,20 @@ function rowSizes(header: PngHeader): number[] {
   });
 }
 
-/** Of an interlaced picture, the rows above which nothing is missing. */
-function rowsOfPasses({ width, height }: PngHeader, stored: number): number {
+/** Of an interlaced picture, the rows above which nothing but rows of the last pass is missing. */
+function rowsOfPasses({ width, height }: PngHeader, stored: number) {
   let left = stored;
-  let complete = height;
-  for (const { x, y, dy } of PASSES) {
+  let rows = height;
+  let oddRowsFrom = height;
+  for (const pass of PASSES) {
+    const { x, y, dy } = pass;
     if (x >= width) continue;
-    const rows = Math.max(0, Math.ceil((height - y) / dy));
-    const came = Math.min(rows, left);
+    const inPass = Math.max(0, Math.ceil((height - y) / dy));
+    const came = Math.min(inPass, left);
     left -= came;
-    if (came < rows) complete = Math.min(complete, y + came * dy);
+    if (came === inPass) continue;
+    if (pass === PASSES.at(-1)) oddRowsFrom = y + came * dy;
+    else rows = Math.min(rows, y + came * dy);
   }
-  return complete;
+  return { rows, oddRowsFrom };
 }

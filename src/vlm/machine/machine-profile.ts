@@ -1,13 +1,18 @@
-// What this machine can do for a model, measured in about a second: products by number format and rows, and memory
-// bandwidth. Out: a profile that other parts decide by. It decides nothing itself.
+// What this machine can do for a model, measured in about a second and kept beside the package: products by number
+// format and rows, and memory bandwidth. Out: a profile that other parts decide by. It decides nothing itself.
 
 import { cpus } from "node:os";
+import { join } from "node:path";
+import { z } from "zod";
+import { disk } from "../../disk.ts";
+import { PRECISIONS, type Precision } from "../convert/linear-layers.ts";
 import { preferredInt8Weights, withCpuSettings } from "../engine/cpu-settings.ts";
 import { defaultThreads } from "../runtime/cpu-threads.ts";
 import { ORT_VERSION } from "../runtime/ort-library.ts";
 import { measureProducts, type ProductSpeed } from "./product-speed.ts";
 
 export interface MachineProfile {
+  /** What the operating system calls the processor. */
   readonly cpu: string;
   /** Threads that were used; 0: as many as ONNX Runtime counts cores. */
   readonly threads: number;
@@ -18,11 +23,65 @@ export interface MachineProfile {
   readonly gigaBytes: number;
 }
 
-/** Measures now, whatever was measured before. */
-export async function measureMachine(
-  options: { readonly threads?: number | undefined } = {},
+const MACHINE_FILE = "machine.json";
+/** Changes when older measurements mean something else. */
+const MEASUREMENT = 1;
+
+const positive = z.number().positive();
+const FILE_SCHEMA = z.object({
+  measurement: z.literal(MEASUREMENT),
+  cpu: z.string(),
+  threads: z.number(),
+  onnxRuntime: z.string(),
+  products: z
+    .array(
+      z.object({
+        precision: z.enum(PRECISIONS),
+        rows: positive,
+        gigaOps: positive,
+        gigaBytes: positive,
+      }),
+    )
+    .min(PRECISIONS.length),
+  gigaBytes: positive,
+});
+
+export interface MachineOptions {
+  /** @default the physical cores this process may use */
+  readonly threads?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+const measured = new Map<number, Promise<MachineProfile>>();
+
+/**
+ * The profile of this machine: the one kept in a directory if it is of this processor, else measured, once in a process.
+ *
+ * @param dir where it is kept; a directory that cannot be written to keeps none
+ */
+export async function machineProfile(
+  dir: string,
+  { threads = defaultThreads(), signal }: MachineOptions = {},
 ): Promise<MachineProfile> {
-  const { threads = defaultThreads() } = options;
+  const path = join(dir, MACHINE_FILE);
+  const kept = await readProfile(path);
+  if (kept !== undefined && isOfThisMachine(kept, threads)) return kept;
+  let measuring = measured.get(threads);
+  if (measuring === undefined) {
+    measuring = measureMachine({ threads });
+    measured.set(threads, measuring);
+    measuring.catch(() => measured.delete(threads)); // a later load tries again
+  }
+  const profile = await measuring;
+  signal?.throwIfAborted();
+  await keepProfile(path, profile);
+  return profile;
+}
+
+/** Measures now, whatever was measured before. */
+export async function measureMachine({
+  threads = defaultThreads(),
+}: Pick<MachineOptions, "threads"> = {}): Promise<MachineProfile> {
   const int8Weights = await preferredInt8Weights();
   const settings = await withCpuSettings({ threads }, int8Weights);
   const products: ProductSpeed[] = [];
@@ -30,10 +89,51 @@ export async function measureMachine(
     products.push(...(await measureProducts(precision, { ...settings, int8Weights })));
   }
   return {
-    cpu: cpus()[0]?.model.trim() ?? process.arch,
+    cpu: processorName(),
     threads,
     onnxRuntime: ORT_VERSION,
     products,
     gigaBytes: Math.max(...products.map(({ gigaBytes }) => gigaBytes)),
   };
+}
+
+/** The most operations a second with many rows, in 10^9. */
+export function manyRowsSpeed({ products }: MachineProfile, precision: Precision): number {
+  return Math.max(...ofPrecision(products, precision).map(({ gigaOps }) => gigaOps));
+}
+
+/** Bytes of weights a second with one row, in 10^9: what a decode step of one chat goes by. */
+export function oneRowSpeed({ products }: MachineProfile, precision: Precision): number {
+  const [first] = ofPrecision(products, precision).toSorted((a, b) => a.rows - b.rows);
+  return first?.gigaBytes ?? 0;
+}
+
+function ofPrecision(products: readonly ProductSpeed[], precision: Precision): ProductSpeed[] {
+  return products.filter((product) => product.precision === precision);
+}
+
+function processorName(): string {
+  return cpus()[0]?.model.trim() || process.arch;
+}
+
+function isOfThisMachine({ cpu, threads, onnxRuntime }: MachineProfile, wanted: number): boolean {
+  return cpu === processorName() && threads === wanted && onnxRuntime === ORT_VERSION;
+}
+
+/** Undefined where there is none, or one that makes no sense: then it is measured again. */
+async function readProfile(path: string): Promise<MachineProfile | undefined> {
+  try {
+    return FILE_SCHEMA.parse(JSON.parse(await disk.readText(path)));
+  } catch {
+    return undefined;
+  }
+}
+
+async function keepProfile(path: string, profile: MachineProfile): Promise<void> {
+  try {
+    const text = JSON.stringify({ measurement: MEASUREMENT, ...profile }, undefined, 2);
+    await disk.replaceFile(path, `${text}\n`, { durable: false });
+  } catch {
+    // A read-only disk: it is measured again at the next start.
+  }
 }

@@ -1,3 +1,4 @@
+import sharp from "sharp";
 import { describe, expect, it } from "vitest";
 import { ImageDecodeError } from "../../../src/vlm/errors.ts";
 import {
@@ -51,6 +52,40 @@ describe("ImageTensorCache", () => {
     const second = await cache.get(new Uint8Array(file));
     expect([first.hit, second.hit]).toEqual([false, true]);
     expect(second.tensor).toBe(first.tensor);
+  });
+
+  it("gives every view of a picture a key of its own, the same every time", async () => {
+    const frames = await Promise.all(
+      (["circle", "square", "star"] as const).map((shape) => drawShapes([{ shape, color: "red" }])),
+    );
+    const gif = await sharp(frames, { join: { animated: true } })
+      .gif()
+      .toBuffer();
+    const tall = await sharp(await drawShapes([{ shape: "star", color: "red" }]))
+      .resize(700, 4000, { fit: "fill" })
+      .png()
+      .toBuffer();
+    for (const [file, count] of [
+      [gif, 3],
+      [tall, 2],
+    ] as const) {
+      const keys = async (whole = false) =>
+        (await makeCache().get(file, undefined, undefined, whole)).views.map((v) => v.tensor.key);
+      expect(new Set(await keys()).size).toBe(count);
+      expect(await keys()).toEqual(await keys());
+      expect(await keys(true)).toHaveLength(1);
+    }
+  });
+
+  it("bounds what an animation and a long picture cost", async () => {
+    const tall = await sharp({
+      create: { width: 700, height: 9000, channels: 3, background: "#123" },
+    })
+      .png()
+      .toBuffer();
+    const tokens = (await makeCache().get(tall)).views.map((view) => view.tensor.imageTokens);
+    expect(tokens).toHaveLength(4);
+    expect(Math.max(...tokens)).toBeLessThanOrEqual(512);
   });
 
   it("shares the work between those who ask at the same time; none of them is a hit", async () => {

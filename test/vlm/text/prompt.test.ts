@@ -58,6 +58,36 @@ describe("buildPrompt with the vocabulary of Qwen3", () => {
     ]);
   });
 
+  it("writes every view of a picture, with what is said in front of it and behind", () => {
+    const view = { imageTokens: 2, before: "", after: "" };
+    const { ids, images } = build([{ role: "user", content: [PICTURE, PICTURE] }], {
+      imageTokens: [
+        [
+          { ...view, before: "and" },
+          { ...view, imageTokens: 3, after: "two" },
+        ],
+        1,
+      ],
+    });
+    expect(images.map(({ imageIndex, length }) => [imageIndex, length])).toEqual([
+      [0, 2],
+      [1, 3],
+      [2, 1],
+    ]);
+    for (const { start, length } of images) {
+      expect(Array.from(ids.subarray(start - 1, start + length + 1))).toEqual([
+        VISION_START,
+        ...Array<number>(length).fill(IMAGE_PAD),
+        VISION_END,
+      ]);
+    }
+    const [first, second, third] = images.map(({ start }) => start);
+    expect(Array.from(ids.subarray(2, first! - 1))).toEqual([198, ...tokenizer.encodeText("and")]);
+    expect(Array.from(ids.subarray(second! + 4, third! - 1))).toEqual([
+      ...tokenizer.encodeText("two"),
+    ]);
+  });
+
   it("writes each picture with its own number of tokens, wherever it stands", () => {
     const { ids, images } = build(
       [

@@ -1,0 +1,30 @@
+// How fast this machine multiplies and reads memory, measured in about a second. Runs in a process of its own.
+
+import { manyRowsSpeed, measureMachine } from "../../vlm/machine/machine-profile.ts";
+import { adviceFor } from "./advice.ts";
+import type { Finding } from "./finding.ts";
+
+export async function checkSpeed(): Promise<Finding> {
+  const what = { zh: "速度", en: "Speed" };
+  try {
+    const profile = await measureMachine();
+    const rows = (["w8a8", "q4", "fp32"] as const).map((precision) => {
+      const few = profile.products
+        .filter((product) => product.precision === precision && product.rows <= 8)
+        .map(({ rows, gigaOps }) => `${rows}: ${gigaOps.toFixed(0)}`);
+      return `${precision} ${manyRowsSpeed(profile, precision).toFixed(0)} Gop/s (${few.join(", ")})`;
+    });
+    const bandwidth = `${profile.gigaBytes.toFixed(1)} GB/s`;
+    return {
+      verdict: "ok",
+      what,
+      found: {
+        zh: `内存 ${bandwidth}；矩阵乘法（括号内为 1、2、4、8 行时）${rows.join("；")}`,
+        en: `memory ${bandwidth}; products (with 1, 2, 4 and 8 rows) ${rows.join("; ")}`,
+      },
+    };
+  } catch (error) {
+    const found = { zh: "无法测量", en: "cannot be measured" };
+    return { verdict: "warn", what, found, advice: adviceFor(error) };
+  }
+}

@@ -1,0 +1,90 @@
+// Which number format a checkpoint is converted to when nobody says: by what this machine multiplies fastest, and by
+// the memory it has. In: a checkpoint. Out: a precision of the decoder, and why.
+
+import { join } from "node:path";
+import type { Qwen3VlConfig } from "../checkpoint/config.ts";
+import { readModelSettings } from "../checkpoint/open-checkpoint.ts";
+import { DEFAULT_PRECISION } from "../convert/ensure-package.ts";
+import type { Precision } from "../convert/linear-layers.ts";
+import {
+  type MachineOptions,
+  type MachineProfile,
+  machineProfile,
+  manyRowsSpeed,
+  oneRowSpeed,
+} from "./machine-profile.ts";
+
+export interface PrecisionChoice {
+  readonly precision: Precision;
+  /** For people: what it was weighed against. */
+  readonly reason: string;
+}
+
+/** A turn as bots have them: a picture and a question, and an answer of a few sentences. */
+const PROMPT_TOKENS = 400;
+const ANSWER_TOKENS = 60;
+/** Faster than that, nobody notices a difference. */
+const SOON_MS = 500;
+/** 4 bits lose more than 8, so they have to be worth it. */
+const WORTH_LOSING = 0.75;
+/** Of models with fewer weights no machine makes anybody wait, so none is measured. */
+const FEW_WEIGHTS = 50_000_000;
+/** Bytes of a weight in memory. */
+const BYTES = { w8a8: 1, q4: 0.55 };
+/** What a model takes beside its weights. */
+const OTHER_BYTES = 1.5 * 2 ** 30;
+
+/**
+ * The precision of a conversion when nobody names one. Measures this machine unless that was done before.
+ *
+ * @param checkpointDir one that cannot be read gets the usual precision: whoever converts it says what is wrong
+ */
+export async function precisionForCheckpoint(
+  checkpointDir: string,
+  options: MachineOptions = {},
+): Promise<Precision> {
+  const settings = await readModelSettings(checkpointDir).catch(() => undefined);
+  if (settings === undefined || decoderWeights(settings.config) < FEW_WEIGHTS) {
+    return DEFAULT_PRECISION;
+  }
+  const profile = await machineProfile(join(checkpointDir, "onnx"), options);
+  return choosePrecisionFor(profile, settings.config, process.availableMemory()).precision;
+}
+
+/**
+ * w8a8, unless 4-bit weights make a turn a quarter faster, or w8a8 does not fit into memory and they do.
+ *
+ * @param freeBytes that this process may still take
+ */
+export function choosePrecisionFor(
+  profile: MachineProfile,
+  config: Qwen3VlConfig,
+  freeBytes: number,
+): PrecisionChoice {
+  const weights = decoderWeights(config);
+  const fits = (precision: "w8a8" | "q4") => weights * BYTES[precision] + OTHER_BYTES < freeBytes;
+  if (!fits("w8a8") && fits("q4")) {
+    const gigabytes = ((weights * BYTES.w8a8) / 1e9).toFixed(1);
+    return { precision: "q4", reason: `the ${gigabytes} GB of w8a8 do not fit into memory` };
+  }
+  const int8 = turnMs(profile, "w8a8", weights);
+  const int4 = turnMs(profile, "q4", weights);
+  const seconds = (ms: number) => (ms / 1000).toFixed(1);
+  const reason = `a turn is expected to take ${seconds(int8)} s in w8a8 and ${seconds(int4)} s in q4`;
+  const isWorthIt = int8 > SOON_MS && int4 < WORTH_LOSING * int8;
+  return { precision: isWorthIt ? "q4" : "w8a8", reason };
+}
+
+function turnMs(profile: MachineProfile, precision: "w8a8" | "q4", weights: number): number {
+  const reading = (2 * PROMPT_TOKENS * weights) / (manyRowsSpeed(profile, precision) * 1e6);
+  const writing =
+    (ANSWER_TOKENS * weights * BYTES[precision]) / (oneRowSpeed(profile, precision) * 1e6);
+  return reading + writing;
+}
+
+/** Those that every token is multiplied with, the head included. */
+function decoderWeights({ text }: Qwen3VlConfig): number {
+  const { hiddenSize, intermediateSize, heads, kvHeads, headSize, layers, vocabSize } = text;
+  const attention = 2 * hiddenSize * (heads + kvHeads) * headSize;
+  return layers * (attention + 3 * hiddenSize * intermediateSize) + hiddenSize * vocabSize;
+}

@@ -10,7 +10,7 @@ it("answers whoever mentions it, and only them", async () => {
   const bot = installVlm(napcat, { model });
 
   napcat.receive(groupMessage({ text: "大家早" }));
-  napcat.receive(groupMessage({ text: "这是什么？", mentionsBot: true }));
+  napcat.receive(groupMessage({ text: "你最喜欢什么动物？", mentionsBot: true }));
   await bot.idle();
 
   expect(napcat.sentTexts).toEqual(["一只橘猫。"]);

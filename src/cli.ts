@@ -32,6 +32,7 @@ async function run(): Promise<number> {
     case "convert":
     case "doctor":
     case "bench":
+    case "prove":
   }
   const { resolveSettings } = await import("./cli/settings.ts");
   const settings = resolveSettings(command.flags);
@@ -43,14 +44,25 @@ async function run(): Promise<number> {
     }
     case "convert": {
       const { convert } = await import("./cli/convert.ts");
-      await convert({ ...command, precision: settings.precision }, signal);
+      await convert({ ...command, ...settings }, signal);
       return 0;
     }
     case "bench": {
       const { bench } = await import("./cli/bench/bench.ts");
       const model = command.flags.model === undefined ? undefined : settings.model;
-      await bench({ ...command, model, precision: settings.precision }, signal);
+      const { precision } = settings;
+      if (precision === "fp16" || precision === "q4f16") {
+        const { UsageError } = await import("./cli/usage-error.ts");
+        throw new UsageError(`\`bench\` measures the CPU; for ${precision} there is \`prove\`.`);
+      }
+      await bench({ ...command, model, precision }, signal);
       return 0;
+    }
+    case "prove": {
+      const { prove } = await import("./cli/prove/prove.ts");
+      const { chooseDevice } = await import("./vlm/runtime/choose-device.ts");
+      const { device } = settings.device === "auto" ? await chooseDevice() : settings;
+      return prove({ ...command, device: device as Exclude<typeof device, "auto"> }, signal);
     }
     case "doctor": {
       const { doctor } = await import("./cli/doctor.ts");

@@ -37,6 +37,12 @@ export type Command =
       readonly flags: SettingFlags;
     }
   | {
+      readonly name: "prove";
+      readonly json: string | undefined;
+      readonly quick: boolean;
+      readonly flags: SettingFlags;
+    }
+  | {
       readonly name: "setup-cuda";
       readonly force: boolean;
       readonly libraries: boolean;
@@ -71,6 +77,7 @@ const OPTIONS = {
   lang: { type: "string" },
   picture: { type: "string" },
   json: { type: "boolean" },
+  quick: { type: "boolean" },
   help: { type: "boolean", short: "h" },
   version: { type: "boolean", short: "v" },
 } as const;
@@ -78,7 +85,7 @@ const OPTIONS = {
 /** Which options each command takes. */
 const COMMANDS: Readonly<Record<string, readonly string[]>> = {
   start: ["model", "device", "precision", "host", "port", "napcat", "image-hosts", "config"],
-  convert: ["precision", "out", "config"],
+  convert: ["precision", "device", "out", "config"],
   doctor: [
     "model",
     "device",
@@ -93,8 +100,12 @@ const COMMANDS: Readonly<Record<string, readonly string[]>> = {
     "picture",
   ],
   bench: ["size", "model", "precision", "threads", "out", "config"],
+  prove: ["device", "json", "quick", "config"],
   "setup-cuda": ["force", "cuda", "mirror", "from", "sha256", "libraries", "pypi"],
 };
+
+/** The report of `prove` goes into a file; that of `doctor` is what it prints. */
+const PROVE_OPTIONS = { ...OPTIONS, json: { type: "string" } } as const;
 
 /** @throws {UsageError} for anything that cannot be meant. */
 export function parseCommand(argv: readonly string[]): Command {
@@ -127,6 +138,7 @@ export function parseCommand(argv: readonly string[]): Command {
     pypi,
     lang,
     json = false,
+    quick = false,
     picture,
     help: _,
     version: __,
@@ -142,6 +154,9 @@ export function parseCommand(argv: readonly string[]): Command {
   if (name === "bench") {
     return { name, size: shapeName(size ?? "2b"), threads: threadCount(threads), out, flags };
   }
+  if (name === "prove") {
+    return { name, json: typeof json === "string" ? json : undefined, quick, flags };
+  }
   if (name === "setup-cuda") {
     return {
       name,
@@ -155,7 +170,7 @@ export function parseCommand(argv: readonly string[]): Command {
     };
   }
   if (name === "start") return { name, flags };
-  return { name: "doctor", language: toLanguage(lang), json, picture, flags };
+  return { name: "doctor", language: toLanguage(lang), json: json === true, picture, flags };
 }
 
 function cudaMajor(text: string | undefined): 12 | 13 | undefined {
@@ -183,7 +198,8 @@ function toLanguage(lang: string | undefined): Language | undefined {
 
 function parse(argv: readonly string[]) {
   try {
-    return parseArgs({ args: [...argv], options: OPTIONS, allowPositionals: true });
+    const options = argv[0] === "prove" ? PROVE_OPTIONS : OPTIONS;
+    return parseArgs({ args: [...argv], options, allowPositionals: true });
   } catch (error) {
     // Node explains at length; the first sentence says it all.
     const message = error instanceof Error ? error.message : String(error);

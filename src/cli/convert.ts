@@ -3,8 +3,11 @@
 
 import { resolve } from "node:path";
 import { choosePrecision } from "../vlm/convert/ensure-package.ts";
+import { deviceOfPrecision } from "../vlm/convert/package-graphs.ts";
 import { convertCheckpoint, defaultPackageDir, preferredInt8Weights } from "../vlm/index.ts";
 import { precisionForCheckpoint } from "../vlm/machine/precision-choice.ts";
+import { chooseDevice } from "../vlm/runtime/choose-device.ts";
+import { deviceKind } from "../vlm/runtime/device.ts";
 import { showProgress } from "./progress.ts";
 import type { Settings } from "./settings.ts";
 import { print } from "./terminal.ts";
@@ -14,15 +17,23 @@ export interface ConvertCommand {
   /** Left out: where `start` looks for it, inside the checkpoint. */
   readonly out: string | undefined;
   readonly precision: Settings["precision"];
+  /** What the package is for. */
+  readonly device: Settings["device"];
 }
 
 /** Resolves when the package is complete. */
 export async function convert(command: ConvertCommand, signal: AbortSignal): Promise<void> {
   // What `start` converts to as well.
   const checkpointDir = resolve(command.directory);
-  const named = command.precision ?? (await precisionForCheckpoint(checkpointDir, { signal }));
-  const { decoder, vision } = choosePrecision(named);
-  const outputDir = resolve(command.out ?? defaultPackageDir(checkpointDir, { decoder, vision }));
+  const chosen = command.device === "auto" ? (await chooseDevice()).device : command.device;
+  const device = chosen === "cpu" ? deviceOfPrecision(command.precision) : deviceKind(chosen);
+  const named =
+    command.precision ??
+    (device === "cpu" ? await precisionForCheckpoint(checkpointDir, { signal }) : undefined);
+  const { decoder, vision } = choosePrecision(named, undefined, device);
+  const outputDir = resolve(
+    command.out ?? defaultPackageDir(checkpointDir, { decoder, vision }, device),
+  );
   const progress = showProgress();
   try {
     const { outputs, assumptions } = await convertCheckpoint({
@@ -30,6 +41,7 @@ export async function convert(command: ConvertCommand, signal: AbortSignal): Pro
       outputDir,
       precision: decoder,
       visionPrecision: vision,
+      device,
       int8Weights: await preferredInt8Weights(),
       signal,
       onProgress: ({ doneBytes, totalBytes }) =>

@@ -7,14 +7,16 @@ export const HELP = `napcat-vlm: 会看图的 QQ 机器人 · QQ bots that see
   napcat-vlm convert DIR         把模型目录转换为 ONNX · convert a checkpoint to ONNX
   napcat-vlm doctor              检查这台机器和配置 · check this machine and the settings
   napcat-vlm bench               测量这台机器有多快 · measure how fast this machine is
+  napcat-vlm prove               证明设备算得对、扛得住 · prove a device: right, robust, how fast
   napcat-vlm setup-cuda          安装 CUDA 组件 · install ONNX Runtime's CUDA provider
   napcat-vlm --help, --version
 
 选项 Options                     环境变量 Environment
   --model DIR                    VLM_MODEL      模型目录 · checkpoint or converted package
                                                 (默认 default: examples/tiny-chat)
-  --device cpu|cuda:N|webgpu     VLM_DEVICE     (cpu)
-  --precision w8a8|q4|fp32       VLM_PRECISION  转换精度 · of a conversion (w8a8)
+  --device cpu|cuda:N|webgpu|auto VLM_DEVICE    (cpu)
+  --precision w8a8|q4|fp32|q4f16|fp16
+                                 VLM_PRECISION  转换精度 · of a conversion (w8a8; CUDA q4f16)
   --host HOST                    HOST           调试页地址 · of the debug page (127.0.0.1)
   --port PORT                    PORT           0 = 任一空闲端口 · any free one (9999)
   --napcat ws://HOST:PORT        NAPCAT_URL     NapCat 的 WebSocket 服务器 · its WebSocket server
@@ -37,6 +39,8 @@ export const HELP = `napcat-vlm: 会看图的 QQ 机器人 · QQ bots that see
   --sha256 HEX                                  setup-cuda: 校验 · what the archive must hash to
   --libraries                                   setup-cuda: 同时下载 CUDA 的库 · fetch CUDA's libraries too
   --pypi URL                                    setup-cuda: 这些库的来源 · where they come from (PyPI)
+  --json FILE                                   prove: 报告另存为 JSON · the report as a file too
+  --quick                                       prove: 不用大权重，一分钟内 · nothing large, a minute
   --force                                       setup-cuda: 重新安装 · install again
 
 命令行优先于环境变量，环境变量优先于文件。

@@ -15,8 +15,12 @@ const HOSTS = "expected hosts such as img.example.com or 127.0.0.1:8080, with co
 
 const schemas = {
   model: z.string(),
-  device: z.string().regex(/^(cpu|webgpu|cuda(:\d+)?)$/, "expected cpu, cuda:N or webgpu"),
-  precision: z.enum(["fp32", "w8a8", "q4"], { error: "expected fp32, w8a8 or q4" }),
+  device: z
+    .string()
+    .regex(/^(auto|cpu|webgpu|cuda(:\d+)?)$/, "expected cpu, cuda:N, webgpu or auto"),
+  precision: z.enum(["fp32", "w8a8", "q4", "fp16", "q4f16"], {
+    error: "expected fp32, w8a8, q4, fp16 or q4f16",
+  }),
   host: z.string().regex(/^[\w.:[\]-]+$/, "expected a host name or an IP address"),
   port: z.preprocess(
     (value) => (typeof value === "string" && /^\d+$/.test(value) ? Number(value) : value),
@@ -55,9 +59,9 @@ const VARIABLES: Readonly<Record<Key, string>> = {
 export interface Settings {
   /** Directory of a checkpoint or of a converted package. */
   readonly model: string;
-  readonly device: "cpu" | "webgpu" | `cuda:${number}`;
+  readonly device: "auto" | "cpu" | "webgpu" | `cuda:${number}`;
   /** Only a conversion needs it; left out, the converter decides. */
-  readonly precision: "fp32" | "w8a8" | "q4" | undefined;
+  readonly precision: "fp32" | "w8a8" | "q4" | "fp16" | "q4f16" | undefined;
   readonly host: string;
   readonly port: number;
   readonly napcat: { readonly url: string; readonly token: string | undefined } | undefined;

@@ -61,11 +61,15 @@ export interface ImageViewOptions {
 export interface LoadOptions {
   /** Directory of a checkpoint as published, or of a package made by `napcat-vlm convert`. */
   readonly model: string;
-  /** @default "cpu" */
-  readonly device?: Device;
+  /** `auto`: the first of CUDA, WebGPU and CPU that works; `onWarning` is told which and why. @default "cpu" */
+  readonly device?: Device | "auto";
+  /** Most bytes of a graphics card's memory that this model uses, weights included. @default 90 % of what is free */
+  readonly deviceMemoryBytes?: number;
+  /** Records the steps of answers on a graphics card once and replays them. CUDA only. @default false */
+  readonly captureGraphs?: boolean;
   /**
    * Format of the decoder's weights when a checkpoint is converted. @default "w8a8", or "q4" where this machine is a
-   * quarter faster with it or w8a8 does not fit into its memory
+   * quarter faster with it or w8a8 does not fit into its memory; "q4f16" for CUDA, "q4" for WebGPU
    */
   readonly precision?: Precision;
   /** Format of the vision encoder's weights. @default "fp32" for precision fp32, else "w8a8" */
@@ -117,7 +121,9 @@ export interface LoadOptions {
 
 export interface ResolvedLoadOptions {
   readonly model: string;
-  readonly device: Device;
+  readonly device: Device | "auto";
+  readonly deviceMemoryBytes: number | undefined;
+  readonly captureGraphs: boolean;
   readonly precision: Precision | undefined;
   readonly visionPrecision: VisionPrecision | undefined;
   readonly packageDir: string | undefined;
@@ -153,7 +159,9 @@ const DEFAULT_PREFILL_CHUNK_TOKENS = 256;
 
 const LOAD_SCHEMA = object({
   model: nonEmptyText(),
-  device: matching<string>('"cpu", "webgpu" or "cuda:N"', isDevice).optional(),
+  device: matching<string>('"cpu", "webgpu", "cuda:N" or "auto"', isDevice).optional(),
+  deviceMemoryBytes: integer(1).optional(),
+  captureGraphs: boolean().optional(),
   precision: oneOf(PRECISIONS).optional(),
   visionPrecision: oneOf(VISION_PRECISIONS).optional(),
   packageDir: nonEmptyText().optional(),
@@ -192,6 +200,8 @@ export function resolveLoadOptions(options: LoadOptions): ResolvedLoadOptions {
   return {
     model: options.model,
     device: deviceOf(options.device ?? "cpu"),
+    deviceMemoryBytes: options.deviceMemoryBytes,
+    captureGraphs: options.captureGraphs ?? false,
     precision: options.precision,
     visionPrecision: options.visionPrecision,
     packageDir: options.packageDir,
@@ -359,11 +369,12 @@ function maxTokensOf({ maxTokens }: { readonly maxTokens?: number }, thinking: b
 const CUDA = /^cuda(?::(\d+))?$/u;
 
 function isDevice(value: unknown): boolean {
-  return value === "cpu" || value === "webgpu" || (typeof value === "string" && CUDA.test(value));
+  if (value === "cpu" || value === "webgpu" || value === "auto") return true;
+  return typeof value === "string" && CUDA.test(value);
 }
 
 /** `cuda` is `cuda:0`. */
-function deviceOf(name: string): Device {
+function deviceOf(name: string): Device | "auto" {
   const cuda = CUDA.exec(name);
-  return cuda ? `cuda:${Number(cuda[1] ?? 0)}` : (name as Device);
+  return cuda ? `cuda:${Number(cuda[1] ?? 0)}` : (name as Device | "auto");
 }

@@ -7,16 +7,14 @@ import { collectStream } from "./collect.ts";
 import { withDiskTrouble } from "./convert/disk-trouble.ts";
 import { ensurePackage } from "./convert/ensure-package.ts";
 import { preferredInt8Weights } from "./engine/cpu-settings.ts";
-import { Decoder } from "./engine/decoder.ts";
 import { Speculation } from "./engine/draft.ts";
 import { Engine } from "./engine/engine.ts";
 import { FeatureCache } from "./engine/feature-cache.ts";
 import { forget, generate, type ModelParts, warm } from "./engine/generate.ts";
-import { contextsThatFit, defaultCacheBytes } from "./engine/memory-share.ts";
+import { loadBackend } from "./engine/load-backend.ts";
 import { openPackage } from "./engine/onnx-package.ts";
 import { channelParts } from "./engine/part-channel.ts";
 import { PrefixCache } from "./engine/prefix-cache.ts";
-import { VisionEncoder } from "./engine/vision-encoder.ts";
 import { DisposedError, ModelLoadError } from "./errors.ts";
 import { ImageTensorCache } from "./image/image-tensor.ts";
 import { loadSharp } from "./image/sharp.ts";
@@ -30,6 +28,8 @@ import {
   resolveRequest,
   resolveWarmRequest,
 } from "./options.ts";
+import { chooseDevice } from "./runtime/choose-device.ts";
+import { type Device, deviceKind, openDevice } from "./runtime/device.ts";
 import { loadOrt } from "./runtime/ort.ts";
 import type { TemplateFeature } from "./text/chat-template.ts";
 import { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
@@ -72,9 +72,12 @@ export async function loadQwen3Vl(options: LoadOptions): Promise<Qwen3VlModel> {
   // What cannot be loaded here is known before minutes go into a conversion.
   await loadSharp();
   loadOrt();
+  const device = await decideDevice(resolved);
   const packageDir = await ensurePackage({
     ...resolved,
-    precision: resolved.precision ?? (await usualPrecision(resolved)),
+    device: deviceKind(device),
+    precision:
+      resolved.precision ?? (device === "cpu" ? await usualPrecision(resolved) : undefined),
     int8Weights: await preferredInt8Weights(),
     onProgress: ({ doneBytes, totalBytes }) =>
       onProgress({ type: "convert", done: doneBytes, total: totalBytes }),
@@ -82,7 +85,7 @@ export async function loadQwen3Vl(options: LoadOptions): Promise<Qwen3VlModel> {
   const disposals: (() => Promise<void> | void)[] = [];
   try {
     const { model, info } = await withDiskTrouble(packageDir, () =>
-      loadParts(packageDir, resolved, disposals),
+      loadParts(packageDir, { ...resolved, device }, disposals),
     );
     signal?.throwIfAborted();
     return new Qwen3Vl(model, info, disposals);
@@ -93,9 +96,20 @@ export async function loadQwen3Vl(options: LoadOptions): Promise<Qwen3VlModel> {
   }
 }
 
+/** A named device that is not there is an error, and a chosen one is told. */
+async function decideDevice({ device, onWarning }: ResolvedLoadOptions): Promise<Device> {
+  if (device === "auto") {
+    const chosen = await chooseDevice();
+    onWarning(chosen.why);
+    return chosen.device;
+  }
+  await openDevice(device);
+  return device;
+}
+
 async function loadParts(
   packageDir: string,
-  options: ResolvedLoadOptions,
+  options: ResolvedLoadOptions & { readonly device: Device },
   disposals: (() => Promise<void> | void)[],
 ): Promise<{ model: ModelParts; info: ModelInfo }> {
   const { signal, onProgress, device, threads } = options;
@@ -120,16 +134,18 @@ async function loadParts(
   const budget = await chooseImageBudget(onnxPackage, options);
   const contextTokens = chooseContextTokens(options, config.text.maxPositionEmbeddings);
 
-  signal?.throwIfAborted();
-  onProgress({ type: "load", part: "vision-encoder" });
-  const visionEncoder = await VisionEncoder.load(onnxPackage, sessionOptions);
-  disposals.push(() => visionEncoder.dispose());
-
-  signal?.throwIfAborted();
-  onProgress({ type: "load", part: "decoder" });
-  const decoder = await Decoder.load(onnxPackage, sessionOptions);
-  disposals.push(() => decoder.dispose());
-
+  const { visionEncoder, decoder, slots, cacheBytes } = await loadBackend(onnxPackage, {
+    session: sessionOptions,
+    contextTokens,
+    maxConcurrent: options.maxConcurrent,
+    deviceMemoryBytes: options.deviceMemoryBytes,
+    captureGraphs: options.captureGraphs,
+    onPart: (part) => {
+      signal?.throwIfAborted();
+      onProgress({ type: "load", part });
+    },
+    onMade: (dispose) => disposals.push(dispose),
+  });
   const images = new ImageTensorCache({
     maxBytes: options.imageCacheBytes,
     processor: settings.processor,
@@ -138,13 +154,6 @@ async function loadParts(
     ...(budget.maxImageTokens === undefined ? {} : { maxImageTokens: budget.maxImageTokens }),
   });
   disposals.push(() => images.clear());
-  const slots = decoder.createSlots(
-    options.maxConcurrent ?? contextsThatFit(contextTokens * decoder.tokenBytes),
-    contextTokens,
-  );
-  disposals.push(() => slots.dispose());
-  const { features, prefixes } = defaultCacheBytes();
-
   return {
     model: {
       config,
@@ -157,8 +166,8 @@ async function loadParts(
         decoder,
         slots,
         visionEncoder,
-        features: new FeatureCache(options.featureCacheBytes ?? features),
-        prefixes: new PrefixCache({ maxBytes: options.prefixCacheBytes ?? prefixes }),
+        features: new FeatureCache(options.featureCacheBytes ?? cacheBytes.features),
+        prefixes: new PrefixCache({ maxBytes: options.prefixCacheBytes ?? cacheBytes.prefixes }),
         speculation: options.speculation ? new Speculation() : undefined,
         maxQueue: options.maxQueue,
         maxStallMs: options.maxStallMs,

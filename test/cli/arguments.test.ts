@@ -56,8 +56,8 @@ describe("parseCommand", () => {
   });
 
   it.each([
-    ["", "Name a command: start, convert, doctor, bench, setup-cuda."],
-    ["run", "Unknown command `run`. Known are start, convert, doctor, bench, setup-cuda."],
+    ["", "Name a command: start, convert, doctor, bench, prove, setup-cuda."],
+    ["run", "Unknown command `run`. Known are start, convert, doctor, bench, prove, setup-cuda."],
     ["constructor", "Unknown command `constructor`."],
     ["start --frobnicate", "Unknown option '--frobnicate'."],
     ["start --port", "Option '--port <value>' argument missing."],

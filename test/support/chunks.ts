@@ -1,7 +1,7 @@
 // A prompt through a decoder in chunks, without the loop: what tests of the decoder itself are written in.
 
 import type { Decoder } from "../../src/vlm/engine/decoder.ts";
-import type { DecoderInput, Scores } from "../../src/vlm/engine/decoder-backend.ts";
+import type { DecoderInput } from "../../src/vlm/engine/decoder-backend.ts";
 import { sliceInput } from "../../src/vlm/engine/decoder-input.ts";
 import type { KvCache } from "../../src/vlm/engine/kv-cache.ts";
 
@@ -26,7 +26,7 @@ export async function prefill(
   options: ChunkOptions = {},
 ): Promise<Float32Array> {
   const { logitRows = "last", chunkTokens = input.ids.length, signal } = options;
-  const scores: Scores[] = [];
+  const scores: Float32Array[] = [];
   let start = 0;
   do {
     const end = Math.min(start + chunkTokens, input.ids.length);

@@ -126,6 +126,7 @@ export class Script implements TokenReader {
   }
 
   take(scores: Scores): number | undefined {
+    if (!(scores instanceof Float32Array)) throw new TypeError("Expected all scores");
     this.scores.push(Float32Array.from(scores));
     return this.#tokens[this.scores.length - 1];
   }

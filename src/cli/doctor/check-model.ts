@@ -5,6 +5,7 @@ import { openCheckpoint } from "../../vlm/checkpoint/open-checkpoint.ts";
 import { choosePrecision, defaultPackageDir } from "../../vlm/convert/ensure-package.ts";
 import { isMarkedAsPackage, isPackageOf, verifyPackage } from "../../vlm/convert/manifest.ts";
 import { precisionForCheckpoint } from "../../vlm/machine/precision-choice.ts";
+import { deviceKind } from "../../vlm/runtime/device.ts";
 import { describeFailure } from "../errors.ts";
 import type { Settings } from "../settings.ts";
 import type { CheckContext, Finding, Text } from "./finding.ts";
@@ -30,18 +31,20 @@ async function describePackage(dir: string, signal: AbortSignal): Promise<Text> 
 }
 
 async function describeCheckpoint(
-  { model, precision: named }: Settings,
+  { model, precision: named, device }: Settings,
   signal: AbortSignal,
 ): Promise<Text> {
   const checkpoint = await openCheckpoint(model);
   await checkpoint.close();
   const { name } = checkpoint.source;
-  const precision = choosePrecision(named ?? (await precisionForCheckpoint(model, { signal })));
+  const kind = device === "auto" ? "cpu" : deviceKind(device);
+  const usual = kind === "cpu" ? await precisionForCheckpoint(model, { signal }) : undefined;
+  const precision = choosePrecision(named ?? usual, undefined, kind);
   const { decoder } = precision;
-  const dir = defaultPackageDir(model, precision);
+  const dir = defaultPackageDir(model, precision, kind);
   if (await isMarkedAsPackage(dir)) {
     const manifest = await verifyPackage(dir, { hashes: true, signal });
-    if (await isPackageOf(manifest, model, precision)) {
+    if (await isPackageOf(manifest, model, precision, kind)) {
       return {
         zh: `${name}，${decoder}，已转换，${model}`,
         en: `${name}, ${decoder}, converted, ${model}`,

@@ -1,20 +1,18 @@
-// Does ONNX Runtime load, and does the device take a session? Runs in a process of its own.
+// Does ONNX Runtime load? Runs in a process of its own.
 
-import { availableProviders, tryDevice } from "../../vlm/runtime/device.ts";
+import { availableProviders } from "../../vlm/runtime/device.ts";
 import { loadOrt } from "../../vlm/runtime/ort.ts";
 import { adviceFor } from "./advice.ts";
-import type { CheckContext, Finding } from "./finding.ts";
+import type { Finding } from "./finding.ts";
 
-export async function checkRuntime({ settings: { device } }: CheckContext): Promise<Finding> {
+export function checkRuntime(): Finding {
   const what = "ONNX Runtime";
-  let found: string = device;
   try {
     const ort = loadOrt();
     const providers = availableProviders().map((name) => name.replace("ExecutionProvider", ""));
-    found = `${ort.version} (${providers.join(" ")}), ${device}`;
-    await tryDevice(device);
+    const found = `${ort.version} (${providers.join(" ")})`;
     return { verdict: "ok", what, found };
   } catch (error) {
-    return { verdict: "fail", what, found, advice: adviceFor(error) };
+    return { verdict: "fail", what, found: "-", advice: adviceFor(error) };
   }
 }

@@ -20,6 +20,7 @@ export const CHECKS: readonly Check[] = [
   checkMemory,
   checkDisk,
   isolated("runtime"),
+  isolated("device"),
   isolated("speed"),
   isolated("pictures"),
   isolated("tokenizer"),

@@ -18,6 +18,10 @@ export const NATIVE_CHECKS = {
     what: { zh: "速度", en: "Speed" },
     load: async () => (await import("./check-speed.ts")).checkSpeed,
   },
+  device: {
+    what: { zh: "设备", en: "Device" },
+    load: async () => (await import("./check-device.ts")).checkDevice,
+  },
   pictures: {
     what: { zh: "图片解码", en: "Pictures" },
     load: async () => (await import("./check-pictures.ts")).checkPictures,

@@ -68,6 +68,51 @@ function copyFloat32(bytes: Uint8Array, target: Float32Array, count: number): bo
   return finite;
 }
 
+/**
+ * Narrows f32 to 16 bits, rounding to the nearest and ties to even. What is too large for f16 becomes its largest
+ * number, 65504.
+ *
+ * @param target as long as `values`, raw bits
+ */
+export function fromFloat32(
+  values: Float32Array,
+  dtype: "bf16" | "f16",
+  target: Uint16Array,
+): void {
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  if (dtype === "bf16") {
+    for (let i = 0; i < bits.length; i++) {
+      const word = bits[i] as number;
+      target[i] = (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
+    }
+    return;
+  }
+  for (let i = 0; i < bits.length; i++) target[i] = float16Bits(bits[i] as number);
+}
+
+const LARGEST_F16 = 0x7bff;
+/** Smallest f32 that is rounded beyond the largest f16. */
+const ABOVE_F16 = 0x477ff000;
+/** Smallest f32 that is a normal f16. */
+const NORMAL_F16 = 0x38800000;
+
+function float16Bits(word: number): number {
+  const sign = (word >>> 16) & 0x8000;
+  const magnitude = word & 0x7fffffff;
+  if (magnitude >= ABOVE_F16) return sign | LARGEST_F16;
+  if (magnitude >= NORMAL_F16) {
+    const rounded = magnitude + 0xfff + ((magnitude >>> 13) & 1);
+    return sign | ((rounded - 0x38000000) >>> 13);
+  }
+  const shift = 126 - (magnitude >>> 23);
+  if (shift > 24) return sign;
+  const fraction = (magnitude & 0x7fffff) | 0x800000;
+  const half = fraction >>> shift;
+  const rest = fraction & ((1 << shift) - 1);
+  const middle = 1 << (shift - 1);
+  return sign | (rest > middle || (rest === middle && (half & 1) === 1) ? half + 1 : half);
+}
+
 let float16Values: Float32Array | undefined;
 
 /** All 65,536 half-precision values; a look-up is several times faster than bit arithmetic. */

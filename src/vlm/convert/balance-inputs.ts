@@ -8,7 +8,7 @@ import type { Checkpoint } from "../checkpoint/open-checkpoint.ts";
 import { decoderRun } from "./decoder-run.ts";
 import type { StreamOptions } from "./hashed-file.ts";
 import { type Matrix, productError } from "./layer-errors.ts";
-import type { Precision } from "./linear-layers.ts";
+import type { CpuPrecision as Precision } from "./linear-layers.ts";
 import { originWeights, type ProductInput } from "./product-inputs.ts";
 import { PSEUDO_TOKENS, pseudoActivations } from "./pseudo-activations.ts";
 import { RowReader } from "./row-reader.ts";

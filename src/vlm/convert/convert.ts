@@ -14,7 +14,7 @@ import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.t
 import { EMBED_TOKENS } from "../checkpoint/tensor-names.ts";
 import { ModelLoadError } from "../errors.ts";
 import { balanceBytes, balanceInputs, type InputsInPrecision } from "./balance-inputs.ts";
-import { decoderGraph, headPrecision } from "./decoder-graph.ts";
+import { headPrecision } from "./decoder-graph.ts";
 import { withDiskTrouble, withNeededBytes } from "./disk-trouble.ts";
 import {
   type FileDigest,
@@ -25,10 +25,12 @@ import {
   sha256File,
 } from "./hashed-file.ts";
 import {
+  type CpuPrecision,
   INT8_WEIGHTS,
   type Int8Weights,
   PRECISIONS,
   type Precision,
+  type ProductPrecision,
   type WiderFormats,
 } from "./linear-layers.ts";
 import {
@@ -43,16 +45,20 @@ import {
   serializeManifest,
 } from "./manifest.ts";
 import { type GraphValue, ONNX_OPSET } from "./onnx-model.ts";
+import {
+  checkPrecision,
+  defaultVisionPrecision,
+  deviceOfPrecision,
+  isDevicePrecision,
+  PACKAGE_DEVICES,
+  type PackageDevice,
+  packageGraphs,
+} from "./package-graphs.ts";
 import { decoderInputs, visionInputs } from "./product-inputs.ts";
-import { INT4_BLOCK } from "./quantize.ts";
+import { DEVICE_BLOCK, INT4_BLOCK } from "./quantize.ts";
 import { RowReader } from "./row-reader.ts";
 import { StagingDirectory } from "./staging.ts";
-import {
-  type PlannedGraph,
-  VISION_PRECISIONS,
-  type VisionPrecision,
-  visionGraph,
-} from "./vision-graph.ts";
+import { type PlannedGraph, VISION_PRECISIONS, type VisionPrecision } from "./vision-graph.ts";
 import { WeightWriter } from "./weight-writer.ts";
 
 const EMBED_TOKENS_FILE = "embed_tokens.bin";
@@ -86,8 +92,10 @@ export interface ConvertOptions {
   /** Where the package goes. Must not exist, be empty, or hold an earlier package, which is replaced. */
   readonly outputDir: string;
   readonly precision: Precision;
-  /** @default `fp32` beside an fp32 decoder, else `w8a8` */
+  /** @default on the CPU `fp32` beside an fp32 decoder, else `w8a8`; `bf16` for CUDA, `fp32` for WebGPU */
   readonly visionPrecision?: VisionPrecision | undefined;
+  /** What the package is for. @default "cuda" for precisions `fp16` and `q4f16`, else "cpu" */
+  readonly device?: PackageDevice | undefined;
   /**
    * `s8` is several times faster on CPUs with VNNI or AMX, `s8-paired` on x64 CPUs without them. See
    * `preferredInt8Weights`. @default "s8"
@@ -105,13 +113,15 @@ export interface ConvertOptions {
  *   program for most of a minute (`files-held`); TypeError for wrong options; the signal's own reason when aborted
  */
 export async function convertCheckpoint(options: ConvertOptions): Promise<PackageManifest> {
-  const precision = checkOptions(options);
+  const { precision, device } = checkOptions(options);
   options.signal?.throwIfAborted();
-  return await withDiskTrouble(options.checkpointDir, () => convertTo(precision, options));
+  return await withDiskTrouble(options.checkpointDir, () =>
+    convertTo({ precision, device }, options),
+  );
 }
 
 async function convertTo(
-  precision: PackageManifest["precision"],
+  formats: Pick<PackageManifest, "precision" | "device">,
   options: ConvertOptions,
 ): Promise<PackageManifest> {
   const checkpoint = await openCheckpoint(options.checkpointDir);
@@ -121,7 +131,7 @@ async function convertTo(
       keyFile: MANIFEST_FILE,
     });
     try {
-      await new Conversion(checkpoint, staging.dir, precision, options).run();
+      await new Conversion(checkpoint, staging.dir, formats, options).run();
       const manifest = await readManifest(staging.dir);
       await staging.publish(options.signal);
       await untilReadable(options.outputDir, manifest);
@@ -144,15 +154,11 @@ async function untilReadable(dir: string, { outputs }: PackageManifest): Promise
   }
 }
 
-/** The vision encoder's precision when nobody names one. */
-export function defaultVisionPrecision(decoder: Precision): VisionPrecision {
-  return decoder === "fp32" ? "fp32" : "w8a8";
-}
-
 class Conversion {
   readonly #checkpoint: Checkpoint;
   readonly #dir: string;
   readonly #precision: PackageManifest["precision"];
+  readonly #device: PackageDevice;
   readonly #options: ConvertOptions;
   readonly #stream: StreamOptions;
   readonly #outputs: FileDigest[] = [];
@@ -163,18 +169,20 @@ class Conversion {
   constructor(
     checkpoint: Checkpoint,
     dir: string,
-    precision: PackageManifest["precision"],
+    { precision, device }: Pick<PackageManifest, "precision" | "device">,
     options: ConvertOptions,
   ) {
     this.#checkpoint = checkpoint;
     this.#dir = dir;
     this.#precision = precision;
+    this.#device = device;
     this.#options = options;
     this.#stream = { signal: options.signal, onBytes: (bytes) => this.#advance(bytes) };
   }
 
   async run(): Promise<void> {
-    const measured = productInputs(this.#checkpoint.config, this.#precision);
+    const measured =
+      this.#device === "cpu" ? productInputs(this.#checkpoint.config, this.#precision) : [];
     const inputFiles = [...this.#checkpoint.settingsFiles, ...this.#checkpoint.weightFiles];
     const before = await this.#inputStates(inputFiles);
     const readBytes =
@@ -196,10 +204,7 @@ class Conversion {
   #plan(wider?: WiderFormats): PlannedGraphs {
     const { config } = this.#checkpoint;
     const int8Weights = this.#options.int8Weights ?? "s8";
-    return {
-      vision: visionGraph(config, this.#precision.vision, int8Weights, wider),
-      decoder: decoderGraph(config, this.#precision.decoder, int8Weights, wider),
-    };
+    return packageGraphs(config, this.#precision, this.#device, { int8Weights, wider });
   }
 
   #outputBytes({ vision, decoder }: PlannedGraphs): number {
@@ -315,8 +320,9 @@ class Conversion {
       source: this.#checkpoint.source,
       assumptions: this.#checkpoint.assumptions,
       precision: this.#precision,
+      device: this.#device,
       int8Weights: this.#options.int8Weights ?? "s8",
-      tensorGroups: tensorGroups(this.#precision, parts.embedTokens.dtype),
+      tensorGroups: tensorGroups(this.#precision, this.#device, parts.embedTokens.dtype),
       ...parts,
       outputs: this.#outputs.toSorted((a, b) => (a.file < b.file ? -1 : 1)),
     });
@@ -360,19 +366,25 @@ class Conversion {
 const FORMATS_SCHEMA = object({
   precision: oneOf(PRECISIONS),
   visionPrecision: oneOf(VISION_PRECISIONS).optional(),
+  device: oneOf(PACKAGE_DEVICES).optional(),
   int8Weights: oneOf(INT8_WEIGHTS).optional(),
 });
 
-function checkOptions(options: ConvertOptions): PackageManifest["precision"] {
-  const { precision, visionPrecision, int8Weights } = options;
-  parseOptions(FORMATS_SCHEMA, { precision, visionPrecision, int8Weights }, "convertCheckpoint");
+function checkOptions(options: ConvertOptions): Pick<PackageManifest, "precision" | "device"> {
+  const { precision: decoder, visionPrecision, int8Weights } = options;
+  const formats = { precision: decoder, visionPrecision, device: options.device, int8Weights };
+  parseOptions(FORMATS_SCHEMA, formats, "convertCheckpoint");
+  const device = options.device ?? deviceOfPrecision(decoder);
+  const vision = visionPrecision ?? defaultVisionPrecision(decoder, device);
+  const precision = { decoder, vision };
+  checkPrecision(precision, device);
   const fromOutput = relative(resolve(options.outputDir), resolve(options.checkpointDir));
   if (fromOutput === "" || !(fromOutput.startsWith("..") || resolve(fromOutput) === fromOutput)) {
     throw new TypeError(
       "Expected `outputDir` to be outside the checkpoint's path, got the checkpoint itself or a directory around it.",
     );
   }
-  return { decoder: precision, vision: visionPrecision ?? defaultVisionPrecision(precision) };
+  return { precision, device };
 }
 
 /** The inputs of all products, in the format that was asked for. */
@@ -385,7 +397,12 @@ function productInputs(
     { precision: vision, inputs: visionInputs(config) },
     { precision: decoder, inputs: text.slice(0, -1) },
     { precision: headPrecision(decoder), inputs: text.slice(-1) },
-  ];
+  ].flatMap(({ precision, inputs }) => (isForCpu(precision) ? [{ precision, inputs }] : []));
+}
+
+/** Only there are inputs of products rounded; what a card multiplies has nothing to balance. */
+function isForCpu(precision: ProductPrecision): precision is CpuPrecision {
+  return precision === "fp32" || precision === "w8a8" || precision === "q4";
 }
 
 /** Nothing but an earlier package, however damaged, is ever replaced. */
@@ -404,19 +421,27 @@ function describe(values: readonly GraphValue[]): Record<string, string> {
 
 function tensorGroups(
   { decoder, vision }: PackageManifest["precision"],
+  device: PackageDevice,
   embedTokens: string,
 ): Record<string, string> {
-  const formats: Record<Precision, string> = {
+  const fourBits = `int4 per block of ${device === "webgpu" ? DEVICE_BLOCK : INT4_BLOCK}`;
+  const formats: Record<ProductPrecision, string> = {
     fp32: "f32",
+    fp16: "f16",
+    bf16: "bf16",
     w8a8: "int8 per output channel, activations uint8 per token",
-    q4: `int4 per block of ${INT4_BLOCK}, activations int8`,
+    q4: device === "cpu" ? `${fourBits}, activations int8` : fourBits,
+    q4f32: `int4 per block of ${DEVICE_BLOCK}`,
+    q4f16: `int4 per block of ${DEVICE_BLOCK}, activations f16`,
+    q8: `int8 per block of ${DEVICE_BLOCK}`,
+    q8f16: `int8 per block of ${DEVICE_BLOCK}, activations f16`,
   };
   return {
     "vision linear layers": formats[vision],
-    "vision patch embedding, position table, norms, biases": "f32",
+    "vision patch embedding, position table, norms": "f32",
     "decoder linear layers": formats[decoder],
-    "decoder head": formats[headPrecision(decoder)],
-    "decoder norms": "f32",
-    "embedding table": embedTokens,
+    "decoder head": formats[headPrecision(decoder, device === "webgpu")],
+    "decoder norms": isDevicePrecision(decoder) ? "f16" : "f32",
+    "embedding table": isDevicePrecision(decoder) ? "f16 in the graph" : embedTokens,
   };
 }

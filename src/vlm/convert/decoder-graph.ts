@@ -21,6 +21,7 @@ import {
   type Int8Weights,
   LinearLayers,
   type Precision,
+  type ProductPrecision,
   type WiderFormats,
 } from "./linear-layers.ts";
 import { OnnxModel } from "./onnx-model.ts";
@@ -28,18 +29,28 @@ import type { PlannedGraph } from "./vision-graph.ts";
 
 const PREFIX = "model.language_model.";
 
-/** 4-bit decoders keep an int8 head: it decides every token and costs 3 % of a decode step. */
-export function headPrecision(precision: Precision): Precision {
-  return precision === "q4" ? "w8a8" : precision;
+/** 4-bit decoders keep an 8-bit head: it decides every token and costs 3 % of a decode step. */
+export function headPrecision(precision: Precision, webgpu = false): ProductPrecision {
+  if (precision === "q4f16") return "q8f16";
+  if (precision !== "q4") return precision;
+  // No graphics card multiplies int8 by int8 through WebGPU.
+  return webgpu ? "q8" : "w8a8";
+}
+
+export interface DecoderGraphOptions {
+  /** @default "cpu" */
+  readonly device?: "cpu" | "webgpu" | undefined;
+  /** Formats of single weights that are not those of the rest. */
+  readonly wider?: WiderFormats | undefined;
 }
 
 export function decoderGraph(
   config: Qwen3VlConfig,
   precision: Precision,
   int8Weights: Int8Weights = "s8",
-  wider?: WiderFormats,
+  { device = "cpu", wider }: DecoderGraphOptions = {},
 ): PlannedGraph {
-  const graph = new DecoderGraph(config, precision, int8Weights, wider);
+  const graph = new DecoderGraph(config, precision, int8Weights, device === "webgpu", wider);
   graph.write();
   return { model: graph.model, plan: graph.layers.plan };
 }
@@ -49,18 +60,21 @@ class DecoderGraph {
   readonly layers: LinearLayers;
   readonly #config: Qwen3VlConfig;
   readonly #text: TextConfig;
-  readonly #precision: Precision;
+  readonly #precision: ProductPrecision;
+  readonly #headPrecision: ProductPrecision;
 
   constructor(
     config: Qwen3VlConfig,
     precision: Precision,
     int8Weights: Int8Weights,
+    webgpu: boolean,
     wider?: WiderFormats,
   ) {
     this.layers = new LinearLayers(this.model, int8Weights, wider);
     this.#config = config;
     this.#text = config.text;
-    this.#precision = precision;
+    this.#precision = webgpu && precision === "q4" ? "q4f32" : precision;
+    this.#headPrecision = headPrecision(precision, webgpu);
   }
 
   write(): void {
@@ -206,7 +220,7 @@ class DecoderGraph {
     const normed = this.#norm("norm", wanted, hiddenSize);
     const source = this.#config.tiedEmbeddings ? EMBED_TOKENS : LM_HEAD;
     const weight = { sources: [source], rows: vocabSize, columns: hiddenSize };
-    this.layers.product("logits", normed, weight, headPrecision(this.#precision));
+    this.layers.product("logits", normed, weight, this.#headPrecision);
   }
 
   #product(

@@ -6,10 +6,17 @@ import { realpath, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { codeOf, DiskError } from "../../disk-error.ts";
 import { isVlmError, ModelLoadError } from "../errors.ts";
-import { type ConvertOptions, convertCheckpoint, defaultVisionPrecision } from "./convert.ts";
+import { type ConvertOptions, convertCheckpoint } from "./convert.ts";
 import { withDiskTrouble } from "./disk-trouble.ts";
-import type { Int8Weights, Precision } from "./linear-layers.ts";
+import type { Precision } from "./linear-layers.ts";
 import { isMarkedAsPackage, isPackageOf, verifyPackage } from "./manifest.ts";
+import {
+  DECODER_PRECISIONS,
+  defaultVisionPrecision,
+  deviceOfPrecision,
+  type PackageDevice,
+  type PackagePrecision,
+} from "./package-graphs.ts";
 import { StagingDirectory } from "./staging.ts";
 import { userCacheDir } from "./user-cache-dir.ts";
 import type { VisionPrecision } from "./vision-graph.ts";
@@ -23,10 +30,12 @@ export interface EnsurePackageOptions
   readonly visionPrecision?: VisionPrecision | undefined;
   /** @default `onnx/<precision>` inside the checkpoint, or the user's cache where that cannot be written */
   readonly packageDir?: string | undefined;
+  /** What the package is for. @default "cpu" */
+  readonly device?: PackageDevice | undefined;
 }
 
-/** Of a decoder, when nobody names one. */
-export const DEFAULT_PRECISION: Precision = "w8a8";
+/** Of a decoder on the CPU, when nobody names one. */
+export const DEFAULT_PRECISION: Precision = DECODER_PRECISIONS.cpu[0]!;
 
 /**
  * Finds or makes the package of a model.
@@ -40,37 +49,42 @@ export function ensurePackage(options: EnsurePackageOptions): Promise<string> {
 }
 
 async function findOrMake(options: EnsurePackageOptions): Promise<string> {
-  const { model } = options;
+  const { model, device = "cpu" } = options;
   await assertDirectory(model);
   if (await isMarkedAsPackage(model)) {
-    assertPrecision(model, (await verifyPackage(model, { hashes: false })).precision, options);
+    const manifest = await verifyPackage(model, { hashes: false });
+    assertPrecision(model, manifest.precision, options);
+    assertDevice(model, manifest.device, device);
     return model;
   }
-  const precision = choosePrecision(options.precision, options.visionPrecision);
+  const precision = choosePrecision(options.precision, options.visionPrecision, device);
   const places =
-    options.packageDir === undefined ? await defaultPlaces(model, precision) : [options.packageDir];
+    options.packageDir === undefined
+      ? await defaultPlaces(model, precision, device)
+      : [options.packageDir];
   for (const place of places) {
-    if (await holdsPackageOf(place, model, precision, options.int8Weights)) return place;
+    if (await holdsPackageOf(place, { ...options, device }, precision)) return place;
   }
-  return convertInto(places, { ...options, checkpointDir: model }, precision);
+  return convertInto(places, { ...options, device, checkpointDir: model }, precision);
 }
 
 /** The precisions of a conversion, with what nobody named filled in. */
 export function choosePrecision(
-  decoder: Precision = DEFAULT_PRECISION,
-  vision: VisionPrecision = defaultVisionPrecision(decoder),
+  decoder?: Precision,
+  vision?: VisionPrecision,
+  device: PackageDevice = "cpu",
 ): PackagePrecision {
-  return { decoder, vision };
+  const chosen = decoder ?? DECODER_PRECISIONS[device][0]!;
+  return { decoder: chosen, vision: vision ?? defaultVisionPrecision(chosen, device) };
 }
 
 /** Where the package of a checkpoint goes when nobody says: beside its weights, or into the user's cache. */
-export function defaultPackageDir(checkpointDir: string, precision: PackagePrecision): string {
-  return join(checkpointDir, "onnx", precisionName(precision));
-}
-
-export interface PackagePrecision {
-  readonly decoder: Precision;
-  readonly vision: VisionPrecision;
+export function defaultPackageDir(
+  checkpointDir: string,
+  precision: PackagePrecision,
+  device: PackageDevice = "cpu",
+): string {
+  return join(checkpointDir, "onnx", packageName(precision, device));
 }
 
 async function convertInto(
@@ -78,7 +92,7 @@ async function convertInto(
   options: Omit<ConvertOptions, "outputDir" | "precision" | "visionPrecision">,
   { decoder, vision }: PackagePrecision,
 ): Promise<string> {
-  const { checkpointDir, int8Weights, signal, onProgress } = options;
+  const { checkpointDir, device, int8Weights, signal, onProgress } = options;
   let refused: unknown;
   for (const outputDir of places) {
     try {
@@ -88,6 +102,7 @@ async function convertInto(
         outputDir,
         precision: decoder,
         visionPrecision: vision,
+        device,
         int8Weights,
         signal,
         onProgress,
@@ -130,17 +145,21 @@ function isReadOnly(error: unknown): boolean {
 
 async function holdsPackageOf(
   place: string,
-  checkpointDir: string,
+  { model, device, int8Weights }: EnsurePackageOptions,
   precision: PackagePrecision,
-  int8Weights: Int8Weights | undefined,
 ): Promise<boolean> {
   if (!(await isMarkedAsPackage(place))) return false;
   try {
     const manifest = await verifyPackage(place, { hashes: false });
     // Another CPU's form gives the same answers, but loads several times slower, at every start.
-    const holdsInt8 = precision.decoder !== "fp32" || precision.vision !== "fp32";
-    if (holdsInt8 && manifest.int8Weights !== (int8Weights ?? manifest.int8Weights)) return false;
-    return await isPackageOf(manifest, checkpointDir, precision);
+    const holdsInt8 = ["w8a8", "q4"].includes(precision.decoder) || precision.vision === "w8a8";
+    if (
+      device === "cpu" &&
+      holdsInt8 &&
+      manifest.int8Weights !== (int8Weights ?? manifest.int8Weights)
+    )
+      return false;
+    return await isPackageOf(manifest, model, precision, device);
   } catch (error) {
     // Damaged, or of another version: it is made again.
     if (isVlmError(error)) return false;
@@ -148,18 +167,43 @@ async function holdsPackageOf(
   }
 }
 
-async function defaultPlaces(model: string, precision: PackagePrecision): Promise<string[]> {
+async function defaultPlaces(
+  model: string,
+  precision: PackagePrecision,
+  device: PackageDevice,
+): Promise<string[]> {
   // Some RAM disks and substituted drives of Windows have no real paths.
   const path = await realpath(model).catch(() => resolve(model));
   const id = createHash("sha256").update(path).digest("hex").slice(0, 12);
   return [
-    defaultPackageDir(model, precision),
-    join(userCacheDir(), "napcat-vlm", `${basename(path)}-${id}`, precisionName(precision)),
+    defaultPackageDir(model, precision, device),
+    join(userCacheDir(), "napcat-vlm", `${basename(path)}-${id}`, packageName(precision, device)),
   ];
 }
 
-function precisionName({ decoder, vision }: PackagePrecision): string {
-  return vision === defaultVisionPrecision(decoder) ? decoder : `${decoder}-vision-${vision}`;
+function precisionName(
+  { decoder, vision }: PackagePrecision,
+  device: PackageDevice = deviceOfPrecision(decoder),
+): string {
+  return vision === defaultVisionPrecision(decoder, device)
+    ? decoder
+    : `${decoder}-vision-${vision}`;
+}
+
+/** What tells the packages of one checkpoint apart. */
+function packageName(precision: PackagePrecision, device: PackageDevice): string {
+  const name = precisionName(precision, device);
+  return device === deviceOfPrecision(precision.decoder) ? name : `${name}-${device}`;
+}
+
+function assertDevice(model: string, made: PackageDevice, wanted: PackageDevice): void {
+  if (made === wanted) return;
+  throw new ModelLoadError(
+    "model-unsupported",
+    `${model} is an ONNX package for ${made}, not for ${wanted}: the graphs differ. ` +
+      "Name the checkpoint it was converted from instead, or another device.",
+    { modelDir: model },
+  );
 }
 
 function assertPrecision(

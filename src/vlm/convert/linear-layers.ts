@@ -1,4 +1,4 @@
-// Matrix products of a graph in one of three precisions. In: an activation and where its weight comes from.
+// Matrix products of a graph in one of several precisions. In: an activation and where its weight comes from.
 // Out: nodes, and for each weight a line in the plan that the weight writer follows. Reads no weights itself.
 //
 // fp32   MatMul                                           weight (K, N) f32
@@ -7,15 +7,27 @@
 //                                                         zero point 128 for CPUs whose u8 x s8 product saturates
 // q4     MatMulNBits, block 128, accuracy level 4         weight (N, blocks, 64) u8, one scale per block
 //
+// For graphics cards, activations of the same type as the scales:
+//
+// fp16, bf16   MatMul                                     weight (K, N)
+// q4f16, q4f32 MatMulNBits, block 32                      weight (N, blocks, 16) u8, f16 or f32 scales
+// q8f16, q8    MatMulNBits with 8 bits, block 32          weight (N, blocks, 32) u8, f16 or f32 scales
+//
 // The row scale is put back at once, or carried along to where it costs nothing. Each activation row is scaled to its own largest magnitude before it becomes u8 (zero point 128), so a row with
 // outliers does not take the resolution of the others. An all-zero row keeps a tiny positive scale.
 
-import type { ExternalTensor, OnnxModel } from "./onnx-model.ts";
-import { INT4_BLOCK, int4Blocks } from "./quantize.ts";
+import type { ExternalTensor, GraphNode, OnnxModel } from "./onnx-model.ts";
+import { DEVICE_BLOCK, INT4_BLOCK, int4Blocks } from "./quantize.ts";
 
 /** How the weights of a graph are stored and multiplied. */
-export const PRECISIONS = ["fp32", "w8a8", "q4"] as const;
+export const PRECISIONS = ["fp32", "w8a8", "q4", "fp16", "q4f16"] as const;
 export type Precision = (typeof PRECISIONS)[number];
+/** Those that a CPU computes in; the others are for graphics cards. */
+export const CPU_PRECISIONS = ["fp32", "w8a8", "q4"] as const;
+export type CpuPrecision = (typeof CPU_PRECISIONS)[number];
+
+/** Every way in which a single product can be written. */
+export type ProductPrecision = Precision | "bf16" | "q4f32" | "q8" | "q8f16";
 
 export const INT8_WEIGHTS = ["s8", "u8", "s8-paired"] as const;
 /**
@@ -50,7 +62,10 @@ export type WeightPlan =
       readonly scales: ExternalTensor;
     }
   | {
-      readonly kind: "int4";
+      readonly kind: "blocks";
+      readonly bits: 4 | 8;
+      /** Weights per scale. */
+      readonly block: number;
       readonly sources: readonly string[];
       readonly target: ExternalTensor;
       readonly scales: ExternalTensor;
@@ -67,7 +82,41 @@ export interface LinearWeight {
 }
 
 /** Formats by canonical tensor name, for weights that lose too much in the format of the others. */
-export type WiderFormats = ReadonlyMap<string, Precision>;
+export type WiderFormats = ReadonlyMap<string, CpuPrecision>;
+
+/** Types of activations. */
+export type FloatType = "f32" | "f16" | "bf16";
+
+/** What a product takes and gives. */
+export function activationType(precision: ProductPrecision): FloatType {
+  switch (precision) {
+    case "fp16":
+    case "q4f16":
+    case "q8f16":
+      return "f16";
+    case "bf16":
+      return "bf16";
+    default:
+      return "f32";
+  }
+}
+
+interface BlockFormat {
+  readonly bits: 4 | 8;
+  readonly block: number;
+  /** Of the scales, and of the activations. @default "f32" */
+  readonly type?: "f32" | "f16";
+  readonly attributes?: GraphNode["attributes"];
+}
+
+/** Of the precisions that have blocks. */
+const BLOCK_FORMATS: Readonly<Partial<Record<ProductPrecision, BlockFormat>>> = {
+  q4: { bits: 4, block: INT4_BLOCK, attributes: { accuracy_level: { int: 4 } } },
+  q4f16: { bits: 4, block: DEVICE_BLOCK, type: "f16" },
+  q4f32: { bits: 4, block: DEVICE_BLOCK },
+  q8: { bits: 8, block: DEVICE_BLOCK },
+  q8f16: { bits: 8, block: DEVICE_BLOCK, type: "f16" },
+};
 
 /** Smallest row maximum: keeps a row of zeros from being divided by zero. */
 const SMALLEST_ROW_MAXIMUM = 1e-30;
@@ -92,20 +141,26 @@ export class LinearLayers {
     this.#wider = wider;
   }
 
-  /** A stored tensor in f32, in its own layout; returns its name in the graph. */
-  values(source: string, shape: readonly number[]): string {
-    const target = this.#model.external(source, "f32", shape);
+  /** A stored tensor in its own layout; returns its name in the graph. */
+  values(source: string, shape: readonly number[], type: FloatType = "f32"): string {
+    const target = this.#model.external(source, type, shape);
     this.plan.push({ kind: "values", source, target });
     return target.name;
   }
 
   /** activation (..., K) x weight -> (..., N), plus bias. */
-  product(name: string, activation: string, weight: LinearWeight, precision: Precision): string {
+  product(
+    name: string,
+    activation: string,
+    weight: LinearWeight,
+    precision: ProductPrecision,
+  ): string {
     const output = weight.bias === undefined ? name : `${name}.product`;
     const raw = this.#multiply(output, activation, weight, precision);
     this.applyRowScale(raw, output);
     if (weight.bias === undefined) return output;
-    return this.#model.node("Add", name, [output, this.values(weight.bias, [weight.rows])]);
+    const bias = this.values(weight.bias, [weight.rows], activationType(precision));
+    return this.#model.node("Add", name, [output, bias]);
   }
 
   /**
@@ -116,7 +171,7 @@ export class LinearLayers {
     name: string,
     activation: string,
     weight: LinearWeight,
-    precision: Precision,
+    precision: ProductPrecision,
   ): string {
     if (weight.bias !== undefined) throw new TypeError(`The product ${name} has a bias.`);
     return this.#multiply(name, activation, weight, precision);
@@ -135,22 +190,23 @@ export class LinearLayers {
   }
 
   /** Returns the product, which may lack a factor of each row. */
-  #multiply(name: string, activation: string, weight: LinearWeight, precision: Precision): string {
+  #multiply(
+    name: string,
+    activation: string,
+    weight: LinearWeight,
+    precision: ProductPrecision,
+  ): string {
     const chosen = this.#wider.get(weight.sources[0] ?? "") ?? precision;
     if (chosen === "w8a8") return this.#int8(name, activation, weight);
     const whole = this.applyRowScale(activation, `${name}.input`);
-    switch (chosen) {
-      case "fp32":
-        return this.#fp32(name, whole, weight);
-      case "q4":
-        return this.#int4(name, whole, weight);
-      default:
-        throw new TypeError(`Unknown precision ${chosen satisfies never}.`);
-    }
+    const format = BLOCK_FORMATS[chosen];
+    return format === undefined
+      ? this.#float(name, whole, weight, activationType(chosen))
+      : this.#blocks(name, whole, weight, format);
   }
 
-  #fp32(output: string, activation: string, weight: LinearWeight): string {
-    const target = this.#model.external(`${output}.weight`, "f32", [weight.columns, weight.rows]);
+  #float(output: string, activation: string, weight: LinearWeight, type: FloatType): string {
+    const target = this.#model.external(`${output}.weight`, type, [weight.columns, weight.rows]);
     this.plan.push({ kind: "transposed", sources: weight.sources, target });
     return this.#model.node("MatMul", output, [activation, target.name]);
   }
@@ -173,21 +229,26 @@ export class LinearLayers {
     return product;
   }
 
-  #int4(output: string, activation: string, { sources, rows, columns }: LinearWeight): string {
-    const blocks = int4Blocks(columns);
-    const shape = [rows, blocks, INT4_BLOCK / 2];
+  #blocks(
+    output: string,
+    activation: string,
+    { sources, rows, columns }: LinearWeight,
+    { bits, block, type = "f32", attributes = {} }: BlockFormat,
+  ): string {
+    const blocks = int4Blocks(columns, block);
+    const shape = [rows, blocks, (block * bits) / 8];
     const target = this.#model.external(`${output}.weight`, "u8", shape);
-    const scales = this.#model.external(`${output}.scales`, "f32", [rows, blocks]);
-    this.plan.push({ kind: "int4", sources, target, scales });
-    const attributes = {
+    const scales = this.#model.external(`${output}.scales`, type, [rows, blocks]);
+    this.plan.push({ kind: "blocks", bits, block, sources, target, scales });
+    const sizes = {
       K: { int: columns },
       N: { int: rows },
-      bits: { int: 4 },
-      block_size: { int: INT4_BLOCK },
-      accuracy_level: { int: 4 },
+      bits: { int: bits },
+      block_size: { int: block },
+      ...attributes,
     };
     const inputs = [activation, target.name, scales.name];
-    return this.#model.node("MatMulNBits", output, inputs, attributes, MICROSOFT);
+    return this.#model.node("MatMulNBits", output, inputs, sizes, MICROSOFT);
   }
 
   /** activation (..., K) -> u8 values (..., K) and the row scale (..., 1). */

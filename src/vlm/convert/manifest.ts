@@ -9,8 +9,9 @@ import type { CheckpointSource } from "../checkpoint/open-checkpoint.ts";
 import { ModelLoadError } from "../errors.ts";
 import type { LayerChoice } from "./balance-inputs.ts";
 import { type FileDigest, fingerprintFile, type StreamOptions, sha256File } from "./hashed-file.ts";
-import { INT8_WEIGHTS, type Int8Weights, type Precision } from "./linear-layers.ts";
-import type { VisionPrecision } from "./vision-graph.ts";
+import { INT8_WEIGHTS, type Int8Weights, PRECISIONS } from "./linear-layers.ts";
+import { PACKAGE_DEVICES, type PackageDevice, type PackagePrecision } from "./package-graphs.ts";
+import { VISION_PRECISIONS } from "./vision-graph.ts";
 
 export const MANIFEST_FILE = "manifest.json";
 /** Changes when a loader of the old packages could not read the new ones. */
@@ -43,7 +44,9 @@ export interface PackageManifest {
   readonly source: CheckpointSource;
   /** Sentences about what the checkpoint left open or told wrongly, and what was assumed. */
   readonly assumptions: readonly string[];
-  readonly precision: { readonly decoder: Precision; readonly vision: VisionPrecision };
+  readonly precision: PackagePrecision;
+  /** What the graphs were written for. */
+  readonly device: PackageDevice;
   /** How int8 weights are stored; right on every CPU either way, but not equally fast. */
   readonly int8Weights: Int8Weights;
   /** Number format of each group of tensors. */
@@ -121,9 +124,11 @@ function parseManifest(json: unknown, dir: string): PackageManifest {
     source: { name: source.string("name"), ...(revision === undefined ? {} : { revision }) },
     assumptions: fields.has("assumptions") ? fields.strings("assumptions") : [],
     precision: {
-      decoder: oneOf(precision, "decoder", ["fp32", "w8a8", "q4"]),
-      vision: oneOf(precision, "vision", ["fp32", "w8a8"]),
+      decoder: oneOf(precision, "decoder", PRECISIONS),
+      vision: oneOf(precision, "vision", VISION_PRECISIONS),
     },
+    // Packages from before devices had graphs of their own are for the CPU.
+    device: fields.has("device") ? oneOf(fields, "device", PACKAGE_DEVICES) : "cpu",
     int8Weights: oneOf(fields, "int8Weights", INT8_WEIGHTS),
     tensorGroups: stringMap(fields.object("tensorGroups")),
     layers: fields.has("layers") ? fields.objects("layers").map(parseLayer) : [],
@@ -187,10 +192,12 @@ export async function verifyPackage(
 export async function isPackageOf(
   manifest: PackageManifest,
   checkpointDir: string,
-  precision: { readonly decoder: Precision; readonly vision: VisionPrecision },
+  precision: PackagePrecision,
+  device: PackageDevice = "cpu",
 ): Promise<boolean> {
   if (
     manifest.converterVersion !== CONVERTER_VERSION ||
+    manifest.device !== device ||
     manifest.precision.decoder !== precision.decoder ||
     manifest.precision.vision !== precision.vision
   ) {

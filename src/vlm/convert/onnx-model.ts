@@ -8,10 +8,23 @@ import { ProtoWriter } from "./protobuf.ts";
 export const ONNX_OPSET = 23;
 const ONNX_IR_VERSION = 10;
 
-const ELEMENT_TYPES = { f32: 1, u8: 2, i8: 3, i32: 6, i64: 7 } as const;
-const ELEMENT_BYTES = { f32: 4, u8: 1, i8: 1, i32: 4, i64: 8 } as const;
+const ELEMENT_TYPES = {
+  f32: 1,
+  u8: 2,
+  i8: 3,
+  i32: 6,
+  i64: 7,
+  bool: 9,
+  f16: 10,
+  bf16: 16,
+} as const;
+const ELEMENT_BYTES = { f32: 4, u8: 1, i8: 1, i32: 4, i64: 8, bool: 1, f16: 2, bf16: 2 } as const;
 
 export type ElementType = keyof typeof ELEMENT_TYPES;
+/** The number of an element type in ONNX, as the operator Cast wants it. */
+export function elementTypeCode(type: ElementType): number {
+  return ELEMENT_TYPES[type];
+}
 
 /** A size, or the name of a size that changes from run to run. */
 export type Dimension = number | string;
@@ -99,7 +112,12 @@ export class OnnxModel {
   }
 
   /** A small constant that lies in the graph itself; equal names must mean equal values. */
-  constant(name: string, type: ElementType, shape: readonly number[], values: number[]): string {
+  constant(
+    name: string,
+    type: ElementType,
+    shape: readonly number[],
+    values: readonly number[],
+  ): string {
     const data = elementBytes(type, values);
     const known = this.#constants.get(name);
     if (known !== undefined && Buffer.compare(known.data, data) !== 0) {
@@ -195,7 +213,10 @@ function valueProto(value: GraphValue): ProtoWriter {
   return new ProtoWriter().string(1, value.name).message(2, new ProtoWriter().message(1, tensor));
 }
 
-function elementBytes(type: ElementType, values: number[]): Uint8Array {
+function elementBytes(type: ElementType, values: readonly number[]): Uint8Array {
+  if (type === "f16" || type === "bf16" || type === "bool") {
+    throw new TypeError(`Constants inside a graph are not ${type}.`);
+  }
   const typed = {
     f32: () => Float32Array.from(values),
     u8: () => Uint8Array.from(values),

@@ -3,11 +3,14 @@
 
 /** Weights per scale in 4-bit rows; the fastest block of ONNX Runtime's CPU kernels. */
 export const INT4_BLOCK = 128;
+/** Weights per scale in rows for graphics cards: more exact, and what their kernels are made for. */
+export const DEVICE_BLOCK = 32;
 const INT4_ZERO = 8;
+const INT8_ZERO = 128;
 
-/** Blocks of a 4-bit row; the last one is padded with zeros. */
-export function int4Blocks(columns: number): number {
-  return Math.ceil(columns / INT4_BLOCK);
+/** Blocks of a row; the last one is padded with zeros. */
+export function int4Blocks(columns: number, block: number = INT4_BLOCK): number {
+  return Math.ceil(columns / block);
 }
 
 /** Rows of a block that is turned: few enough for the block to stay in the CPU's second-level cache. */
@@ -141,10 +144,10 @@ function cutLevel(level: number, other: number, isFirst: boolean): number {
  * @param strip (columns of the strip, all rows)
  */
 export function turnRows(
-  weights: Float32Array,
+  weights: Float32Array | Uint16Array,
   rows: number,
   columns: number,
-  strip: Float32Array,
+  strip: Float32Array | Uint16Array,
   place: StripPlace,
 ): void {
   for (let first = 0; first < rows; first += TURN_ROWS) {
@@ -159,10 +162,47 @@ export function turnRows(
 }
 
 /**
- * Quantises whole rows to 4 bits, symmetric around 8, in blocks of `INT4_BLOCK`.
+ * Quantises whole rows to 8 bits, symmetric around 128, in blocks.
  *
  * @param weights (rows, columns)
- * @param target (rows, blocks, INT4_BLOCK / 2): two weights a byte, the first in the low half
+ * @param target (rows, blocks, block)
+ * @param scales (rows, blocks)
+ */
+export function quantizeInt8Blocks(
+  weights: Float32Array,
+  rows: number,
+  columns: number,
+  target: Uint8Array,
+  scales: Float32Array,
+  block: number,
+): void {
+  const blocks = int4Blocks(columns, block);
+  target.fill(INT8_ZERO);
+  for (let row = 0; row < rows; row++) {
+    for (let index = 0; index < blocks; index++) {
+      const first = row * columns + index * block;
+      const end = Math.min(first + block, (row + 1) * columns);
+      let largest = 0;
+      for (let i = first; i < end; i++) {
+        largest = Math.max(largest, Math.abs(weights[i] as number));
+      }
+      const scale = largest / 127;
+      scales[row * blocks + index] = scale;
+      if (scale === 0) continue;
+      const start = (row * blocks + index) * block - first;
+      for (let i = first; i < end; i++) {
+        // Truncation of what is above zero rounds to nearest.
+        target[start + i] = ((weights[i] as number) / scale + (INT8_ZERO + 0.5)) | 0;
+      }
+    }
+  }
+}
+
+/**
+ * Quantises whole rows to 4 bits, symmetric around 8, in blocks.
+ *
+ * @param weights (rows, columns)
+ * @param target (rows, blocks, block / 2): two weights a byte, the first in the low half
  * @param scales (rows, blocks)
  */
 export function quantizeInt4Rows(
@@ -171,17 +211,18 @@ export function quantizeInt4Rows(
   columns: number,
   target: Uint8Array,
   scales: Float32Array,
+  blockSize: number = INT4_BLOCK,
 ): void {
-  const blocks = int4Blocks(columns);
-  const search = new Int4BlockSearch();
+  const blocks = int4Blocks(columns, blockSize);
+  const search = new Int4BlockSearch(blockSize);
   for (let row = 0; row < rows; row++) {
     for (let block = 0; block < blocks; block++) {
-      const first = row * columns + block * INT4_BLOCK;
-      const count = Math.min(INT4_BLOCK, columns - block * INT4_BLOCK);
+      const first = row * columns + block * blockSize;
+      const count = Math.min(blockSize, columns - block * blockSize);
       const index = row * blocks + block;
       scales[index] = search.fit(weights, first, count);
-      const byteStart = (index * INT4_BLOCK) / 2;
-      for (let i = 0; i < INT4_BLOCK; i += 2) {
+      const byteStart = (index * blockSize) / 2;
+      for (let i = 0; i < blockSize; i += 2) {
         const [low, high] = [search.levels[i] as number, search.levels[i + 1] as number];
         target[byteStart + i / 2] = low | (high << 4);
       }
@@ -198,8 +239,13 @@ const INT4_REACHES = [8, 9, 10];
 /** Finds levels and scale of one block with the least squared error. */
 class Int4BlockSearch {
   /** 0..15, 8 standing for zero; entries past the block's end stay 8. */
-  levels: Uint8Array<ArrayBuffer> = new Uint8Array(INT4_BLOCK);
-  #candidate: Uint8Array<ArrayBuffer> = new Uint8Array(INT4_BLOCK);
+  levels: Uint8Array<ArrayBuffer>;
+  #candidate: Uint8Array<ArrayBuffer>;
+
+  constructor(block: number) {
+    this.levels = new Uint8Array(block);
+    this.#candidate = new Uint8Array(block);
+  }
 
   /** Fills `levels` and returns the scale: weight = (level - 8) * scale. */
   fit(weights: Float32Array, first: number, count: number): number {

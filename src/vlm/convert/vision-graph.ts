@@ -7,21 +7,40 @@
 // in   pos_embed_weights   f32   [4, N]          their bilinear weights
 // in   rotary_cos          f32   [1, N, hd / 2]  angles row * w then column * w
 // in   rotary_sin          f32   [1, N, hd / 2]
-// out  image_features      f32   [N / 4, H]
-// out  deepstack_features  f32   [K, N / 4, H]
+// out  image_features      f32   [N / 4, H]      f16 beside a decoder for graphics cards
+// out  deepstack_features  f32   [K, N / 4, H]   likewise
+//
+// In 16 bits the sum from block to block and all norms stay f32. `bf16` has the range of f32; `fp16` has not, so there
+// only attention is in 16 bits: published checkpoints exceed 65504 inside their MLPs.
 
 import type { Qwen3VlConfig, VisionConfig } from "../checkpoint/config.ts";
 import {
+  activationType,
+  type FloatType,
   type Int8Weights,
   LinearLayers,
   type LinearWeight,
   type WeightPlan,
   type WiderFormats,
 } from "./linear-layers.ts";
-import { OnnxModel } from "./onnx-model.ts";
+import { elementTypeCode, OnnxModel } from "./onnx-model.ts";
 
-export const VISION_PRECISIONS = ["fp32", "w8a8"] as const;
+export const VISION_PRECISIONS = ["fp32", "w8a8", "fp16", "bf16"] as const;
 export type VisionPrecision = (typeof VISION_PRECISIONS)[number];
+
+export interface VisionGraphOptions {
+  /** @default "s8" */
+  readonly int8Weights?: Int8Weights;
+  /** Formats of single weights that are not those of the rest. */
+  readonly wider?: WiderFormats | undefined;
+  /**
+   * `operator` is one operator for all heads; `composed` is the same as products and a softmax, whose memory grows with
+   * the square of the patches, for devices whose operator cannot be trusted. @default "operator"
+   */
+  readonly attention?: "operator" | "composed";
+  /** Type of the features. @default "f32" */
+  readonly features?: "f32" | "f16";
+}
 
 export interface PlannedGraph {
   readonly model: OnnxModel;
@@ -35,10 +54,9 @@ const PREFIX = "model.visual.";
 export function visionGraph(
   config: Qwen3VlConfig,
   precision: VisionPrecision,
-  int8Weights: Int8Weights = "s8",
-  wider?: WiderFormats,
+  options: VisionGraphOptions = {},
 ): PlannedGraph {
-  const graph = new VisionGraph(config.vision, precision, int8Weights, wider);
+  const graph = new VisionGraph(config.vision, precision, options);
   graph.write();
   return { model: graph.model, plan: graph.layers.plan };
 }
@@ -47,19 +65,20 @@ class VisionGraph {
   readonly model = new OnnxModel("vision_encoder");
   readonly layers: LinearLayers;
   readonly #vision: VisionConfig;
+  /** Of attention and its products. */
   readonly #precision: VisionPrecision;
+  /** Of MLPs and mergers. */
+  readonly #mlpPrecision: VisionPrecision;
+  readonly #options: VisionGraphOptions;
   /** Columns of one image token before the merger: 4 D. */
   readonly #merged: number;
 
-  constructor(
-    vision: VisionConfig,
-    precision: VisionPrecision,
-    int8Weights: Int8Weights,
-    wider?: WiderFormats,
-  ) {
-    this.layers = new LinearLayers(this.model, int8Weights, wider);
+  constructor(vision: VisionConfig, precision: VisionPrecision, options: VisionGraphOptions) {
+    this.layers = new LinearLayers(this.model, options.int8Weights ?? "s8", options.wider);
     this.#vision = vision;
     this.#precision = precision;
+    this.#mlpPrecision = precision === "fp16" ? "fp32" : precision;
+    this.#options = options;
     this.#merged = vision.hiddenSize * vision.mergeSize ** 2;
   }
 
@@ -78,8 +97,9 @@ class VisionGraph {
     }
     this.#mainMerger(x);
     this.model.node("Concat", "deepstack_features", taps, { axis: { int: 0 } });
-    this.model.output("image_features", "f32", ["image_tokens", outHiddenSize]);
-    this.model.output("deepstack_features", "f32", [taps.length, "image_tokens", outHiddenSize]);
+    const type = this.#options.features ?? "f32";
+    this.model.output("image_features", type, ["image_tokens", outHiddenSize]);
+    this.model.output("deepstack_features", type, [taps.length, "image_tokens", outHiddenSize]);
   }
 
   /** Always fp32: half a percent of the work, and the input of everything else. */
@@ -122,19 +142,21 @@ class VisionGraph {
     const { model, layers } = this;
     const { hiddenSize, intermediateSize } = this.#vision;
     const name = `blocks.${index}`;
-    const norm1 = this.#norm(`${name}.norm1`, x, hiddenSize);
+    const attended = activationType(this.#precision);
+    const norm1 = this.#cast(this.#norm(`${name}.norm1`, x, hiddenSize), "f32", attended);
     const attention = this.#attention(name, norm1, cos, sin);
     const projection = this.#weight(`${name}.attn.proj`, hiddenSize, hiddenSize);
     const out = layers.product(`${name}.attn.out`, attention, projection, this.#precision);
-    const middle = model.node("Add", `${name}.middle`, [x, out]);
+    const middle = model.node("Add", `${name}.middle`, [x, this.#cast(out, attended, "f32")]);
 
-    const norm2 = this.#norm(`${name}.norm2`, middle, hiddenSize);
+    const type = activationType(this.#mlpPrecision);
+    const norm2 = this.#cast(this.#norm(`${name}.norm2`, middle, hiddenSize), "f32", type);
     const up = this.#weight(`${name}.mlp.linear_fc1`, intermediateSize, hiddenSize);
-    const inner = layers.product(`${name}.mlp.inner`, norm2, up, this.#precision);
-    const gelu = this.#gelu(`${name}.mlp.gelu`, inner, "tanh");
+    const inner = layers.product(`${name}.mlp.inner`, norm2, up, this.#mlpPrecision);
+    const gelu = this.#tanhGelu(`${name}.mlp.gelu`, inner, type);
     const down = this.#weight(`${name}.mlp.linear_fc2`, hiddenSize, intermediateSize);
-    const mlp = layers.product(`${name}.mlp.outer`, gelu, down, this.#precision);
-    return model.node("Add", `${name}.output`, [middle, mlp]);
+    const mlp = layers.product(`${name}.mlp.outer`, gelu, down, this.#mlpPrecision);
+    return model.node("Add", `${name}.output`, [middle, this.#cast(mlp, type, "f32")]);
   }
 
   /** Every patch sees every patch of the picture. x (1, N, D) -> (1, N, D) */
@@ -153,13 +175,35 @@ class VisionGraph {
       attributes: { axis: { int: -1 } },
     });
     const numHeads = { num_heads: { int: heads } };
+    const type = activationType(this.#precision);
+    const tables = [this.#cast(cos, "f32", type), this.#cast(sin, "f32", type)];
     const rotate = (which: string) =>
-      model.node("RotaryEmbedding", `${name}.${which}.rotated`, [`${name}.${which}`, cos, sin], {
+      model.node("RotaryEmbedding", `${name}.${which}.rotated`, [`${name}.${which}`, ...tables], {
         ...numHeads,
         interleaved: { int: 0 },
       });
-    const inputs = [rotate("q"), rotate("k"), `${name}.v`];
+    const inputs = [rotate("q"), rotate("k"), `${name}.v`] as const;
+    if (this.#options.attention === "composed") return this.#composedAttention(name, ...inputs);
     return model.node("MultiHeadAttention", `${name}.mixed`, inputs, numHeads, "com.microsoft");
+  }
+
+  /** softmax(q k / sqrt(hd)) v for each head. q, k, v (1, N, D) -> (1, N, D) */
+  #composedAttention(name: string, q: string, k: string, v: string): string {
+    const { model } = this;
+    const { hiddenSize, heads, headSize } = this.#vision;
+    const split = model.constant("heads_shape", "i64", [4], [1, -1, heads, headSize]);
+    const turned = (x: string, order: readonly number[]) => {
+      const perHead = model.node("Reshape", `${x}.heads`, [x, split]); // (1, N, heads, hd)
+      return model.node("Transpose", `${x}.turned`, [perHead], { perm: { ints: order } });
+    };
+    const scale = model.constant("attention_scale", "f32", [], [headSize ** -0.5]);
+    const scaled = model.node("Mul", `${name}.scaled`, [turned(q, [0, 2, 1, 3]), scale]);
+    const scores = model.node("MatMul", `${name}.scores`, [scaled, turned(k, [0, 2, 3, 1])]);
+    const shares = model.node("Softmax", `${name}.shares`, [scores], { axis: { int: -1 } });
+    const mixed = model.node("MatMul", `${name}.per_head`, [shares, turned(v, [0, 2, 1, 3])]);
+    const back = model.node("Transpose", `${name}.back`, [mixed], { perm: { ints: [0, 2, 1, 3] } });
+    const join = model.constant("joined_shape", "i64", [3], [1, -1, hiddenSize]);
+    return model.node("Reshape", `${name}.mixed`, [back, join]);
   }
 
   /** Groups four patches, then normalises. x (1, N, D) -> (1, N / 4, H) */
@@ -181,11 +225,34 @@ class VisionGraph {
 
   #merge(name: string, x: string, output: string): string {
     const { outHiddenSize } = this.#vision;
+    const precision = this.#mlpPrecision;
+    const type = activationType(precision);
+    const features = this.#options.features ?? "f32";
     const first = this.#weight(`${name}.linear_fc1`, this.#merged, this.#merged);
-    const inner = this.layers.product(`${name}.inner`, x, first, this.#precision);
-    const gelu = this.#gelu(`${name}.gelu`, inner, "none");
+    const inner = this.layers.product(
+      `${name}.inner`,
+      this.#cast(x, "f32", type),
+      first,
+      precision,
+    );
+    // Exact, and always in f32: a hundredth of the work of a block.
+    const wide = this.#cast(inner, type, "f32");
+    const approximate = { approximate: { string: "none" } };
+    const gelu = this.model.node("Gelu", `${name}.gelu`, [wide], approximate);
     const second = this.#weight(`${name}.linear_fc2`, outHiddenSize, this.#merged);
-    return this.layers.product(output, gelu, second, this.#precision);
+    const narrow = this.#cast(gelu, "f32", type);
+    if (type === features) return this.layers.product(output, narrow, second, precision);
+    const product = this.layers.product(`${output}.${type}`, narrow, second, precision);
+    const to = { to: { int: elementTypeCode(features) } };
+    return this.model.node("Cast", output, [product], to);
+  }
+
+  /** The same values in another type, once for each; nothing where it is the same type. */
+  #cast(x: string, from: FloatType, to: FloatType): string {
+    if (from === to) return x;
+    const name = `${x}.${to}`;
+    if (this.model.nodes.some((node) => node.name === name)) return name;
+    return this.model.node("Cast", name, [x], { to: { int: elementTypeCode(to) } });
   }
 
   #norm(name: string, x: string, size: number): string {
@@ -197,9 +264,10 @@ class VisionGraph {
     });
   }
 
-  /** `tanh` inside the blocks, exact (`none`) in all mergers. */
-  #gelu(name: string, x: string, approximate: "tanh" | "none"): string {
-    return this.model.node("Gelu", name, [x], { approximate: { string: approximate } });
+  #tanhGelu(name: string, x: string, type: FloatType): string {
+    // FastGelu is the same approximation, and has kernels for every type.
+    if (type !== "f32") return this.model.node("FastGelu", name, [x], {}, "com.microsoft");
+    return this.model.node("Gelu", name, [x], { approximate: { string: "tanh" } });
   }
 
   #weight(name: string, rows: number, columns: number): LinearWeight {

@@ -2,14 +2,14 @@
 // tensors, read in pieces. Out: f32, int8 or 4-bit tensors in their graph layout. Memory stays the same whatever
 // the size of a tensor: a matrix that must be turned is read once per strip of its columns.
 
+import { fromFloat32 } from "../checkpoint/dtype.ts";
 import type { HashedFile } from "./hashed-file.ts";
 import { type Int8Weights, WEIGHT_ZERO_POINT, type WeightPlan } from "./linear-layers.ts";
 import type { ExternalTensor } from "./onnx-model.ts";
 import {
-  INT4_BLOCK,
-  int4Blocks,
   int8RowScales,
   quantizeInt4Rows,
+  quantizeInt8Blocks,
   type StripPlace,
   turnInt8Rows,
   turnRows,
@@ -38,7 +38,7 @@ export class WeightWriter {
       await this.#file.padTo(line.target.offset);
       switch (line.kind) {
         case "values":
-          await this.#writeValues(line.source);
+          await this.#writeValues(line.source, line.target);
           break;
         case "transposed":
           await this.#writeTurned(line.sources, line.target);
@@ -46,8 +46,8 @@ export class WeightWriter {
         case "int8":
           await this.#writeInt8(line.sources, line.target, line.scales, line.form);
           break;
-        case "int4":
-          await this.#writeInt4(line.sources, line.target, line.scales);
+        case "blocks":
+          await this.#writeBlocks(line);
           break;
         default:
           throw new TypeError(`Unknown weight plan ${line satisfies never}.`);
@@ -55,19 +55,24 @@ export class WeightWriter {
     }
   }
 
-  async #writeValues(source: string): Promise<void> {
+  async #writeValues(source: string, target: ExternalTensor): Promise<void> {
     for await (const { weights } of this.#reader.blocks([source])) {
-      await this.#file.append(bytesOf(weights));
+      await this.#file.append(bytesOf(narrowed(weights, target.type)));
     }
   }
 
-  /** sources (N, K) -> target (K, N) f32 */
+  /** sources (N, K) -> target (K, N) f32, f16 or bf16 */
   async #writeTurned(sources: readonly string[], target: ExternalTensor): Promise<void> {
     const [columns = 0, allRows = 0] = target.shape;
-    for (const { place, strip } of this.#strips(columns, allRows, 4)) {
-      const values = new Float32Array(strip.buffer, 0, strip.byteLength / 4);
+    const elementBytes = target.type === "f32" ? 4 : 2;
+    for (const { place, strip } of this.#strips(columns, allRows, elementBytes)) {
+      const values =
+        elementBytes === 4
+          ? new Float32Array(strip.buffer, 0, strip.byteLength / 4)
+          : new Uint16Array(strip.buffer, 0, strip.byteLength / 2);
       for await (const { weights, firstRow, rows } of this.#reader.blocks(sources)) {
-        turnRows(weights, rows, columns, values, { ...place, firstRow });
+        const numbers = narrowed(weights, target.type);
+        turnRows(numbers, rows, columns, values, { ...place, firstRow });
       }
       await this.#file.append(strip);
     }
@@ -99,23 +104,20 @@ export class WeightWriter {
     await this.#file.append(bytesOf(allScales));
   }
 
-  /** sources (N, K) -> target (N, blocks, 64) u8 and scales (N, blocks) */
-  async #writeInt4(
-    sources: readonly string[],
-    target: ExternalTensor,
-    scales: ExternalTensor,
-  ): Promise<void> {
-    const blocks = target.shape[1] ?? 0;
-    const allScales = new Float32Array(scales.byteLength / 4);
+  /** sources (N, K) -> target (N, blocks, block * bits / 8) u8 and scales (N, blocks) */
+  async #writeBlocks(line: WeightPlan & { readonly kind: "blocks" }): Promise<void> {
+    const { sources, target, scales, bits, block } = line;
+    const [, blocks = 0, blockBytes = 0] = target.shape;
+    const allScales = new Float32Array((scales.shape[0] ?? 0) * blocks);
+    const quantize = bits === 4 ? quantizeInt4Rows : quantizeInt8Blocks;
     for await (const { weights, firstRow, rows } of this.#reader.blocks(sources)) {
-      const columns = weights.length / rows;
-      const packed = new Uint8Array(rows * int4Blocks(columns) * (INT4_BLOCK / 2));
+      const packed = new Uint8Array(rows * blocks * blockBytes);
       const rowScales = allScales.subarray(firstRow * blocks, (firstRow + rows) * blocks);
-      quantizeInt4Rows(weights, rows, columns, packed, rowScales);
+      quantize(weights, rows, weights.length / rows, packed, rowScales, block);
       await this.#file.append(packed);
     }
     await this.#file.padTo(scales.offset);
-    await this.#file.append(bytesOf(allScales));
+    await this.#file.append(bytesOf(narrowed(allScales, scales.type)));
   }
 
   /** Cuts a turned matrix (columns, allRows) into strips of whole columns that fit the budget. */
@@ -135,6 +137,14 @@ export class WeightWriter {
   }
 }
 
-function bytesOf(values: Float32Array): Uint8Array {
+/** The numbers in the type of a tensor. */
+function narrowed(values: Float32Array, type: ExternalTensor["type"]): Float32Array | Uint16Array {
+  if (type !== "f16" && type !== "bf16") return values;
+  const narrow = new Uint16Array(values.length);
+  fromFloat32(values, type, narrow);
+  return narrow;
+}
+
+function bytesOf(values: Float32Array | Uint16Array): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }

@@ -6,7 +6,7 @@ import type { Tokenizer } from "../text/tokenizer.ts";
 import type { SamplingOptions, StreamPart } from "../vision-language-model.ts";
 import type { Scores } from "./decoder-backend.ts";
 import { Sampler } from "./sampler.ts";
-import type { TokenReader } from "./sequence.ts";
+import type { TakenToken, TokenReader } from "./sequence.ts";
 
 export interface AnswerOptions extends Omit<AnswerFlowOptions, "contextRoom"> {
   readonly tokenizer: Tokenizer;
@@ -33,8 +33,9 @@ export class Answer implements TokenReader {
     this.#push = push;
   }
 
-  take(scores: Scores): number | undefined {
-    const id = this.flow.due ?? this.#sampler.sample(scores);
+  take(scores: Scores): TakenToken {
+    const id = this.flow.due ?? this.#choose(scores);
+    if (id === undefined) return "needs-all-scores";
     for (const delta of this.flow.take(id)) this.#push(delta);
     if (this.flow.finishReason === undefined) {
       this.#sampler.accept(id);
@@ -42,5 +43,10 @@ export class Answer implements TokenReader {
     }
     for (const delta of this.flow.end()) this.#push(delta);
     return undefined;
+  }
+
+  #choose(scores: Scores): number | undefined {
+    if (scores instanceof Float32Array) return this.#sampler.sample(scores);
+    return this.#sampler.sampleTop(scores);
   }
 }

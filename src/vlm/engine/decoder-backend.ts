@@ -21,12 +21,23 @@ export interface DecoderInput {
 }
 
 /** Logits of one token's successor, (vocab). They are the backend's own buffer: the next run writes there. */
-export type Scores = Float32Array;
+export type Scores = Float32Array | TopScores;
+
+/** The highest of the logits, where fetching all of them would cost time. */
+export interface TopScores {
+  /** (k) in falling order of their scores, which are logits. */
+  readonly ids: readonly number[];
+  readonly scores: Float32Array;
+  /** All of them after all, (vocab), until the next run. */
+  full(): Promise<Float32Array>;
+}
 
 /** Keys and values of a few tokens, copied out of a slot. What is inside is its backend's affair. */
 export interface KvBlock {
   readonly tokens: number;
   readonly byteLength: number;
+  /** Gives memory back that no garbage collector knows of. The block is of no use afterwards. */
+  dispose?(): void;
 }
 
 /** The place of one sequence. One run at a time. */

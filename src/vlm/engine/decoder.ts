@@ -15,7 +15,6 @@ import type {
   DecoderBackend,
   DecoderInput,
   PlacedFeatures,
-  Scores,
 } from "./decoder-backend.ts";
 import { EmbeddingTable } from "./embedding-table.ts";
 import { atStage } from "./inference-error.ts";
@@ -99,7 +98,7 @@ export class Decoder implements DecoderBackend {
     input: DecoderInput,
     cache: KvCache,
     { scores = "last", signal }: AppendOptions = {},
-  ): Promise<readonly Scores[]> {
+  ): Promise<readonly Float32Array[]> {
     this.#check(input, cache);
     const release = cache.occupy();
     try {
@@ -112,7 +111,7 @@ export class Decoder implements DecoderBackend {
   async decode(
     rows: readonly CacheRow[],
     { signal }: BackendRunOptions = {},
-  ): Promise<readonly Scores[]> {
+  ): Promise<readonly Float32Array[]> {
     for (const { slot } of rows) expectRoom(slot, 1);
     const releases: (() => void)[] = [];
     try {
@@ -138,7 +137,7 @@ export class Decoder implements DecoderBackend {
     cache: KvCache,
     scores: "none" | "last" | "all",
     signal: AbortSignal | undefined,
-  ): Promise<readonly Scores[]> {
+  ): Promise<readonly Float32Array[]> {
     const { ids, images = [] } = input;
     const tokens = ids.length;
     // Int8 products fail on no rows at all: at least one is computed.
@@ -156,7 +155,7 @@ export class Decoder implements DecoderBackend {
     return scores === "none" ? [] : Array.from({ length: rows }, (_, row) => buffers.scores(row));
   }
 
-  async #decode(rows: readonly CacheRow[], signal?: AbortSignal): Promise<readonly Scores[]> {
+  async #decode(rows: readonly CacheRow[], signal?: AbortSignal): Promise<readonly Float32Array[]> {
     const [first, ...others] = rows.map(({ slot }) => slot);
     if (!first) return [];
     signal?.throwIfAborted();

@@ -260,7 +260,12 @@ export class Engine {
   async #hand(sequence: Sequence, scores: Scores): Promise<void> {
     if (sequence.signal.aborted) return this.#fail(sequence, sequence.signal.reason);
     try {
-      const next = sequence.reader!.take(scores);
+      const reader = sequence.reader!;
+      let next = reader.take(scores);
+      if (next === "needs-all-scores" && !(scores instanceof Float32Array)) {
+        next = reader.take(await scores.full());
+      }
+      if (next === "needs-all-scores") throw new TypeError("There are no more scores");
       if (next === undefined) await this.#finish(sequence);
       else sequence.pending = next;
     } catch (error) {

@@ -29,3 +29,19 @@ export function defaultCacheBytes(free = freeMemory()): {
     prefixes: Math.floor(Math.min(free / 8, 2048 * MIB)),
   };
 }
+
+/** Contexts on a graphics card: half of what is left of its memory, and more than 32 are of no use to one bot. */
+export function deviceContexts(contextBytes: number, remaining: number): number {
+  return Math.max(1, Math.min(32, Math.floor(remaining / 2 / contextBytes)));
+}
+
+/** What the caches may hold of what is then left of its memory; runs need room as well. */
+export function deviceShares(remaining: number): {
+  readonly features: number;
+  readonly prefixes: number;
+} {
+  return {
+    features: Math.max(0, Math.floor(Math.min(remaining / 16, 512 * MIB))),
+    prefixes: Math.max(0, Math.floor(Math.min(remaining / 4, 4096 * MIB))),
+  };
+}

@@ -127,7 +127,10 @@ export class PrefixCache {
       const known = this.#known(content, start, stop);
       const entry = known ?? (await this.#copy(content, start, stop, slot, chain.at(-1)));
       bytes += entry.kv.byteLength + ENTRY_OVERHEAD_BYTES;
-      if (bytes > this.#maxBytes || owner.forgotten) break;
+      if (bytes > this.#maxBytes || owner.forgotten) {
+        if (!known) entry.kv.dispose?.();
+        break;
+      }
       chain.push(entry);
       // Its beginnings were all used just now: what goes to make room is something else.
       this.#touch(chain.slice(0, -1), owner);
@@ -222,7 +225,10 @@ export class PrefixCache {
 
   #link(entry: Entry): void {
     this.#entries?.set(entry.name, entry);
-    if (this.#entries?.peek(entry.name) !== entry) return;
+    if (this.#entries?.peek(entry.name) !== entry) {
+      entry.kv.dispose?.();
+      return;
+    }
     const siblings = this.#children.get(entry.parent) ?? new Set();
     this.#children.set(entry.parent, siblings.add(entry));
     // Shorter ends of the same tokens are in this one.
@@ -236,6 +242,7 @@ export class PrefixCache {
   }
 
   #unlink(entry: Entry): void {
+    entry.kv.dispose?.();
     const siblings = this.#children.get(entry.parent);
     siblings?.delete(entry);
     if (siblings?.size === 0) this.#children.delete(entry.parent);

@@ -5,6 +5,7 @@
 import { InferenceError } from "../errors.ts";
 import type { SamplingOptions } from "../vision-language-model.ts";
 import { Candidates } from "./candidates.ts";
+import type { TopScores } from "./decoder-backend.ts";
 import { Random } from "./random.ts";
 
 /** Below this, dividing by the temperature leaves the range of float32; the likeliest token wins anyway. */
@@ -44,8 +45,35 @@ export class Sampler {
    * @throws {@link InferenceError} if they hold NaN or +Infinity, or nothing but -Infinity.
    */
   sample(logits: Float32Array): number {
-    const best = this.#narrow(logits);
+    const best = this.#narrow(logits, (id) => id);
     return this.#greedy ? best : this.#candidates.draw(this.#random.next());
+  }
+
+  /**
+   * Chooses the next token from the highest logits alone, exactly as from all of them.
+   *
+   * @returns undefined when they are not enough to know: then {@link sample} must see all. Nothing was drawn.
+   * @throws {@link InferenceError} as `sample` does.
+   */
+  sampleTop(top: TopScores): number | undefined {
+    const { topK, repetitionPenalty, presencePenalty } = this.#sampling;
+    // Penalties that lift scores could lift any; a cut by probability alone needs the sum over all.
+    if (repetitionPenalty < 1 || presencePenalty < 0) return undefined;
+    if (!this.#greedy && topK === 0) return undefined;
+    const known = top.ids
+      .map((id, index) => ({ id, score: top.scores[index]! }))
+      .filter(({ id }) => id < this.#vocabSize)
+      .sort((a, b) => a.id - b.id);
+    const ids = known.map(({ id }) => id);
+    const scores = Float32Array.from(known, ({ score }) => score);
+    const penalised = this.#penalise(scores, scores.length, (id) => ids.indexOf(id));
+    // Whatever is not here is at most as high as the lowest that is, and penalties only lower it.
+    const lowest = top.scores[top.scores.length - 1]!;
+    const wanted = this.#greedy ? 1 : topK;
+    const above = penalised.subarray(0, ids.length).filter((score) => score > lowest).length;
+    if (above < wanted) return undefined;
+    const best = this.#narrow(scores, (id) => ids.indexOf(id));
+    return ids[this.#greedy ? best : this.#candidates.draw(this.#random.next())]!;
   }
 
   /** Tells the sampler which token the answer went on with. */
@@ -56,14 +84,18 @@ export class Sampler {
 
   /** Probability of each token that `sample` would choose among. Draws nothing. */
   distribution(logits: Float32Array): ReadonlyMap<number, number> {
-    const best = this.#narrow(logits);
+    const best = this.#narrow(logits, (id) => id);
     return this.#greedy ? new Map([[best, 1]]) : this.#candidates.probabilities();
   }
 
-  /** Leaves the tokens to draw from in the candidates, and returns the likeliest. */
-  #narrow(logits: Float32Array): number {
+  /**
+   * Leaves the tokens to draw from in the candidates, and returns the likeliest.
+   *
+   * @param placeOf where the score of an id is; -1 where it is not there
+   */
+  #narrow(logits: Float32Array, placeOf: (id: number) => number): number {
     const size = Math.min(logits.length, this.#vocabSize);
-    const scores = this.#penalise(logits, size);
+    const scores = this.#penalise(logits, size, placeOf);
     const best = likeliest(scores, size);
     if (this.#greedy) return best;
 
@@ -83,17 +115,23 @@ export class Sampler {
     return best;
   }
 
-  #penalise(logits: Float32Array, size: number): Float32Array {
+  #penalise(logits: Float32Array, size: number, placeOf: (id: number) => number): Float32Array {
     const scores = this.#penalised;
     if (scores.length === 0) return logits;
     scores.set(logits.subarray(0, size));
     const repetition = Math.fround(this.#sampling.repetitionPenalty);
     for (const id of this.#seen) {
-      const score = scores[id]!;
-      scores[id] = score < 0 ? score * repetition : score / repetition;
+      const place = placeOf(id);
+      const score = scores[place];
+      if (score === undefined) continue;
+      scores[place] = score < 0 ? score * repetition : score / repetition;
     }
     const presence = Math.fround(this.#sampling.presencePenalty);
-    for (const id of this.#generated) scores[id] = scores[id]! - presence;
+    for (const id of this.#generated) {
+      const place = placeOf(id);
+      const score = scores[place];
+      if (score !== undefined) scores[place] = score - presence;
+    }
     return scores;
   }
 }

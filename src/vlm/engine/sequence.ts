@@ -19,8 +19,11 @@ export interface TokenReader {
    * @returns the token to go on with; undefined when there is nothing more to say
    * @throws InferenceError `sampling`
    */
-  take(scores: Scores): number | undefined;
+  take(scores: Scores): TakenToken;
 }
+
+/** `needs-all-scores`: the highest alone were given and do not suffice. */
+export type TakenToken = number | "needs-all-scores" | undefined;
 
 /** A picture at its place in the prompt; `rows` and `columns` in tokens. */
 export interface PlacedPicture extends ImageSpan {

@@ -2,7 +2,11 @@
 // In: the sizes of a model, its precision, a profile. Out: a number of tokens, and how long that is expected to take.
 
 import type { Qwen3VlConfig } from "../checkpoint/config.ts";
-import { PRECISIONS } from "../convert/linear-layers.ts";
+import {
+  CPU_PRECISIONS,
+  type CpuPrecision,
+  type ProductPrecision,
+} from "../convert/linear-layers.ts";
 import type { PackageManifest } from "../convert/manifest.ts";
 import { type MachineProfile, manyRowsSpeed } from "./machine-profile.ts";
 
@@ -48,7 +52,7 @@ const SLOWEST = 20;
 
 /** Is the largest budget in time on any machine? Then none needs to be measured. */
 export function isFastAnywhere(config: Qwen3VlConfig, targetMs: number): boolean {
-  const products = PRECISIONS.map((precision) => ({
+  const products = CPU_PRECISIONS.map((precision) => ({
     precision,
     rows: 1,
     gigaOps: SLOWEST,
@@ -87,10 +91,15 @@ export function firstTokenMs(
 
   const fp32 = manyRowsSpeed(profile, "fp32") * ATTENTION_SHARE;
   return (
-    milliseconds(seen, manyRowsSpeed(profile, precision.vision) * PRODUCT_SHARE) +
-    milliseconds(read, manyRowsSpeed(profile, precision.decoder) * PRODUCT_SHARE) +
+    milliseconds(seen, manyRowsSpeed(profile, onCpu(precision.vision)) * PRODUCT_SHARE) +
+    milliseconds(read, manyRowsSpeed(profile, onCpu(precision.decoder)) * PRODUCT_SHARE) +
     milliseconds(looked + remembered, fp32)
   );
+}
+
+/** What a CPU computes in where a package has 16 bits. */
+function onCpu(precision: ProductPrecision): CpuPrecision {
+  return CPU_PRECISIONS.find((known) => known === precision) ?? "fp32";
 }
 
 /** Of multiplications that are added up, each two operations. */

@@ -5,7 +5,7 @@ import { cpus } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
 import { disk } from "../../disk.ts";
-import { PRECISIONS, type Precision } from "../convert/linear-layers.ts";
+import { CPU_PRECISIONS, type CpuPrecision } from "../convert/linear-layers.ts";
 import { preferredInt8Weights, withCpuSettings } from "../engine/cpu-settings.ts";
 import { defaultThreads } from "../runtime/cpu-threads.ts";
 import { ORT_VERSION } from "../runtime/ort-library.ts";
@@ -36,13 +36,13 @@ const FILE_SCHEMA = z.object({
   products: z
     .array(
       z.object({
-        precision: z.enum(PRECISIONS),
+        precision: z.enum(CPU_PRECISIONS),
         rows: positive,
         gigaOps: positive,
         gigaBytes: positive,
       }),
     )
-    .min(PRECISIONS.length),
+    .min(CPU_PRECISIONS.length),
   gigaBytes: positive,
 });
 
@@ -98,17 +98,17 @@ export async function measureMachine({
 }
 
 /** The most operations a second with many rows, in 10^9. */
-export function manyRowsSpeed({ products }: MachineProfile, precision: Precision): number {
+export function manyRowsSpeed({ products }: MachineProfile, precision: CpuPrecision): number {
   return Math.max(...ofPrecision(products, precision).map(({ gigaOps }) => gigaOps));
 }
 
 /** Bytes of weights a second with one row, in 10^9: what a decode step of one chat goes by. */
-export function oneRowSpeed({ products }: MachineProfile, precision: Precision): number {
+export function oneRowSpeed({ products }: MachineProfile, precision: CpuPrecision): number {
   const [first] = ofPrecision(products, precision).toSorted((a, b) => a.rows - b.rows);
   return first?.gigaBytes ?? 0;
 }
 
-function ofPrecision(products: readonly ProductSpeed[], precision: Precision): ProductSpeed[] {
+function ofPrecision(products: readonly ProductSpeed[], precision: CpuPrecision): ProductSpeed[] {
   return products.filter((product) => product.precision === precision);
 }
 

@@ -3,14 +3,14 @@
 
 import { randomFillSync } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
-import { type Int8Weights, LinearLayers, type Precision } from "../convert/linear-layers.ts";
+import { type CpuPrecision, type Int8Weights, LinearLayers } from "../convert/linear-layers.ts";
 import { type ExternalTensor, OnnxModel } from "../convert/onnx-model.ts";
 import { Session, type SessionOptions } from "../runtime/session.ts";
 import { Value } from "../runtime/value.ts";
 
 /** Speed of a product of `rows` activations with weights that no cache holds. */
 export interface ProductSpeed {
-  readonly precision: Precision;
+  readonly precision: CpuPrecision;
   readonly rows: number;
   /** Multiplications and additions in 10^9 a second. */
   readonly gigaOps: number;
@@ -22,12 +22,12 @@ export interface ProductSpeed {
 const COLUMNS = 2048;
 const ROWS = 4096;
 /** Bytes of weights in one run: more than most caches hold. */
-const WEIGHT_BYTES: Readonly<Record<Precision, number>> = {
+const WEIGHT_BYTES: Readonly<Record<CpuPrecision, number>> = {
   fp32: 2 ** 26,
   w8a8: 2 ** 26,
   q4: 2 ** 26,
 };
-const BYTES_PER_WEIGHT: Readonly<Record<Precision, number>> = { fp32: 4, w8a8: 1, q4: 0.5 };
+const BYTES_PER_WEIGHT: Readonly<Record<CpuPrecision, number>> = { fp32: 4, w8a8: 1, q4: 0.5 };
 /** Rows of a decode step for one to eight chats, and of a piece of a prompt. */
 const FEW_ROWS = [1, 2, 4, 8];
 const MANY_ROWS = 64;
@@ -44,7 +44,7 @@ export interface ProductOptions extends SessionOptions {
 
 /** Measures one number format in about a third of a second. */
 export async function measureProducts(
-  precision: Precision,
+  precision: CpuPrecision,
   { int8Weights, ...options }: ProductOptions,
 ): Promise<ProductSpeed[]> {
   const pairs = WEIGHT_BYTES[precision] / BYTES_PER_WEIGHT[precision] / COLUMNS / ROWS / 2;

@@ -68,8 +68,7 @@ export class CudaDevice {
       device.#describe("cudaStreamCreateWithFlags", ["address", "int"], [stream, NON_BLOCKING]),
     ]);
     const opened = new CudaDevice(index, facts, thread, stream[0]!);
-    const { free } = await opened.memory();
-    opened.limitMemory(Math.floor(free * DEFAULT_SHARE));
+    await opened.limitToFree();
     return opened;
   }
 
@@ -86,6 +85,12 @@ export class CudaDevice {
   /** Sets how many bytes may be in use, weights included. */
   limitMemory(bytes: number): void {
     this.#limit = bytes;
+  }
+
+  /** Lets be used what is used already, and nine tenths of what is free. */
+  async limitToFree(): Promise<void> {
+    const { free } = await this.memory();
+    this.limitMemory(this.#used + Math.floor(free * DEFAULT_SHARE));
   }
 
   /** Counts memory that ONNX Runtime takes by itself, such as weights. @throws DeviceError `device-memory` */

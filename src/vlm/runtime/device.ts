@@ -9,6 +9,13 @@ import { openWebGpu, type WebGpuDevice } from "./webgpu-device.ts";
 /** Where a model runs. */
 export type Device = "cpu" | "webgpu" | `cuda:${number}`;
 
+/** Devices whose graphs are the same. */
+export type DeviceKind = "cpu" | "webgpu" | "cuda";
+
+export function deviceKind(device: Device): DeviceKind {
+  return device === "cpu" || device === "webgpu" ? device : "cuda";
+}
+
 /** Names of the execution providers that the installed library was built with; having one does not mean it works. */
 export function availableProviders(): string[] {
   const ort = loadOrt();

@@ -65,8 +65,8 @@ export class Session {
   readonly outputs: readonly TensorSpec[];
   readonly #handle: Handle;
   readonly #signature: Signature;
-  /** Of a device other than the CPU. */
-  readonly #open: OpenDevice | undefined;
+  /** @internal The device, where it is another than the CPU. */
+  readonly open: OpenDevice | undefined;
   readonly #captureGraphs: boolean;
   readonly #allocator: Handle | undefined;
   readonly #allocated = new Set<Value>();
@@ -85,7 +85,7 @@ export class Session {
     this.name = name;
     this.device = device;
     this.#handle = handle;
-    this.#open = open;
+    this.open = open;
     this.#allocator = allocator;
     this.#captureGraphs = captureGraphs;
     this.#signature = readSignature(ort, handle);
@@ -171,7 +171,7 @@ export class Session {
    */
   allocate(type: ElementType, dims: readonly number[]): Value {
     if (this.#disposing) throw new DisposedError(`The session of ${this.name}`);
-    if (this.#allocator === undefined || this.#open) {
+    if (this.#allocator === undefined || this.open) {
       throw new TypeError(`Memory of ${this.device} is allocated on the device's own thread`);
     }
     const value = Value.allocate(this.#allocator, memoryOf(this.device), type, dims, (freed) =>
@@ -192,7 +192,7 @@ export class Session {
     dims: readonly number[],
     what = "a tensor",
   ): Promise<Value> {
-    const open = this.#open;
+    const open = this.open;
     if (!open) return this.allocate(type, dims);
     if (this.#disposing) throw new DisposedError(`The session of ${this.name}`);
     const value =
@@ -219,15 +219,15 @@ export class Session {
     await Promise.all(this.#running);
     for (const value of this.#allocated) value.dispose();
     const ort = loadOrt();
-    if (this.#open) {
-      endDevice(this.#open, this.#handle);
+    if (this.open) {
+      endDevice(this.open, this.#handle);
       const session = ort.describeRelease("ReleaseSession", this.#handle);
       const allocator = this.#allocator;
       const calls = allocator
         ? [ort.describeRelease("ReleaseAllocator", allocator), session]
         : [session];
       // What was lost is gone already.
-      if (!this.#open.lost) await this.#open.call(calls);
+      if (!this.open.lost) await this.open.call(calls);
     } else {
       await ort.releaseAsync("ReleaseSession", this.#handle);
     }
@@ -268,10 +268,10 @@ export class Session {
         outputHandles.length,
         outputHandles,
       ] as const;
-      if (this.#open) {
+      if (this.open) {
         this.#configureRun(ort, runOptions, options);
         const { before = [], after = [] } = options;
-        await this.#open.call([...before, ort.describe("Run", ...args), ...after]);
+        await this.open.call([...before, ort.describe("Run", ...args), ...after]);
       } else {
         await ort.callAsync("Run", ...args);
       }
@@ -288,7 +288,7 @@ export class Session {
   }
 
   #configureRun(ort: Ort, runOptions: Handle, { after = [], graphId = -1 }: RunOptions): void {
-    if (!(this.#open instanceof CudaDevice)) return;
+    if (!(this.open instanceof CudaDevice)) return;
     // Whoever copies results waits for the stream by that; waiting twice costs time.
     if (after.length > 0) {
       ort.call("AddRunConfigEntry", runOptions, "disable_synchronize_execution_providers", "1");

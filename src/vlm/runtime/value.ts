@@ -10,6 +10,8 @@ const ELEMENTS = {
   i8: { code: 3, bytes: 1, array: Int8Array },
   i32: { code: 6, bytes: 4, array: Int32Array },
   i64: { code: 7, bytes: 8, array: BigInt64Array },
+  /** One byte each, 0 or 1. */
+  bool: { code: 9, bytes: 1, array: Uint8Array },
   /** Read as raw bits. */
   f16: { code: 10, bytes: 2, array: Uint16Array },
 } as const;
@@ -22,6 +24,19 @@ export type TensorData =
   | Int32Array
   | BigInt64Array
   | Uint16Array;
+
+export type TensorArray = TensorData;
+
+/** A view of a buffer as an array of elements. */
+export function typedArray<T extends ElementType>(
+  type: T,
+  buffer: ArrayBuffer,
+  byteOffset: number,
+  length: number,
+): InstanceType<(typeof ELEMENTS)[T]["array"]> {
+  const { array } = ELEMENTS[type];
+  return new array(buffer, byteOffset, length) as InstanceType<(typeof ELEMENTS)[T]["array"]>;
+}
 
 /** Whose memory a value lies in, in ONNX Runtime's words, such as "Cpu" or "Cuda". */
 export interface MemoryLocation {
@@ -172,10 +187,20 @@ export class Value {
           `got ${shapeText(dims)} from element ${first}`,
       );
     }
+    return this.#part(first * bytes, this.type, dims);
+  }
+
+  /** A tensor from byte `first` on, which keeps the memory alive. */
+  #part(first: number, type: ElementType, dims: readonly number[]): Value {
+    if (this.location.name.startsWith("WebGPU")) {
+      throw new TypeError(
+        `Memory of "${this.location.name}" has no parts: allocate each by itself`,
+      );
+    }
     const base = loadOrt().create("GetTensorMutableData", this.acquire());
     try {
-      const handle = tensorAt(base + BigInt(first * bytes), this.type, dims, this.location);
-      return new Value(this.type, dims, handle, {
+      const handle = tensorAt(base + BigInt(first), type, dims, this.location);
+      return new Value(type, dims, handle, {
         location: this.location,
         owner: this,
         onFree: () => this.giveBack(),
@@ -184,6 +209,19 @@ export class Value {
       this.giveBack();
       throw error;
     }
+  }
+
+  /**
+   * A tensor of another type over a part of this one's memory, from byte `first` on.
+   *
+   * @throws RangeError when the part does not lie inside.
+   */
+  view(first: number, type: ElementType, dims: readonly number[]): Value {
+    const end = first + tensorBytes(type, dims);
+    if (!Number.isSafeInteger(first) || first < 0 || end > this.byteLength) {
+      throw new RangeError(`Expected a part of ${this.byteLength} bytes, got ${first} to ${end}`);
+    }
+    return this.#part(first, type, dims);
   }
 
   /** A copy of the contents. Only for memory that the CPU can read. */

@@ -99,7 +99,7 @@ describe("decoderGraph", () => {
     const line = plan.find(({ target }) => target.name === "logits.weight");
     expect(line?.kind).toBe("int8");
     const others = plan.filter(({ kind, target }) => kind !== "values" && target !== line?.target);
-    expect(new Set(others.map(({ kind }) => kind))).toEqual(new Set(["int4"]));
+    expect(new Set(others.map(({ kind }) => kind))).toEqual(new Set(["blocks"]));
   });
 });
 
@@ -169,7 +169,7 @@ describe("the weights of a package", () => {
         const rows = parts.reduce((sum, part) => sum + part.rows, 0);
         const [columns] = new Set(parts.map((part) => part.columns));
         const blocks = Math.ceil((columns ?? 0) / 128);
-        const expected = line.kind === "int4" ? [rows, blocks, 64] : [columns, rows];
+        const expected = line.kind === "blocks" ? [rows, blocks, 64] : [columns, rows];
         expect([line.sources, line.target.shape]).toEqual([line.sources, expected]);
       }
     }

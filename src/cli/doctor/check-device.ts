@@ -1,0 +1,87 @@
+// The ladder to a device: each rung a line, the first that fails with what to install. From the driver of a card to a
+// run of a golden checkpoint on it. Runs in a process of its own; says nothing about the CPU.
+
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { OnnxModel } from "../../vlm/convert/onnx-model.ts";
+import { chooseDevice } from "../../vlm/runtime/choose-device.ts";
+import { openCuda } from "../../vlm/runtime/cuda-device.ts";
+import { type Device, deviceKind, tryDevice } from "../../vlm/runtime/device.ts";
+import { Session } from "../../vlm/runtime/session.ts";
+import { Value } from "../../vlm/runtime/value.ts";
+import { goldenErrors } from "../prove/golden-check.ts";
+import { GOLDEN_TOLERANCES } from "../prove/tolerances.ts";
+import { adviceFor } from "./advice.ts";
+import type { CheckContext, Finding } from "./finding.ts";
+
+const NAMES = {
+  driver: { zh: "驱动", en: "Driver" },
+  version: { zh: "驱动支持的 CUDA", en: "CUDA of the driver" },
+  card: { zh: "显卡", en: "Card" },
+  capability: { zh: "计算能力", en: "Compute capability" },
+  provider: { zh: "CUDA 组件", en: "CUDA provider" },
+  libraries: { zh: "CUDA 的库", en: "CUDA libraries" },
+} as const;
+
+export async function checkDevice({ settings }: CheckContext): Promise<Finding[]> {
+  if (settings.device === "cpu") return [];
+  const findings: Finding[] = [];
+  let device: Device;
+  if (settings.device === "auto") {
+    const chosen = await chooseDevice();
+    findings.push({ verdict: "ok", what: { zh: "设备", en: "Device" }, found: chosen.why });
+    device = chosen.device;
+    if (device === "cpu") return findings;
+  } else {
+    device = settings.device;
+  }
+  const what = { zh: `设备 ${device}`, en: `Device ${device}` };
+  try {
+    if (deviceKind(device) === "cuda") {
+      await openCuda(Number(device.slice("cuda:".length)), (rung, found) =>
+        findings.push({ verdict: "ok", what: NAMES[rung], found }),
+      );
+    }
+    await tryDevice(device);
+    await runOnce(device);
+    findings.push({ verdict: "ok", what, found: { zh: "算得出结果", en: "computes" } });
+    findings.push(await compareGolden(device));
+  } catch (error) {
+    const found = { zh: "不能使用", en: "cannot be used" };
+    findings.push({ verdict: "fail", what, found, advice: adviceFor(error) });
+  }
+  return findings;
+}
+
+/** One sum. @throws when it is wrong */
+async function runOnce(device: Device): Promise<void> {
+  const model = new OnnxModel("sum");
+  model.input("x", "f32", [4]);
+  model.output("y", "f32", [4]);
+  model.node("Add", "y", ["x", "x"]);
+  await using session = await Session.load(model.serialize("none", "1"), { device });
+  const result = new Float32Array(4);
+  using x = Value.of(Float32Array.of(1, 2, 3, 4), [4]);
+  using y = Value.of(result, [4]);
+  await session.run({ x }, { y });
+  if (String(result) !== "2,4,6,8") throw new Error(`1, 2, 3, 4 doubled were ${result}`);
+}
+
+async function compareGolden(device: Device): Promise<Finding> {
+  const what = { zh: "基准检查点", en: "Golden checkpoint" };
+  const [tolerance] = GOLDEN_TOLERANCES[deviceKind(device)];
+  const directory = await mkdtemp(join(tmpdir(), "napcat-vlm-doctor-"));
+  try {
+    const errors = await goldenErrors("tiny-tied", device, tolerance!.precision, directory);
+    const found = `${tolerance!.precision}, ${errors.relative.toExponential(1)}`;
+    if (tolerance!.holds(errors)) return { verdict: "ok", what, found };
+    const advice = {
+      zh: `这个设备算错了，不能使用。运行 napcat-vlm prove --device ${device}，把报告发到 issue`,
+      en: `This device computes wrongly and must not be used. Show the report of napcat-vlm prove --device ${device} in an issue`,
+    };
+    return { verdict: "fail", what, found, advice };
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}

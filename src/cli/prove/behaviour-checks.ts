@@ -1,0 +1,126 @@
+// The tiny chat model on a device, through the door that every program uses: is it right, can it be stopped, does it
+// survive want of memory, does it leave the event loop alone? In: a device. Out: checks.
+
+import { join } from "node:path";
+import type { Precision } from "../../vlm/convert/linear-layers.ts";
+import { loadQwen3Vl, type VisionLanguageModel } from "../../vlm/index.ts";
+import { type Device, deviceKind } from "../../vlm/runtime/device.ts";
+import { watchEventLoop } from "../bench/event-loop-gaps.ts";
+import { packagePath } from "../package-root.ts";
+import type { Checks } from "./check.ts";
+import { type DrawnQuestion, drawnQuestions } from "./drawn-questions.ts";
+
+/** Of sixty. The model itself, in f32 on a CPU, gets all of them. */
+const RIGHT_ANSWERS = 58;
+/** Longest time for which a card may hold up the event loop. On a CPU the model takes the cores that the loop needs. */
+const LONGEST_GAP_MS = { cuda: 5, webgpu: 50, cpu: 100 } as const;
+/** Questions asked at once: enough for batches. */
+const AT_ONCE = 6;
+const TOO_LITTLE_BYTES = 2 ** 20;
+
+export async function checkBehaviour(
+  checks: Checks,
+  device: Device,
+  precision: Precision,
+  directory: string,
+): Promise<void> {
+  const options = {
+    model: packagePath("examples/tiny-chat"),
+    packageDir: join(directory, `tiny-chat-${precision}`),
+    device,
+    precision,
+    prefixCacheBytes: 0,
+  };
+  const name = (what: string) => `${what} (${precision})`;
+  let model: VisionLanguageModel | undefined;
+  await checks.run(name("loads the tiny chat model"), async () => {
+    const start = performance.now();
+    model = await loadQwen3Vl(options);
+    return { ok: true, value: `${Math.round(performance.now() - start)} ms` };
+  });
+  if (!model) return;
+  const loaded = model;
+  try {
+    const questions = drawnQuestions();
+    await checks.run(name("answers 60 questions about drawn pictures"), () =>
+      askAll(loaded, questions),
+    );
+    await checks.run(name("stops when it is told to, and answers the next"), () =>
+      stopAndAsk(loaded, questions[0]!),
+    );
+    await checks.run(name("leaves the event loop free"), async () => {
+      const { gaps } = await watchEventLoop(async () => {
+        for (const question of questions.slice(0, 8)) await ask(loaded, question);
+      });
+      const allowed = LONGEST_GAP_MS[deviceKind(device)];
+      return { ok: gaps.longestMs < allowed, value: `${gaps.longestMs.toFixed(1)} ms` };
+    });
+    if (deviceKind(device) === "cuda") {
+      await checks.run(name("refuses what does not fit, and goes on"), async () => {
+        const failure = await loadQwen3Vl({ ...options, deviceMemoryBytes: TOO_LITTLE_BYTES }).then(
+          async (wrong) => {
+            await wrong.dispose();
+            return undefined;
+          },
+          (error: unknown) => error,
+        );
+        const code = failure instanceof Error && "code" in failure ? failure.code : "none";
+        const right = await isRight(loaded, questions[1]!);
+        return { ok: code === "device-memory" && right, value: String(code) };
+      });
+    }
+  } finally {
+    await loaded.dispose();
+  }
+}
+
+async function askAll(model: VisionLanguageModel, questions: readonly DrawnQuestion[]) {
+  let count = 0;
+  for (let first = 0; first < questions.length; first += AT_ONCE) {
+    const some = questions.slice(first, first + AT_ONCE);
+    const right = await Promise.all(some.map((question) => isRight(model, question)));
+    count += right.filter(Boolean).length;
+  }
+  return { ok: count >= RIGHT_ANSWERS, value: `${count} of ${questions.length} right` };
+}
+
+async function stopAndAsk(model: VisionLanguageModel, question: DrawnQuestion) {
+  const controller = new AbortController();
+  const reason = new Error("stopped");
+  let stopped = 0;
+  const failure = await (async () => {
+    for await (const part of model.stream({ ...request(question), signal: controller.signal })) {
+      if (part.type !== "text-delta") continue;
+      stopped = performance.now();
+      controller.abort(reason);
+    }
+  })().catch((error: unknown) => error);
+  const ms = performance.now() - stopped;
+  const right = await isRight(model, question);
+  return { ok: failure === reason && right, value: `${ms.toFixed(1)} ms after the signal` };
+}
+
+async function isRight(model: VisionLanguageModel, question: DrawnQuestion): Promise<boolean> {
+  return (await ask(model, question)) === question.answer;
+}
+
+async function ask(model: VisionLanguageModel, question: DrawnQuestion): Promise<string> {
+  const { text } = await model.generate(request(question));
+  return text.trim();
+}
+
+function request({ picture, question }: DrawnQuestion) {
+  return {
+    messages: [
+      {
+        role: "user" as const,
+        content: [
+          { type: "image" as const, data: picture },
+          { type: "text" as const, text: question },
+        ],
+      },
+    ],
+    temperature: 0,
+    maxTokens: 40,
+  };
+}

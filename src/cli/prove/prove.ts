@@ -1,0 +1,120 @@
+// `napcat-vlm prove`: is this device right, robust and fast, on this machine? In: a device. Out: a report to show to
+// others, and an exit code. Everything it needs ships with the package or is made on the spot.
+
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { availableParallelism, cpus, tmpdir, totalmem } from "node:os";
+import { join } from "node:path";
+import type { CudaDevice } from "../../vlm/runtime/cuda-device.ts";
+import { openCuda } from "../../vlm/runtime/cuda-device.ts";
+import { type Device, deviceKind, openDevice } from "../../vlm/runtime/device.ts";
+import { loadOrt } from "../../vlm/runtime/ort.ts";
+import { packageVersion } from "../package-root.ts";
+import { print } from "../terminal.ts";
+import { checkBehaviour } from "./behaviour-checks.ts";
+import { type Check, Checks } from "./check.ts";
+import { goldenErrors } from "./golden-check.ts";
+import { GOLDEN_NAMES } from "./goldens.ts";
+import { type CardRooflines, cardRooflines } from "./rooflines.ts";
+import { proveSpeed, type SpeedReport } from "./speed-checks.ts";
+import { GOLDEN_TOLERANCES, type GoldenTolerance } from "./tolerances.ts";
+
+export interface ProveCommand {
+  readonly device: Device;
+  /** Where the report goes as JSON as well. */
+  readonly json: string | undefined;
+  /** Leaves out what needs large weights. */
+  readonly quick: boolean;
+}
+
+export interface ProofReport {
+  readonly device: Device;
+  readonly checks: readonly Check[];
+  readonly speed: readonly SpeedReport[];
+  readonly machine: Readonly<Record<string, unknown>>;
+}
+
+/** Resolves to the exit code: 0 when every check holds. */
+export async function prove(command: ProveCommand, signal: AbortSignal): Promise<number> {
+  const { device, quick } = command;
+  const directory = await mkdtemp(join(tmpdir(), "napcat-vlm-prove-"));
+  const checks = new Checks();
+  const speed: SpeedReport[] = [];
+  const machine: Record<string, unknown> = describeMachine();
+  try {
+    print(`napcat-vlm prove --device ${device}, ${new Date().toISOString()}`);
+    const there = await checks.run("the device is there", () => openIt(device, machine));
+    if (there) {
+      for (const tolerance of GOLDEN_TOLERANCES[deviceKind(device)]) {
+        for (const name of GOLDEN_NAMES) {
+          signal.throwIfAborted();
+          await checks.run(`the golden checkpoint ${name} (${tolerance.precision})`, () =>
+            compareGoldens(name, device, tolerance, directory),
+          );
+        }
+        signal.throwIfAborted();
+        await checkBehaviour(checks, device, tolerance.precision, directory);
+      }
+      if (!quick) {
+        const rooflines = await measureRooflines(device);
+        if (rooflines) machine.rooflines = rooflines;
+        await proveSpeed({ checks, device, directory, rooflines, speed, signal });
+      }
+    }
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+  print(JSON.stringify(machine));
+  print(checks.ok ? "通过 · proven: every check holds" : "未通过 · not proven: see ✗ above");
+  const report: ProofReport = { device, checks: checks.list, speed, machine };
+  if (command.json !== undefined) {
+    await writeFile(command.json, `${JSON.stringify(report, undefined, 2)}\n`);
+  }
+  return checks.ok ? 0 : 1;
+}
+
+async function openIt(device: Device, machine: Record<string, unknown>) {
+  const kind = deviceKind(device);
+  if (kind !== "cuda") {
+    await openDevice(device);
+    return { ok: true, value: device };
+  }
+  const { facts } = (await openDevice(device)) as CudaDevice;
+  machine.card = facts;
+  return {
+    ok: true,
+    value: `${facts.name}, capability ${facts.capability.toFixed(1)}, driver for CUDA ${facts.driver.toFixed(1)}`,
+  };
+}
+
+async function compareGoldens(
+  name: (typeof GOLDEN_NAMES)[number],
+  device: Device,
+  tolerance: GoldenTolerance,
+  directory: string,
+) {
+  const errors = await goldenErrors(name, device, tolerance.precision, directory);
+  return {
+    ok: tolerance.holds(errors),
+    value:
+      `largest difference ${errors.largest.toExponential(2)}, relative ${errors.relative.toExponential(2)} ` +
+      `(${tolerance.text}), ${errors.sameTokens} of ${errors.steps} likeliest tokens the same`,
+  };
+}
+
+async function measureRooflines(device: Device): Promise<CardRooflines | undefined> {
+  if (deviceKind(device) !== "cuda") return undefined;
+  return cardRooflines(await openCuda(Number(device.slice("cuda:".length))));
+}
+
+function describeMachine(): Record<string, unknown> {
+  return {
+    date: new Date().toISOString(),
+    version: packageVersion(),
+    onnxruntime: loadOrt().version,
+    node: process.version,
+    system: `${process.platform} ${process.arch}`,
+    processor: cpus()[0]?.model.trim() ?? process.arch,
+    threads: availableParallelism(),
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+  };
+}

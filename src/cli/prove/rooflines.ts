@@ -1,0 +1,68 @@
+// What a card can do at best: bytes of its memory and products in 16 bits in a second, measured by the same runtime
+// that the model uses. In: a card. Out: numbers.
+
+import { OnnxModel } from "../../vlm/convert/onnx-model.ts";
+import type { CudaDevice } from "../../vlm/runtime/cuda-device.ts";
+import { Session } from "../../vlm/runtime/session.ts";
+
+export interface CardRooflines {
+  /** Bytes read and written by a copy, in 10^9 a second. */
+  readonly memoryGBs: number;
+  /** Multiplications and additions of f16 matrices, in 10^12 a second. */
+  readonly matrixTFLOPs: number;
+}
+
+const COPY_BYTES = 2 ** 31;
+const MATRIX = 8192;
+const ROUNDS = 10;
+
+export async function cardRooflines(card: CudaDevice): Promise<CardRooflines> {
+  return { memoryGBs: await memory(card), matrixTFLOPs: await matrices(card) };
+}
+
+async function memory(card: CudaDevice): Promise<number> {
+  const [a, b] = [
+    await card.allocate(COPY_BYTES, "a copy"),
+    await card.allocate(COPY_BYTES, "a copy"),
+  ];
+  try {
+    const copy = () => card.copyOnDevice(a.address, b.address, COPY_BYTES);
+    await card.call([copy(), card.synchronize()]);
+    const start = performance.now();
+    await card.call([...Array.from({ length: ROUNDS }, copy), card.synchronize()]);
+    const seconds = (performance.now() - start) / 1000;
+    return (2 * COPY_BYTES * ROUNDS) / seconds / 1e9;
+  } finally {
+    await card.free(a);
+    await card.free(b);
+  }
+}
+
+/** A product of two matrices that the card has made itself: random enough, and nothing to carry. */
+async function matrices(card: CudaDevice): Promise<number> {
+  const model = new OnnxModel("product");
+  model.input("a", "f16", [MATRIX, MATRIX]);
+  model.input("b", "f16", [MATRIX, MATRIX]);
+  model.output("c", "f16", [MATRIX, MATRIX]);
+  model.node("MatMul", "c", ["a", "b"]);
+  const device = `cuda:${card.index}` as const;
+  await using session = await Session.load(model.serialize("none", "1"), { device });
+  const dims = [MATRIX, MATRIX];
+  const [a, b, c] = [
+    await session.allocateOnDevice("f16", dims),
+    await session.allocateOnDevice("f16", dims),
+    await session.allocateOnDevice("f16", dims),
+  ];
+  // 0x3c3c is 1.06: ordinary numbers, since products with zeros take less power and run faster.
+  await card.call([
+    card.fill(a.address, 0x3c, a.byteLength),
+    card.fill(b.address, 0x3c, b.byteLength),
+    card.synchronize(),
+  ]);
+  const wait = [card.synchronize()];
+  for (let warm = 0; warm < 3; warm++) await session.run({ a, b }, { c }, { after: wait });
+  const start = performance.now();
+  for (let round = 0; round < ROUNDS; round++) await session.run({ a, b }, { c }, { after: wait });
+  const seconds = (performance.now() - start) / 1000 / ROUNDS;
+  return (2 * MATRIX ** 3) / seconds / 1e12;
+}

@@ -1,0 +1,153 @@
+// The speed part of a proof: models of noise in the published sizes, on one device, beside what the device can do at
+// best. A figure that misses its aim is reported, and is no failure: what counts as fast depends on the card.
+
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  DECODER_PRECISIONS,
+  defaultVisionPrecision,
+  type PackagePrecision,
+} from "../../vlm/convert/package-graphs.ts";
+import { type Device, deviceKind } from "../../vlm/runtime/device.ts";
+import type { ShapeName } from "../bench/shape-names.ts";
+import { configOf } from "../bench/shapes.ts";
+import type { Checks } from "./check.ts";
+import { writeRandomPackage } from "./random-package.ts";
+import type { CardRooflines } from "./rooflines.ts";
+import { measureSpeed, type Speed } from "./speed.ts";
+
+export interface SpeedReport {
+  readonly shape: ShapeName;
+  readonly precision: PackagePrecision;
+  readonly captureGraphs: boolean;
+  readonly measured: Speed;
+  /** Time of a decode step at the memory roofline over the measured one, for one chat; undefined without a roofline. */
+  readonly decodeShare: number | undefined;
+  /** Products of a prompt of 2048 tokens over the matrix roofline. */
+  readonly prefillShare: number | undefined;
+  /** Tokens of the most chats over those of one. */
+  readonly batchGain: number;
+}
+
+interface SpeedWork {
+  readonly checks: Checks;
+  readonly device: Device;
+  readonly directory: string;
+  readonly rooflines: CardRooflines | undefined;
+  readonly speed: SpeedReport[];
+  readonly signal: AbortSignal;
+}
+
+interface Case {
+  readonly shape: ShapeName;
+  readonly decoder: PackagePrecision["decoder"];
+  readonly captureGraphs: boolean;
+}
+
+const CARD_CASES: readonly Case[] = [
+  { shape: "2b", decoder: "q4f16", captureGraphs: false },
+  { shape: "2b", decoder: "q4f16", captureGraphs: true },
+  { shape: "2b", decoder: "fp16", captureGraphs: false },
+  { shape: "2b", decoder: "fp16", captureGraphs: true },
+  { shape: "8b", decoder: "q4f16", captureGraphs: false },
+  { shape: "8b", decoder: "fp16", captureGraphs: false },
+];
+
+export async function proveSpeed(work: SpeedWork): Promise<void> {
+  const kind = deviceKind(work.device);
+  const cases =
+    kind === "cuda"
+      ? CARD_CASES
+      : [{ shape: "2b", decoder: DECODER_PRECISIONS[kind][0]!, captureGraphs: false } as const];
+  let last = "";
+  for (const item of cases) {
+    work.signal.throwIfAborted();
+    const directory = join(work.directory, `${item.shape}-${item.decoder}`);
+    if (directory !== last && last !== "") await rm(last, { recursive: true, force: true });
+    await proveCase(work, item, directory, directory !== last);
+    last = directory;
+  }
+}
+
+async function proveCase(
+  { checks, device, rooflines, speed }: SpeedWork,
+  { shape, decoder, captureGraphs }: Case,
+  directory: string,
+  fresh: boolean,
+): Promise<void> {
+  const kind = deviceKind(device);
+  const precision = { decoder, vision: defaultVisionPrecision(decoder, kind) };
+  const name = `speed of a ${shape} in ${decoder}${captureGraphs ? " with recorded steps" : ""}`;
+  await checks.run(name, async () => {
+    if (fresh) await writeRandomPackage(directory, shape, precision, kind);
+    const card = kind === "cuda";
+    const measured = await measureSpeed({
+      directory,
+      device,
+      captureGraphs,
+      batches: card ? [1, 8, 32] : [1, 4],
+      steps: card ? 64 : 8,
+      rounds: card ? 5 : 1,
+    });
+    const report = compare(shape, decoder, measured, rooflines);
+    speed.push({ shape, precision, captureGraphs, measured, ...report });
+    const one = speed.find(
+      (other) =>
+        other.shape === shape && other.precision.decoder === decoder && !other.captureGraphs,
+    );
+    // Recorded steps must say what the others say.
+    const same = String(one?.measured.tokens) === String(measured.tokens);
+    return { ok: same, value: describe(measured, report) };
+  });
+}
+
+function compare(
+  shape: ShapeName,
+  decoder: PackagePrecision["decoder"],
+  measured: Speed,
+  rooflines: CardRooflines | undefined,
+) {
+  const { bytes, operations } = work(shape, decoder);
+  const [one] = measured.decode;
+  const many = measured.decode.at(-1)!;
+  return {
+    decodeShare: rooflines && bytes / rooflines.memoryGBs / 1e6 / one!.stepMs,
+    prefillShare:
+      rooflines &&
+      (operations * 2048) / (measured.prefill2048Ms / 1000) / (rooflines.matrixTFLOPs * 1e12),
+    batchGain: many.tokensPerSecond / one!.tokensPerSecond,
+  };
+}
+
+/** Bytes of weights that a decode step reads, and multiplications and additions of a token of a prompt. */
+function work(shape: ShapeName, decoder: PackagePrecision["decoder"]) {
+  const { text_config: text } = configOf(shape);
+  const { hidden_size: h, intermediate_size: f, num_hidden_layers: layers } = text;
+  const [heads, kvHeads] = [text.num_attention_heads, text.num_key_value_heads];
+  const head = text.head_dim;
+  const layer = h * head * (heads + 2 * kvHeads) + heads * head * h + 3 * h * f;
+  const vocabulary = text.vocab_size * h;
+  // A scale of two bytes for 32 weights of four bits, and of eight.
+  const four = decoder.startsWith("q4");
+  const bytes = four
+    ? layers * layer * (0.5 + 2 / 32) + vocabulary * (1 + 2 / 32)
+    : 2 * (layers * layer + vocabulary);
+  return { bytes, operations: 2 * layers * layer };
+}
+
+function describe(measured: Speed, report: ReturnType<typeof compare>): string {
+  const share = (value: number | undefined, of: string) =>
+    value === undefined ? "" : ` (${Math.round(100 * value)} % of ${of})`;
+  const decode = measured.decode.map(
+    ({ chats, stepMs, tokensPerSecond, busBytes }) =>
+      `${chats} × ${stepMs.toFixed(2)} ms = ${tokensPerSecond.toFixed(0)} tok/s, ${busBytes} B over the bus`,
+  );
+  return [
+    `decode ${decode.join("; ")}${share(report.decodeShare, "memory")}`,
+    `${report.batchGain.toFixed(1)} times the tokens of one`,
+    `prefill 2048 ${measured.prefill2048Ms.toFixed(1)} ms${share(report.prefillShare, "matrix peak")}`,
+    `picture of 512 tokens ${measured.visionMs.toFixed(1)} ms, first token ${measured.firstTokenMs.toFixed(1)} ms`,
+    `event loop ${measured.gapMs.toFixed(1)} ms`,
+    `load ${(measured.loadMs / 1000).toFixed(1)} s, ${measured.memoryMiB ?? "?"} MiB`,
+  ].join("; ");
+}

@@ -1,0 +1,181 @@
+// How fast a model of a published size is on a device: eyes, prompts, answers of one chat and of many, the first token
+// of a picture. In: a package of noise. Out: figures; what they are to be compared with is not known here.
+
+import type { Backend } from "../../vlm/engine/load-backend.ts";
+import { loadBackend } from "../../vlm/engine/load-backend.ts";
+import { openPackage } from "../../vlm/engine/onnx-package.ts";
+import { CudaDevice } from "../../vlm/runtime/cuda-device.ts";
+import { type Device, openDevice } from "../../vlm/runtime/device.ts";
+import { mropePositions } from "../../vlm/text/position-ids.ts";
+import { watchEventLoop } from "../bench/event-loop-gaps.ts";
+
+export interface SpeedOptions {
+  readonly directory: string;
+  readonly device: Device;
+  readonly captureGraphs: boolean;
+  /** Chats that answer at once. */
+  readonly batches: readonly number[];
+  /** Steps of each, and rounds of everything else. */
+  readonly steps: number;
+  readonly rounds: number;
+}
+
+export interface Speed {
+  /** A picture of 512 tokens. */
+  readonly visionMs: number;
+  /** 2048 tokens of text in one run. */
+  readonly prefill2048Ms: number;
+  /** A picture of 512 tokens and a question of 20, to the candidates of the first token. */
+  readonly firstTokenMs: number;
+  readonly decode: readonly {
+    readonly chats: number;
+    readonly stepMs: number;
+    readonly tokensPerSecond: number;
+    /** Bytes over the bus, both ways. */
+    readonly busBytes: number;
+  }[];
+  /** Longest time for which the event loop stood still while chats answered. */
+  readonly gapMs: number;
+  /** Tokens of the first steps, to compare runs of the same weights. */
+  readonly tokens: readonly number[];
+  readonly loadMs: number;
+  readonly memoryMiB: number | undefined;
+}
+
+const GRID = { gridHeight: 32, gridWidth: 64 } as const;
+const PATCH = 1536;
+const PICTURE_TOKENS = (GRID.gridHeight * GRID.gridWidth) / 4;
+const QUESTION_TOKENS = 20;
+const CONTEXT = 128;
+const LONG = 2048;
+const CAPACITY = 4096;
+
+export async function measureSpeed(options: SpeedOptions): Promise<Speed> {
+  const disposals: (() => Promise<void> | void)[] = [];
+  try {
+    const started = performance.now();
+    const backend = await loadBackend(await openPackage(options.directory), {
+      session: { device: options.device },
+      contextTokens: CAPACITY,
+      maxConcurrent: Math.max(...options.batches),
+      deviceMemoryBytes: undefined,
+      captureGraphs: options.captureGraphs,
+      onPart: () => {},
+      onMade: (dispose) => disposals.push(dispose),
+    });
+    const loadMs = performance.now() - started;
+    const open = await openDevice(options.device);
+    const card = open instanceof CudaDevice ? open : undefined;
+    return await measure(backend, card, options, loadMs);
+  } finally {
+    for (const dispose of disposals.toReversed()) await dispose();
+  }
+}
+
+async function measure(
+  backend: Backend,
+  card: CudaDevice | undefined,
+  { batches, steps, rounds }: SpeedOptions,
+  loadMs: number,
+): Promise<Speed> {
+  const { visionEncoder } = backend;
+  const pixelValues = Float32Array.from(
+    { length: GRID.gridHeight * GRID.gridWidth * PATCH },
+    (_, i) => Math.sin(i * 12.9898),
+  );
+  const picture = { ...GRID, pixelValues };
+  const visionMs = await medianMs(rounds, () => visionEncoder.encode(picture));
+  const prefill2048Ms = await medianMs(rounds, () => readText(backend, LONG));
+  const firstTokenMs = await medianMs(rounds, async () => {
+    const features = await visionEncoder.encode(picture);
+    const images = [{ start: 1, features }];
+    const spans = [{ start: 1, rows: GRID.gridHeight / 2, columns: GRID.gridWidth / 2 }];
+    const ids = someIds(PICTURE_TOKENS + QUESTION_TOKENS + 2);
+    const { positions } = mropePositions(ids.length, spans);
+    const slot = backend.slots.open();
+    await backend.decoder.append({ ids, positions, images }, slot);
+    slot.dispose();
+  });
+  const tokens: number[] = [];
+  const { result: decode, gaps } = await watchEventLoop(async () => {
+    const found = [];
+    for (const chats of batches) {
+      const before = card ? card.traffic.toDevice + card.traffic.fromDevice : 0;
+      const { stepMs, ids } = await answer(backend, chats, steps);
+      const after = card ? card.traffic.toDevice + card.traffic.fromDevice : 0;
+      if (chats === batches[0]) tokens.push(...ids);
+      const busBytes = Math.round((after - before) / (steps + WARM_STEPS));
+      found.push({ chats, stepMs, tokensPerSecond: (1000 * chats) / stepMs, busBytes });
+    }
+    return found;
+  });
+  const memory = card ? await card.memory() : undefined;
+  const memoryMiB = memory && Math.round((memory.total - memory.free) / 2 ** 20);
+  return {
+    ...{ visionMs, prefill2048Ms, firstTokenMs, decode, gapMs: gaps.longestMs },
+    ...{ tokens, loadMs, memoryMiB },
+  };
+}
+
+async function readText({ decoder, slots }: Backend, tokens: number): Promise<void> {
+  const slot = slots.open();
+  const ids = someIds(tokens);
+  await decoder.append({ ids, positions: mropePositions(tokens, []).positions }, slot);
+  slot.dispose();
+}
+
+const WARM_STEPS = 8;
+
+/** Greedy answers of several chats at once. The median of the steps, and what the first chat said. */
+async function answer({ decoder, slots }: Backend, chats: number, steps: number) {
+  const open = Array.from({ length: chats }, () => slots.open());
+  const rows: { slot: (typeof open)[number]; id: number; position: number }[] = [];
+  for (const [index, slot] of open.entries()) {
+    const ids = someIds(CONTEXT, index);
+    await decoder.append({ ids, positions: mropePositions(CONTEXT, []).positions }, slot);
+    rows.push({ slot, id: 1000 + index, position: CONTEXT });
+  }
+  const ids: number[] = [];
+  const times: number[] = [];
+  for (let step = 0; step < steps + WARM_STEPS; step++) {
+    const start = performance.now();
+    const scores = await decoder.decode(rows);
+    for (const [index, row] of rows.entries()) {
+      const found = scores[index]!;
+      row.id = found instanceof Float32Array ? likeliest(found) : found.ids[0]!;
+      row.position++;
+    }
+    if (step >= WARM_STEPS) times.push(performance.now() - start);
+    ids.push(rows[0]!.id);
+  }
+  for (const slot of open) slot.dispose();
+  return { stepMs: median(times), ids };
+}
+
+function someIds(count: number, seed = 0): Int32Array {
+  return Int32Array.from(
+    { length: count },
+    (_, i) => 1000 + ((i * 7919 + seed * 104_729) % 100_000),
+  );
+}
+
+function likeliest(scores: Float32Array): number {
+  let best = 0;
+  for (let id = 1; id < scores.length; id++) if (scores[id]! > scores[best]!) best = id;
+  return best;
+}
+
+async function medianMs(rounds: number, work: () => Promise<unknown>): Promise<number> {
+  await work();
+  const times: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    const start = performance.now();
+    await work();
+    times.push(performance.now() - start);
+  }
+  return median(times);
+}
+
+function median(times: readonly number[]): number {
+  return times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)]!;
+}

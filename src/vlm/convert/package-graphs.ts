@@ -1,0 +1,95 @@
+// Which graphs a package gets, by precision and by the device it is for. One place decides what fits together.
+
+import type { Qwen3VlConfig } from "../checkpoint/config.ts";
+import { decoderGraph } from "./decoder-graph.ts";
+import { deviceDecoderGraph } from "./device-decoder-graph.ts";
+import type { Int8Weights, Precision, WiderFormats } from "./linear-layers.ts";
+import { type PlannedGraph, type VisionPrecision, visionGraph } from "./vision-graph.ts";
+
+/** What a package is made for. Its graphs are written for the operators of that device. */
+export const PACKAGE_DEVICES = ["cpu", "cuda", "webgpu"] as const;
+export type PackageDevice = (typeof PACKAGE_DEVICES)[number];
+
+export interface PackagePrecision {
+  readonly decoder: Precision;
+  readonly vision: VisionPrecision;
+}
+
+/** Precisions of a decoder for each device, the one taken when nobody names one first. */
+export const DECODER_PRECISIONS: Readonly<Record<PackageDevice, readonly Precision[]>> = {
+  // Those in 16 bits are computed in f32 between casts: for comparisons, not for speed.
+  cpu: ["w8a8", "fp32", "q4", "fp16", "q4f16"],
+  cuda: ["q4f16", "fp16"],
+  // int8 has no kernels there; 16 bits need an adapter that has them, which cannot be known beforehand.
+  webgpu: ["q4", "fp32"],
+};
+
+/** Likewise, of a vision encoder. */
+export const ENCODER_PRECISIONS: Readonly<Record<PackageDevice, readonly VisionPrecision[]>> = {
+  cpu: ["w8a8", "fp32", "fp16"],
+  cuda: ["bf16", "fp16", "fp32"],
+  webgpu: ["fp32"],
+};
+
+/** The device that a precision is for when nobody names one. */
+export function deviceOfPrecision(precision: Precision | undefined): PackageDevice {
+  return precision === "fp16" || precision === "q4f16" ? "cuda" : "cpu";
+}
+
+/** The vision encoder's precision when nobody names one. */
+export function defaultVisionPrecision(
+  decoder: Precision,
+  device: PackageDevice = "cpu",
+): VisionPrecision {
+  if (device !== "cpu") return ENCODER_PRECISIONS[device][0]!;
+  if (isDevicePrecision(decoder)) return "fp16";
+  return decoder === "fp32" ? "fp32" : "w8a8";
+}
+
+/** @throws TypeError when the device has no such graphs, naming those that it has */
+export function checkPrecision(precision: PackagePrecision, device: PackageDevice): void {
+  for (const [what, value, known] of [
+    ["precision", precision.decoder, DECODER_PRECISIONS[device]],
+    ["visionPrecision", precision.vision, ENCODER_PRECISIONS[device]],
+  ] as const) {
+    if ((known as readonly string[]).includes(value)) continue;
+    throw new TypeError(
+      `Expected \`${what}\` of a package for ${device} to be one of ${known.join(", ")}, got \`${value}\`.`,
+    );
+  }
+}
+
+export interface WeightFormats {
+  readonly int8Weights: Int8Weights;
+  /** Formats of single weights that are not those of the rest. */
+  readonly wider?: WiderFormats | undefined;
+}
+
+/** The two graphs of a package. */
+export function packageGraphs(
+  config: Qwen3VlConfig,
+  { decoder, vision }: PackagePrecision,
+  device: PackageDevice,
+  { int8Weights, wider }: WeightFormats,
+): { readonly vision: PlannedGraph; readonly decoder: PlannedGraph } {
+  return {
+    vision: visionGraph(config, vision, {
+      int8Weights,
+      wider,
+      // One operator of WebGPU is wrong where subgroups are narrow, and whether they are cannot be known beforehand.
+      attention: device === "webgpu" ? "composed" : "operator",
+      features: isDevicePrecision(decoder) ? "f16" : "f32",
+    }),
+    decoder: isDevicePrecision(decoder)
+      ? deviceDecoderGraph(config, decoder, device === "cuda" ? "fused" : "composed")
+      : decoderGraph(config, decoder, int8Weights, {
+          device: device === "webgpu" ? device : "cpu",
+          wider,
+        }),
+  };
+}
+
+/** Is the decoder of the form in device-decoder-graph.ts? */
+export function isDevicePrecision(precision: Precision): precision is "fp16" | "q4f16" {
+  return precision === "fp16" || precision === "q4f16";
+}

@@ -1,0 +1,112 @@
+// The computing parts of a model on whichever device was asked for: eyes, decoder, slots, and how much the caches may
+// hold there. In: a package. Out: parts for the loop, which are the same to it on every device.
+
+import { isDevicePrecision } from "../convert/package-graphs.ts";
+import { ModelLoadError } from "../errors.ts";
+import { CudaDevice } from "../runtime/cuda-device.ts";
+import { deviceKind, openDevice } from "../runtime/device.ts";
+import type { SessionOptions } from "../runtime/session.ts";
+import { Decoder } from "./decoder.ts";
+import type { DecoderBackend, SlotPool } from "./decoder-backend.ts";
+import { DeviceDecoder } from "./device-decoder.ts";
+import {
+  contextsThatFit,
+  defaultCacheBytes,
+  deviceContexts,
+  deviceShares,
+} from "./memory-share.ts";
+import type { OnnxPackage } from "./onnx-package.ts";
+import { VisionEncoder } from "./vision-encoder.ts";
+
+export interface BackendOptions {
+  readonly session: SessionOptions;
+  readonly contextTokens: number;
+  readonly maxConcurrent: number | undefined;
+  /** Of a graphics card; what is free, times 0.9, when left out. */
+  readonly deviceMemoryBytes: number | undefined;
+  readonly captureGraphs: boolean;
+  readonly onPart: (part: "vision-encoder" | "decoder") => void;
+  /** Is given whatever has to end with the model, in the order of making. */
+  readonly onMade: (dispose: () => Promise<void> | void) => void;
+}
+
+export interface Backend {
+  readonly visionEncoder: VisionEncoder;
+  readonly decoder: DecoderBackend;
+  readonly slots: SlotPool;
+  /** What the caches may hold when nobody says so. */
+  readonly cacheBytes: { readonly features: number; readonly prefixes: number };
+}
+
+/** @throws ModelLoadError, DeviceError `device-memory` */
+export async function loadBackend(model: OnnxPackage, options: BackendOptions): Promise<Backend> {
+  const { device = "cpu" } = options.session;
+  expectDevice(model, deviceKind(device));
+  return isDevicePrecision(model.manifest.precision.decoder)
+    ? loadInDeviceForm(model, options)
+    : loadPlain(model, options);
+}
+
+/** On the CPU, and through WebGPU, whose memory only its runs can reach. */
+async function loadPlain(model: OnnxPackage, options: BackendOptions): Promise<Backend> {
+  const { session, contextTokens, maxConcurrent, onPart, onMade } = options;
+  onPart("vision-encoder");
+  const visionEncoder = await VisionEncoder.load(model, session);
+  onMade(() => visionEncoder.dispose());
+  onPart("decoder");
+  const decoder = await Decoder.load(model, session);
+  onMade(() => decoder.dispose());
+  const count = maxConcurrent ?? contextsThatFit(contextTokens * decoder.tokenBytes);
+  const slots = decoder.createSlots(count, contextTokens);
+  onMade(() => slots.dispose());
+  return { visionEncoder, decoder, slots, cacheBytes: defaultCacheBytes() };
+}
+
+/** In the form for graphics cards, which the CPU can compute too. */
+async function loadInDeviceForm(model: OnnxPackage, options: BackendOptions): Promise<Backend> {
+  const { session, contextTokens, maxConcurrent, captureGraphs, onPart, onMade } = options;
+  const device = await openDevice(session.device ?? "cpu");
+  const card = device instanceof CudaDevice ? device : undefined;
+  if (card) {
+    await limit(card, options.deviceMemoryBytes);
+    const weights = weightBytes(model);
+    card.reserve(weights, `the weights of ${model.manifest.source.name}`);
+    onMade(() => card.unreserve(weights));
+  }
+  onPart("vision-encoder");
+  const visionEncoder = await VisionEncoder.load(model, session);
+  onMade(() => visionEncoder.dispose());
+  onPart("decoder");
+  const decoder = await DeviceDecoder.load(model, { ...session, captureGraphs });
+  onMade(() => decoder.dispose());
+  const contextBytes = contextTokens * decoder.tokenBytes;
+  const fitting = card
+    ? deviceContexts(contextBytes, card.remaining)
+    : contextsThatFit(contextBytes);
+  const slots = await decoder.createSlots(maxConcurrent ?? fitting, contextTokens);
+  onMade(() => slots.dispose());
+  const cacheBytes = card ? deviceShares(card.remaining) : defaultCacheBytes();
+  return { visionEncoder, decoder, slots, cacheBytes };
+}
+
+function weightBytes({ manifest }: OnnxPackage): number {
+  const files = [manifest.visionEncoder.dataFile, manifest.decoder.dataFile];
+  return manifest.outputs
+    .filter(({ file }) => files.includes(file))
+    .reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+/** What was freed since the last model was loaded counts again. */
+async function limit(card: CudaDevice, bytes: number | undefined): Promise<void> {
+  if (bytes !== undefined) card.limitMemory(bytes);
+  else await card.limitToFree();
+}
+
+function expectDevice({ manifest, directory }: OnnxPackage, kind: "cpu" | "cuda" | "webgpu"): void {
+  if (manifest.device === kind) return;
+  throw new ModelLoadError(
+    "model-unsupported",
+    `${directory} is an ONNX package for ${manifest.device}, not for ${kind}. Name the checkpoint instead.`,
+    { modelDir: directory },
+  );
+}

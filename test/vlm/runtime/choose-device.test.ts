@@ -1,0 +1,35 @@
+import { describe, expect, it } from "vitest";
+import { chooseDevice } from "../../../src/vlm/runtime/choose-device.ts";
+
+const works =
+  <T>(value: T) =>
+  async () =>
+    value;
+const fails = (message: string) => async () => {
+  throw new Error(message);
+};
+
+describe("chooseDevice", () => {
+  it("takes the card where there is one, and names it", async () => {
+    expect(await chooseDevice({ cuda: works("H100"), webgpu: works(undefined) })).toEqual({
+      device: "cuda:0",
+      why: 'The device "auto" is cuda:0: H100.',
+    });
+  });
+
+  it("takes WebGPU next, and says why no card", async () => {
+    const chosen = await chooseDevice({ cuda: fails("No driver."), webgpu: works(undefined) });
+    expect(chosen).toEqual({
+      device: "webgpu",
+      why: 'The device "auto" is webgpu, because: No driver.',
+    });
+  });
+
+  it("takes the CPU last, and says why neither", async () => {
+    const chosen = await chooseDevice({ cuda: fails("No driver."), webgpu: fails("No adapter.") });
+    expect(chosen).toEqual({
+      device: "cpu",
+      why: 'The device "auto" is cpu, because: No driver. No adapter.',
+    });
+  });
+});

@@ -4,6 +4,7 @@
 import { isVlmBotError } from "../errors.ts";
 import type { ForwardSegment, ImageReference, IncomingMessage, Segment } from "../napcat/events.ts";
 import type { ImageFailureReason, Phrases } from "../reply/phrases.ts";
+import { marksOf, withoutMarks } from "./marks.ts";
 import type { QuotedMessage } from "./quoted-message.ts";
 import { cleanName } from "./speaker-name.ts";
 import type { Turn, TurnPart } from "./turn.ts";
@@ -98,17 +99,23 @@ function draftSegments(
   phrases: Phrases,
   unspoken: ReadonlySet<string | undefined>,
 ): Draft {
-  const parts = segments.flatMap((segment): Draft => {
+  const marks = marksOf(phrases);
+  const spoken = segments.filter(
+    ({ type, ...segment }) =>
+      type !== "reply" && !(type === "at" && "target" in segment && unspoken.has(segment.target)),
+  );
+  const parts = joinTexts(spoken, marks).flatMap((segment): Draft => {
     switch (segment.type) {
       case "text":
-        return [{ type: "text", text: segment.text }];
+        return [{ type: "text", text: withoutMarks(segment.text, marks) }];
       case "image":
         return [{ type: "wanted", image: segment.image }];
       case "at":
-        if (unspoken.has(segment.target)) return [];
         return [{ type: "text", text: phrases.mention(segment.target) }];
       case "face":
-        return [{ type: "note", text: phrases.face(cleanName(segment.name, "")) }];
+        return [
+          { type: "note", text: withoutMarks(phrases.face(cleanName(segment.name, "")), marks) },
+        ];
       case "reply":
         return [];
       case "forward":
@@ -122,12 +129,30 @@ function draftSegments(
   return trimEnds(parts.filter((part) => part.type === "wanted" || textOf(part) !== ""));
 }
 
+/** Texts that follow one another as one, where a mark would come into being between them. */
+function joinTexts(segments: readonly Segment[], marks: readonly string[]): readonly Segment[] {
+  const joined: Segment[] = [];
+  for (const segment of segments) {
+    const last = joined.at(-1);
+    if (segment.type === "text" && last?.type === "text") {
+      const apart = withoutMarks(last.text, marks) + withoutMarks(segment.text, marks);
+      const text = last.text + segment.text;
+      if (withoutMarks(text, marks) !== apart) {
+        joined[joined.length - 1] = { type: "text", text };
+        continue;
+      }
+    }
+    joined.push(segment);
+  }
+  return joined;
+}
+
 /** Forwarded messages line by line, each with its sender; a note where they could not be had. */
 function draftForward({ messages }: ForwardSegment, phrases: Phrases): Draft {
   if (messages === undefined) return [{ type: "note", text: unseenText("forward", phrases) }];
   const lines = messages.flatMap(({ senderName, segments }): Draft => {
     const name = cleanName(senderName, phrases.namelessSpeaker(""));
-    const said = draftSegments(segments, phrases, new Set());
+    const said = draftSegments(segments.map(indented), phrases, new Set());
     return [{ type: "text", text: `\n${phrases.speaker(name)}` }, ...said];
   });
   return [
@@ -135,6 +160,12 @@ function draftForward({ messages }: ForwardSegment, phrases: Phrases): Draft {
     ...lines,
     { type: "text", text: phrases.forwardEnd },
   ];
+}
+
+/** Only the line of a sender begins at the margin: nobody can write the line of somebody else into their own. */
+function indented(segment: Segment): Segment {
+  if (segment.type !== "text") return segment;
+  return { ...segment, text: segment.text.replace(/\r\n|[\n\r\u2028\u2029]/gu, "\n\u3000") };
 }
 
 /** Keeps the text of a message, notes included, within its bound; pictures stay. */

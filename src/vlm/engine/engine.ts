@@ -94,9 +94,10 @@ export class Engine {
     }
   }
 
-  /** Takes away what is kept of pictures and chats, also what is being computed now. */
+  /** Takes away what is kept of pictures and chats. What was asked before is not kept later, either. */
   forget(what: Forgettable): { readonly bytes: number } {
-    for (const sequence of [...this.#running]) {
+    const coming = [...this.#line.waiting, ...this.#aheadLine.waiting];
+    for (const sequence of [...this.#running, ...coming]) {
       const { chat, pictures } = sequence;
       const seen = pictures.some(({ key }) => what.picture?.(key));
       if (seen || (what.chat !== undefined && chat === what.chat)) sequence.forgotten = true;
@@ -218,6 +219,8 @@ export class Engine {
   /** A chunk of a prompt. */
   async #readOn(sequence: Sequence): Promise<void> {
     const { decoder, prefixes } = this.#options;
+    // Its pictures are encoded; for a prompt there is no place to keep it.
+    if (sequence.ahead && !prefixes.enabled) return this.#finish(sequence);
     try {
       // Somebody else may have computed the same meanwhile.
       await this.#reuse(sequence);

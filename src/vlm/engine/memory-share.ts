@@ -10,13 +10,14 @@ export function freeMemory(): number {
 }
 
 /**
- * Contexts that a quarter of the free memory holds, from 4 to 8.
+ * Contexts that a quarter of the free memory holds, from 4 to 8; fewer than 4 only when all of it does not hold 4.
  *
  * @param contextBytes of one full context: memory that no token has reached costs nothing on a CPU
  */
 export function contextsThatFit(contextBytes: number, free = freeMemory()): number {
+  const fewest = Math.min(FEWEST_CONTEXTS, Math.max(1, Math.floor(free / contextBytes)));
   const fitting = Math.floor(free / 4 / contextBytes);
-  return Math.max(FEWEST_CONTEXTS, Math.min(MOST_CONTEXTS, fitting));
+  return Math.max(fewest, Math.min(MOST_CONTEXTS, fitting));
 }
 
 /** What the caches may hold when nobody says so. */

@@ -34,6 +34,11 @@ export class WaitingLine<T extends Waiter> {
     return this.#waiting.length;
   }
 
+  /** In the order of coming. */
+  get waiting(): readonly T[] {
+    return this.#waiting;
+  }
+
   /**
    * @param free how many of those in the line will not wait
    * @throws QueueFullError when nobody may join

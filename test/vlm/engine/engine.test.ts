@@ -411,15 +411,25 @@ describe("what was computed before", () => {
     });
     const running = engine.run(sequence);
     await until(() => eyes.begun.length === 1);
-    engine.forget({ picture: (key) => key.startsWith("hash-a") });
+    const waiting = [1, 2, 3, 4].map((id) =>
+      engine.run(sequenceOf(promptOf([text(60 + id, 8)]), { reader: saying(70, 5), chat: "two" })),
+    );
+    engine.forget({ picture: (key) => key.startsWith("hash-a"), chat: "two" });
     hold.open();
-    await running;
+    await Promise.all([running, ...waiting]);
     await until(() => decoder.taken === 0);
     expect([prefixes.blocks, features.pictures]).toEqual([0, 0]);
   });
 });
 
 describe("computing ahead of time", () => {
+  it("encodes pictures alone when prompts are not kept", async () => {
+    const { engine, decoder, eyes } = makeEngine();
+    await engine.run(sequenceOf(promptOf([text(0, 9), fakePicture("a")])));
+    expect(eyes.begun).toEqual(["a"]);
+    expect(decoder.runs).toEqual([]);
+  });
+
   it("leaves everything for the request that follows", async () => {
     const { engine, decoder, eyes } = makeEngine({ cached: true });
     const prompt = promptOf([text(0, 9), fakePicture("a"), text(10, 4)]);

@@ -212,7 +212,10 @@ export class Engine {
     const { content, slot, ids } = sequence;
     if (!slot) return;
     const before = slot.length;
-    await this.#options.prefixes.restore(content, slot, ids.length - 1, sequence);
+    await this.#options.prefixes
+      .restore(content, slot, ids.length - 1, sequence)
+      // Forgotten while it was copied: what is in the slot is right, and the rest is computed.
+      .catch(() => {});
     sequence.reusedTokens += slot.length - before;
   }
 

@@ -76,6 +76,7 @@ describe.each(LANGUAGES)("HTTP interface in %s", (language) => {
       "picture-data",
       "request-error",
       "server",
+      "status-routes",
     ];
     const sources = await Promise.all(files.map((file) => read(`src/bot/debug-http/${file}.ts`)));
     const thrown = sources

@@ -82,6 +82,7 @@ const DEBUG_SERVER_OPTIONS: Readonly<Record<keyof DebugServerOptions, string>> =
   token: "",
   limits: "",
   shouldReply: "",
+  watched: "",
   onError: "",
 };
 

@@ -3,6 +3,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { sharedController } from "../abort.ts";
+import { isVlmError, type VisionLanguageModel } from "../vlm/index.ts";
 import type { ChatId } from "./chat/chat-id.ts";
 import { SettingsOfChats } from "./chat/chat-settings.ts";
 import { ChatSwitches } from "./chat/chat-switches.ts";
@@ -11,10 +12,12 @@ import { QuoteLookups } from "./chat/quote-lookups.ts";
 import { RecentPictures } from "./chat/recent-pictures.ts";
 import { Responder } from "./chat/responder.ts";
 import { Commands } from "./commands/commands.ts";
-import { TurnCancelledError } from "./errors.ts";
+import { isVlmBotError, TurnCancelledError } from "./errors.ts";
 import { Gates } from "./gates/gates.ts";
 import { Downloader } from "./images/download.ts";
 import { ImageFetcher } from "./images/fetch-image.ts";
+import { BotMetrics } from "./metrics/bot-metrics.ts";
+import { countedAskedGates, countedGates } from "./metrics/counted-gates.ts";
 import { NapCatCalls } from "./napcat/calls.ts";
 import { expectClient, type NapCatClient } from "./napcat/napcat-client.ts";
 import type { Notice } from "./napcat/notices.ts";
@@ -38,6 +41,9 @@ import { Receive } from "./pipeline/receive.ts";
 import { RunningTurns } from "./pipeline/running-turns.ts";
 import { Typing } from "./pipeline/typing.ts";
 import { NoticeLimiter } from "./reply/notice-limiter.ts";
+import { connectionState, type Watched, watch } from "./status/bot-status.ts";
+import { type Health, healthOf } from "./status/health.ts";
+import { RecentErrors } from "./status/recent-errors.ts";
 import { AskModel } from "./triggers/ask-model.ts";
 import { type ShouldReply, shouldReplyBy } from "./triggers/should-reply.ts";
 
@@ -50,6 +56,10 @@ export interface InstalledVlm {
   readonly responder: Responder;
   /** Would the bot answer this turn if nobody addressed it? What the triggers of its chat say. */
   readonly shouldReply: ShouldReply;
+  /** Is everything well, and if not, why? */
+  health(): Health;
+  /** A live look at the bot, and its numbers as a snapshot or for Prometheus. */
+  readonly watched: Watched;
   /** Resolves when no message is being worked on. */
   idle(): Promise<void>;
   /**
@@ -79,11 +89,16 @@ export function installVlm(napcat: NapCatClient, options: InstallVlmOptions): In
 class VlmBot implements InstalledVlm {
   readonly responder: Responder;
   readonly shouldReply: ShouldReply;
+  readonly watched: Watched;
   readonly #napcat: NapCatClient;
   readonly #signal: AbortSignal | undefined;
   readonly #calls: NapCatCalls;
   readonly #downloader: Downloader;
   readonly #turns = new RunningTurns();
+  readonly #metrics: BotMetrics;
+  readonly #errors = new RecentErrors();
+  readonly #model: VisionLanguageModel;
+  #pausedChats: () => number = () => 0;
   readonly #recent: RecentPictures;
   readonly #cancellation: Cancellation;
   readonly #pipeline: Pipeline;
@@ -100,7 +115,22 @@ class VlmBot implements InstalledVlm {
     this.#recent = new RecentPictures(settings.images, (chat, messageId) =>
       this.#turns.inChat(chat).some((turn) => turn.involves(messageId)),
     );
+    this.#metrics = new BotMetrics({
+      runningTurns: () => this.#turns.list().length,
+      connected: () => (connectionState(napcat) ?? "ready") === "ready",
+    });
+    this.#model = settings.responder.model;
+    this.watched = watch({
+      napcat,
+      model: this.#model,
+      turns: this.#turns,
+      metrics: this.#metrics,
+      errors: this.#errors,
+      health: () => this.health(),
+      settings,
+    });
     this.#turns.onEnd((turn, outcome) => {
+      this.#metrics.turnEnded(turn.trigger, outcome, Date.now() - turn.startedAtMs);
       if (outcome !== "answered") return;
       for (const messageId of turn.messageIds) this.#recent.forgetMessage(turn.chat, messageId);
     });
@@ -142,16 +172,33 @@ class VlmBot implements InstalledVlm {
     this.#turns.onEnd(({ chat, senderId }, outcome) => {
       if (outcome === "answered") gates.loopGuard.answered(chat, senderId);
     });
+    this.#pausedChats = () => gates.breaker.pausedChats;
+    const metrics = this.#metrics;
+    const refused = (reason: string) => metrics.refused(reason);
     const hooks = new HookRunner(settings.hooks);
     const onRefusal = (notice: Notice) => this.#pipeline.onRefusal(notice);
-    const onOutcome = (chat: ChatId, result: SendOutcome) => this.#pipeline.onOutcome(chat, result);
+    const onOutcome = (chat: ChatId, result: SendOutcome) => {
+      metrics.sent(result.kind === "sent" ? "sent" : result.outcome);
+      this.#pipeline.onOutcome(chat, result);
+    };
     const deliver = new Deliver({ sender, hooks, reply, onRefusal, onOutcome });
     return new Pipeline({
-      receive: new Receive({ gates: gates.atDoor, logger }),
+      receive: new Receive({
+        gates: countedGates(gates.atDoor, refused),
+        logger,
+        onMessage: ({ chat }) => metrics.received(chat.kind),
+      }),
       gates,
       typing: new Typing(this.responder, signal),
       commands: new Commands("/", []),
-      ask: new Ask({ ...gates, settings: chatSettings, quotes, askModel, hooks }),
+      ask: new Ask({
+        beforeTrigger: countedGates(gates.beforeTrigger, refused),
+        beforeTurn: countedAskedGates(gates.beforeTurn, refused),
+        settings: chatSettings,
+        quotes,
+        askModel,
+        hooks,
+      }),
       merge: new Merge(settings.merge),
       admission: new Admission({ ...settings, turns: this.#turns, settings: chatSettings }),
       recent: this.#recent,
@@ -164,8 +211,10 @@ class VlmBot implements InstalledVlm {
         images: new ImageFetcher(this.#calls, this.#downloader, images),
         phrases,
         maxImages: images.maxPerTurn,
-        onImageError: (error, message) =>
-          logger.warn("A picture could not be read; the model is told so.", facts(message, error)),
+        onImageError: (error, message) => {
+          metrics.pictureUnreadable(codeOf(error));
+          logger.warn("A picture could not be read; the model is told so.", facts(message, error));
+        },
       }),
       responder: this.responder,
       ownNames: new OwnNames(this.#calls),
@@ -173,7 +222,16 @@ class VlmBot implements InstalledVlm {
       deliver,
       turns: this.#turns,
       cancellation: this.#cancellation,
-      failure: new Failure({ logger, phrases, onError, deliver, notices, signal }),
+      onReply: ({ result }) => metrics.answered(result),
+      failure: new Failure({
+        logger,
+        phrases,
+        onError,
+        deliver,
+        notices,
+        signal,
+        recent: this.#errors,
+      }),
       phrases,
       closing: signal,
     });
@@ -189,6 +247,15 @@ class VlmBot implements InstalledVlm {
       .catch(() => {})
       .finally(() => this.#running.delete(run));
     this.#running.add(run);
+  }
+
+  health(): Health {
+    return healthOf({
+      model: this.#model,
+      connection: connectionState(this.#napcat),
+      closed: this.#closed !== undefined,
+      pausedChats: this.#pausedChats(),
+    });
   }
 
   async idle(): Promise<void> {
@@ -224,4 +291,9 @@ class VlmBot implements InstalledVlm {
   readonly #onAbort = (): void => {
     this.close().catch(() => {});
   };
+}
+
+/** One word for counters. */
+function codeOf(error: unknown): string {
+  return isVlmBotError(error) || isVlmError(error) ? error.code : "other";
 }

@@ -39,7 +39,7 @@ export async function start(settings: Settings, signal: AbortSignal): Promise<vo
     const bot = settings.napcat && joinQq(settings.napcat, settings.imageHosts, model, endings);
     // One history, whichever way somebody talks to the bot.
     const responder = bot?.responder ?? new Responder({ model });
-    const server = await openDebugPage(settings, responder, model, bot?.shouldReply);
+    const server = await openDebugPage(settings, responder, model, bot);
     endings.push(() => server.close());
     print("Ctrl-C 退出 · to stop");
 
@@ -99,7 +99,7 @@ async function openDebugPage(
   { host, port, debugToken }: Settings,
   responder: Responder,
   model: VisionLanguageModel,
-  shouldReply: ShouldReply = defaultShouldReply(model),
+  bot: InstalledVlm | undefined,
 ): Promise<DebugServer> {
   const madeUp = debugToken === undefined && !isLoopback(host);
   const token = madeUp ? randomBytes(18).toString("base64url") : debugToken;
@@ -109,7 +109,8 @@ async function openDebugPage(
     port,
     ...(token === undefined ? {} : { token }),
     model,
-    shouldReply,
+    shouldReply: bot?.shouldReply ?? defaultShouldReply(model),
+    ...(bot === undefined ? {} : { watched: bot.watched }),
     onError: (error) => complain(describeForLog(error)),
   });
   // A token that somebody set is a secret; one that was made up is known nowhere else.

@@ -3,6 +3,7 @@
 
 import { Hono } from "hono";
 import type { VisionLanguageModel } from "../../vlm/index.ts";
+import type { Watched } from "../status/bot-status.ts";
 import { addChatRoutes, type ChatRoutesOptions } from "./chat-routes.ts";
 import { refuseForeignPages, requireToken } from "./guard.ts";
 import { type DebugHono, OpenRequests } from "./open-requests.ts";
@@ -11,6 +12,7 @@ import { addOpenAiRoutes } from "./openai/openai-routes.ts";
 import type { PageFile } from "./page-files.ts";
 import { RequestError, toErrorBody, toRequestError } from "./request-error.ts";
 import type { DescribedModel } from "./served-bot.ts";
+import { addStatusRoutes } from "./status-routes.ts";
 
 export interface DebugAppOptions extends Omit<ChatRoutesOptions, "requests"> {
   readonly model: DescribedModel;
@@ -18,6 +20,8 @@ export interface DebugAppOptions extends Omit<ChatRoutesOptions, "requests"> {
   readonly token: string | undefined;
   /** Refuse other names than localhost and pages of other origins. */
   readonly loopbackOnly: boolean;
+  /** The bot that can be watched, if there is one. */
+  readonly watched?: Watched | undefined;
 }
 
 const METHODS: Readonly<Record<string, string>> = {
@@ -26,6 +30,9 @@ const METHODS: Readonly<Record<string, string>> = {
   "/api/chat/group": "POST",
   "/api/chat/private": "POST",
   "/api/chat/reset": "POST",
+  "/metrics": "GET, HEAD",
+  "/api/status": "GET, HEAD",
+  "/api/turns/:id/stop": "POST",
   "/v1/models": "GET, HEAD",
   "/v1/chat/completions": "POST",
 };
@@ -51,6 +58,8 @@ export function createDebugApp(options: DebugAppOptions): {
     app.use("/health", requireToken(token, false));
     app.use("/api/*", requireToken(token, false));
     app.use("/v1/*", requireToken(token, false));
+    app.use("/metrics", requireToken(token, false));
+    app.use("/status", requireToken(token, true));
   }
 
   for (const file of page) {
@@ -68,6 +77,7 @@ export function createDebugApp(options: DebugAppOptions): {
   });
   app.get("/api/info", (context) => context.json({ status: "success", model: model.info }));
   addChatRoutes(app, { ...options, requests });
+  addStatusRoutes(app, options.watched);
   if (answers(model)) addOpenAiRoutes(app, { model, limits, requests, onError });
 
   const allowed = {

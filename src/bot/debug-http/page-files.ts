@@ -18,6 +18,10 @@ const FILES = {
   "message-view.js": "text/javascript; charset=utf-8",
   "pictures.js": "text/javascript; charset=utf-8",
   "words.js": "text/javascript; charset=utf-8",
+  "status.html": "text/html; charset=utf-8",
+  "status.css": "text/css; charset=utf-8",
+  "status.js": "text/javascript; charset=utf-8",
+  "status-words.js": "text/javascript; charset=utf-8",
 };
 
 /** Nothing from elsewhere, nothing inline, no frames: a page that shows what strangers wrote. */
@@ -32,11 +36,13 @@ const POLICY = [
   "frame-ancestors 'none'",
 ].join("; ");
 
-/** Reads the page; `index.html` becomes `/`. */
+const PATHS: Readonly<Record<string, string>> = { "index.html": "/", "status.html": "/status" };
+
+/** Reads the pages; `index.html` becomes `/`, `status.html` becomes `/status`. */
 export function readPageFiles(): Promise<PageFile[]> {
   return Promise.all(
     Object.entries(FILES).map(async ([name, type]) => ({
-      path: name === "index.html" ? "/" : `/${name}`,
+      path: PATHS[name] ?? `/${name}`,
       body: await disk.readText(fileURLToPath(new URL(`./page/${name}`, import.meta.url))),
       headers: {
         "Content-Type": type,

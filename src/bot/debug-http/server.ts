@@ -6,6 +6,7 @@ import { createServer, type Server, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import { getRequestListener, RequestError as MalformedRequest } from "@hono/node-server";
 import { callback, integer, matching, object, parseOptions, text } from "../../parse-options.ts";
+import type { Watched } from "../status/bot-status.ts";
 import type { ShouldReply } from "../triggers/should-reply.ts";
 import { createDebugApp } from "./app.ts";
 import { type DebugServerLimits, LIMITS_SCHEMA, resolveLimits } from "./limits.ts";
@@ -29,6 +30,8 @@ export interface DebugServerOptions {
   /** At least 16 characters. Every request must carry it, see docs. */
   readonly token?: string;
   readonly limits?: Partial<DebugServerLimits>;
+  /** `bot.watched` of `installVlm`: adds its numbers at `/metrics` and the status page. @default none */
+  readonly watched?: Watched;
   /** Decides about group messages that say they are not for the bot, such as a bot's `shouldReply`. @default none is answered */
   readonly shouldReply?: ShouldReply;
   /** Told of every error behind a 500; clients see little of it. @default console.error */
@@ -64,6 +67,7 @@ export async function startDebugServer(options: DebugServerOptions): Promise<Deb
     shouldReply: options.shouldReply ?? (async () => false),
     onError: options.onError ?? ((error) => console.error(error)),
     model: options.model,
+    watched: options.watched,
     page: await readPageFiles(),
     token: options.token,
     loopbackOnly: isLoopback(host),
@@ -115,6 +119,7 @@ const OPTIONS_SCHEMA = object({
   port: integer(0, 65_535),
   token: text().optional(),
   limits: LIMITS_SCHEMA.optional(),
+  watched: matching<Watched>("`watched` of a bot", hasMethod("status")).optional(),
   shouldReply: callback().optional(),
   onError: callback().optional(),
 });

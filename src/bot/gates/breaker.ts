@@ -47,6 +47,11 @@ export class Breaker implements AskedGate {
     return this.#chats.get(chatKey(chat))?.pausedUntilMs !== undefined;
   }
 
+  /** How many chats are paused, as far as nobody has tried them since. */
+  get pausedChats(): number {
+    return [...this.#chats.values()].filter((state) => state.pausedUntilMs !== undefined).length;
+  }
+
   /** A message arrived, or somebody who knows better says that the next one will. */
   close(chat: ChatId): void {
     this.#chats.delete(chatKey(chat));

@@ -9,6 +9,7 @@ import type { ErrorContext } from "../options.ts";
 import { phraseForError } from "../reply/error-phrase.ts";
 import type { NoticeLimiter } from "../reply/notice-limiter.ts";
 import type { Phrases } from "../reply/phrases.ts";
+import type { RecentErrors } from "../status/recent-errors.ts";
 import type { Deliver } from "./deliver.ts";
 
 export interface FailureOptions {
@@ -20,6 +21,8 @@ export interface FailureOptions {
   readonly notices: NoticeLimiter;
   /** Aborts when the bot closes: then nobody is told anything. */
   readonly signal: AbortSignal;
+  /** For whoever looks at the bot later. */
+  readonly recent: RecentErrors;
 }
 
 /** Deals with turns that failed. */
@@ -32,13 +35,14 @@ export class Failure {
 
   /** Never rejects. */
   async report(error: unknown, message: IncomingMessage): Promise<void> {
-    const { logger, phrases, onError, deliver, notices, signal } = this.#options;
+    const { logger, phrases, onError, deliver, notices, signal, recent } = this.#options;
     if (signal.aborted) return;
     if (error instanceof TurnCancelledError && error.reason !== "deadline") {
       logger.debug("A turn was ended before its answer.", facts(message, error));
       return;
     }
     logger.error("A message could not be answered.", facts(message, error));
+    recent.add(chatKey(message.chat), error);
     // Not awaited: an error tracker that hangs must not keep the asker waiting.
     Promise.resolve({ message })
       .then((context) => onError(error, context))

@@ -1,6 +1,7 @@
 // A turn's way through the bot: receive, ask, gather, answer, deliver. In: events off the wire. Out: messages in chats.
 // Every stage is a file of its own with one input and one output; this one only says what comes after what.
 
+import type { Reply } from "../chat/answer-text.ts";
 import type { ChatId } from "../chat/chat-id.ts";
 import type { OwnNames } from "../chat/own-names.ts";
 import type { RecentPictures } from "../chat/recent-pictures.ts";
@@ -42,6 +43,8 @@ export interface PipelineOptions {
   readonly deliver: Deliver;
   readonly turns: RunningTurns;
   readonly cancellation: Cancellation;
+  /** Told of every answer the model has given. */
+  readonly onReply: (reply: Reply) => void;
   readonly failure: Failure;
   readonly phrases: Phrases;
   /** Aborts when the bot closes. */
@@ -185,7 +188,7 @@ export class Pipeline {
     message: IncomingMessage,
     gather: () => Promise<Gathered>,
   ): Promise<void> {
-    const { admission, responder, ownNames, hooks, deliver, phrases } = this.#stages;
+    const { admission, responder, ownNames, hooks, deliver, phrases, onReply } = this.#stages;
     const { chat, signal } = turn;
     /** What is said when there is no answer. */
     let instead: string | undefined;
@@ -210,6 +213,7 @@ export class Pipeline {
         },
         deliver: (reply) => {
           turn.stage = "delivering";
+          onReply(reply);
           return deliver.deliver(replyText(reply, phrases), message, signal);
         },
       },

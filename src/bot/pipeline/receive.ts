@@ -8,6 +8,8 @@ import { type Gate, refusedBy } from "./gate.ts";
 export interface ReceiveOptions {
   readonly gates: readonly Gate[];
   readonly logger: Logger;
+  /** Told of every message that somebody else wrote. */
+  readonly onMessage?: (message: IncomingMessage) => void;
 }
 
 /** What is worth a line in the log, the first time it happens. */
@@ -24,11 +26,13 @@ const WARNINGS: Readonly<Record<string, string>> = {
 export class Receive {
   readonly #gates: readonly Gate[];
   readonly #logger: Logger;
+  readonly #onMessage: (message: IncomingMessage) => void;
   readonly #warned = new Set<string>();
 
-  constructor({ gates, logger }: ReceiveOptions) {
+  constructor({ gates, logger, onMessage = () => {} }: ReceiveOptions) {
     this.#gates = gates;
     this.#logger = logger;
+    this.#onMessage = onMessage;
   }
 
   /** Never throws. */
@@ -41,6 +45,7 @@ export class Receive {
   /** The message, if no gate has anything against it. */
   admit(message: IncomingMessage): IncomingMessage | undefined {
     if (message.fromSelf) return undefined;
+    this.#onMessage(message);
     const refusal = refusedBy(this.#gates, message);
     if (refusal === undefined) return message;
     this.#warnOnce(refusal.reason);

@@ -15,10 +15,15 @@ function headers(more) {
   return token === null ? more : { ...more, Authorization: `Bearer ${token}` };
 }
 
-/** The JSON of a GET. */
+/** The JSON of a GET, whatever its status. */
 export async function getJson(path) {
   const response = await fetch(path, { headers: headers({}) });
   return response.json();
+}
+
+/** POSTs without a body. Throws a ChatError for what the server refuses. */
+export async function postEmpty(path) {
+  await post(path, {}, undefined, "application/json");
 }
 
 /** Makes the bot forget a chat. */

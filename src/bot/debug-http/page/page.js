@@ -204,6 +204,7 @@ async function showModel() {
 function label() {
   document.documentElement.lang = words.lang;
   byId("reset").textContent = words.reset;
+  byId("status").textContent = words.status;
   byId("kind-group").textContent = words.group;
   byId("kind-private").textContent = words.private;
   byId("group-label").textContent = words.groupId;
@@ -253,6 +254,7 @@ function listen() {
     showChat();
     text.focus();
   });
+  byId("status").addEventListener("click", () => location.assign(`/status${location.search}`));
   byId("reset").addEventListener("click", () => void reset());
   byId("viewer").addEventListener("click", () => byId("viewer").close());
 }

@@ -2,6 +2,7 @@
 
 const zh = {
   lang: "zh-CN",
+  status: "状态",
   reset: "清空对话",
   group: "群聊",
   private: "私聊",
@@ -62,6 +63,7 @@ const zh = {
 
 const en = {
   lang: "en",
+  status: "Status",
   reset: "Clear chat",
   group: "Group",
   private: "Private",

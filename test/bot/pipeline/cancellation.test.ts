@@ -151,6 +151,24 @@ describe("a turn that is cancelled", () => {
     expect(JSON.stringify(model.requests.at(-1)?.messages)).not.toContain("问题");
   });
 
+  it("by a send that says the bot is no member ends what waits in that chat", async () => {
+    const parts = await setUp();
+    const { napcat, model, bot } = parts;
+    napcat.refuse(
+      "send_group_msg",
+      String(readEvent("api_send_failed_removed_from_group").message),
+    );
+    napcat.receive(question());
+    napcat.receive(groupMessage({ mentionsBot: true, text: "第二个", userId: 6 }));
+    napcat.receive(groupMessage({ mentionsBot: true, text: "别的群", groupId: 8 }));
+    await bot.idle();
+    napcat.receive(groupMessage({ mentionsBot: true, text: "第三个", userId: 7 }));
+    await bot.idle();
+    const asked = model.requests.map(({ messages }) => String(messages.at(-1)?.content));
+    expect(asked.toSorted()).toEqual(["小明：别的群", "小明：问题"]);
+    expect(napcat.sent).toHaveLength(2);
+  });
+
   it("is forgotten when it is recalled long after its answer, also by the picture it quoted", async () => {
     const { napcat, model, bot } = await setUp();
     napcat.answer("get_msg", groupMessage({ images: [PIXEL_PNG], messageId: QUOTED_ID }));

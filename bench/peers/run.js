@@ -1,5 +1,5 @@
 // `npm run bench:peers`: napcat-vlm and its peers on the same random weights, in turn (A B A B), each in a process of
-// its own. In: --size and --rounds, and --long for contexts of 2048 and 4096. Out: a table, and JSON beside the models.
+// its own. In: --size, --rounds and --engines, and --long for contexts of 2048 and 4096. Out: a table, and JSON beside the models.
 //
 // node-llama-cpp and @fugood/llama.node read a GGUF made here. transformers.js is not in the list: it reads exports made
 // by a Python program, and none can be made of a checkpoint that exists on this machine alone.
@@ -23,6 +23,7 @@ const { values } = parseArgs({
     rounds: { type: "string", default: "2" },
     threads: { type: "string" },
     long: { type: "boolean", default: false },
+    engines: { type: "string", default: "napcat-vlm,node-llama-cpp,llama.node" },
   },
 });
 const threads = Number(values.threads ?? (defaultThreads() || cpus().length));
@@ -46,10 +47,12 @@ for (const format of ["Q8_0", "Q4_0"]) {
   }
 }
 
+const asked = competitors.filter(({ engine }) => values.engines.split(",").includes(engine));
+
 /** @type {Map<string, Map<string, number[]>>} */
 const results = new Map();
 for (let round = 1; round <= Number(values.rounds); round++) {
-  for (const { name, engine, model } of competitors) {
+  for (const { name, engine, model } of asked) {
     process.stdout.write(`${round}: ${name} … `);
     const figures = await measure(engine, model).catch((error) => {
       console.log(error.message);
@@ -68,10 +71,10 @@ for (let round = 1; round <= Number(values.rounds); round++) {
 console.log(
   `\n${values.size}, ${cpus()[0]?.model.trim()}, ${threads} threads, tokens a second (min median max)\n`,
 );
-console.log(`| | ${competitors.map(({ name }) => name).join(" | ")} |`);
-console.log(`|---|${competitors.map(() => "---|").join("")}`);
+console.log(`| | ${asked.map(({ name }) => name).join(" | ")} |`);
+console.log(`|---|${asked.map(() => "---|").join("")}`);
 for (const [figure, byName] of results) {
-  const cells = competitors.map(({ name }) => spread(byName.get(name)));
+  const cells = asked.map(({ name }) => spread(byName.get(name)));
   console.log(`| ${figure} | ${cells.join(" | ")} |`);
 }
 const file = join(root, "results", `peers-${values.size}.json`);

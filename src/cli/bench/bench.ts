@@ -46,7 +46,7 @@ export interface BenchCommand {
 /** Time for the samples of one figure. */
 const BUDGET_MS: Readonly<Record<ShapeName, number>> = {
   mini: 4_000,
-  "2b": 45_000,
+  "2b": 25_000,
   "4b": 60_000,
   "8b": 60_000,
 };

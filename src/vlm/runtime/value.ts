@@ -77,7 +77,7 @@ export class Value {
   #users = 0;
   #disposed = false;
   /** A view of the memory, made when pieces are first copied; gone before the memory is. */
-  #memory: Uint8Array | undefined;
+  #address: Handle | undefined;
 
   private constructor(
     type: ElementType,
@@ -243,11 +243,10 @@ export class Value {
    * @throws RangeError when a piece leaves the value.
    */
   async readPieces(pieces: Pieces, target: Uint8Array, offset = 0): Promise<void> {
-    const memory = this.#piecesIn(pieces);
-    const { first, stride, count, byteLength } = pieces;
+    const { count, byteLength } = pieces;
+    const pieceAt = this.#viewPieces(pieces);
     for (let piece = 0; piece < count; piece++) {
-      const start = first + piece * stride;
-      target.set(memory.subarray(start, start + byteLength), offset + piece * byteLength);
+      target.set(pieceAt(piece), offset + piece * byteLength);
     }
   }
 
@@ -262,23 +261,19 @@ export class Value {
     offset = 0,
     step = pieces.byteLength,
   ): Promise<void> {
-    const memory = this.#piecesIn(pieces);
-    const { first, stride, count, byteLength } = pieces;
+    const { count, byteLength } = pieces;
+    const pieceAt = this.#viewPieces(pieces);
     for (let piece = 0; piece < count; piece++) {
       const from = offset + piece * step;
-      memory.set(source.subarray(from, from + byteLength), first + piece * stride);
+      pieceAt(piece).set(source.subarray(from, from + byteLength));
     }
   }
 
   /** Copies pieces to the same places of another value with the same distances. */
   async copyPieces(pieces: Pieces, target: Value): Promise<void> {
-    const memory = this.#piecesIn(pieces);
-    const other = target.#piecesIn(pieces);
-    const { first, stride, count, byteLength } = pieces;
-    for (let piece = 0; piece < count; piece++) {
-      const start = first + piece * stride;
-      other.set(memory.subarray(start, start + byteLength), start);
-    }
+    const pieceAt = this.#viewPieces(pieces);
+    const placeOf = target.#viewPieces(pieces);
+    for (let piece = 0; piece < pieces.count; piece++) placeOf(piece).set(pieceAt(piece));
   }
 
   /**
@@ -308,8 +303,11 @@ export class Value {
     this.dispose();
   }
 
-  /** The memory that the pieces lie in. */
-  #piecesIn({ first, stride, count, byteLength }: Pieces): Uint8Array {
+  /**
+   * Looks at the pieces one by one. Never at the whole value: the garbage collector counts what is looked at, and
+   * gigabytes of keys and values would keep it at work.
+   */
+  #viewPieces({ first, stride, count, byteLength }: Pieces): (piece: number) => Uint8Array {
     const end = first + Math.max(count - 1, 0) * stride + byteLength;
     if (first < 0 || end > this.byteLength) {
       throw new RangeError(`Expected pieces of ${this.byteLength} bytes, got ${first} to ${end}`);
@@ -317,20 +315,19 @@ export class Value {
     if (this.location.name !== "Cpu") {
       throw new TypeError(`Memory of "${this.location.name}" cannot be copied without a run`);
     }
-    const handle = this.acquire();
-    try {
-      this.#memory ??= memoryOf(handle, this.byteLength);
-      return this.#memory;
-    } finally {
-      this.giveBack();
-    }
+    if (this.#disposed) throw new DisposedError("The value");
+    const ort = loadOrt();
+    this.#address ??= ort.create("GetTensorMutableData", this.#handle);
+    const address = this.#address;
+    return (piece) =>
+      new Uint8Array(ort.memory(address + BigInt(first + piece * stride), byteLength));
   }
 
   #freeIfUnused(): void {
     if (!this.#disposed || this.#users > 0 || !this.#backing) return;
     const { onFree, release } = this.#backing;
     this.#backing = undefined;
-    this.#memory = undefined;
+    this.#address = undefined;
     if (release) release(this.#handle);
     else loadOrt().release("ReleaseValue", this.#handle);
     onFree?.();

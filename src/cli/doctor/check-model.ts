@@ -9,6 +9,7 @@ import { deviceKind } from "../../vlm/runtime/device.ts";
 import { describeFailure } from "../errors.ts";
 import type { Settings } from "../settings.ts";
 import type { CheckContext, Finding, Text } from "./finding.ts";
+import { describeLayers } from "./layers.ts";
 
 export async function checkModel({ settings, signal }: CheckContext): Promise<Finding> {
   const what = { zh: "模型", en: "Model" };
@@ -25,9 +26,12 @@ export async function checkModel({ settings, signal }: CheckContext): Promise<Fi
 }
 
 async function describePackage(dir: string, signal: AbortSignal): Promise<Text> {
-  const { source, precision, outputs } = await verifyPackage(dir, { hashes: true, signal });
+  const manifest = await verifyPackage(dir, { hashes: true, signal });
+  const { source, precision, outputs } = manifest;
   const bytes = outputs.reduce((sum, output) => sum + output.bytes, 0);
-  return `${source.name}, ${precision.decoder}, ${megabytes(bytes)}, ${dir}`;
+  const layers = describeLayers(manifest.layers, precision);
+  const facts = `${source.name}, ${precision.decoder}, ${megabytes(bytes)}, ${dir}`;
+  return { zh: `${facts}；${layers.zh}`, en: `${facts}; ${layers.en}` };
 }
 
 async function describeCheckpoint(
@@ -45,9 +49,10 @@ async function describeCheckpoint(
   if (await isMarkedAsPackage(dir)) {
     const manifest = await verifyPackage(dir, { hashes: true, signal });
     if (await isPackageOf(manifest, model, precision, kind)) {
+      const layers = describeLayers(manifest.layers, precision);
       return {
-        zh: `${name}，${decoder}，已转换，${model}`,
-        en: `${name}, ${decoder}, converted, ${model}`,
+        zh: `${name}，${decoder}，已转换，${model}；${layers.zh}`,
+        en: `${name}, ${decoder}, converted, ${model}; ${layers.en}`,
       };
     }
   }

@@ -137,7 +137,7 @@ describe.each(LANGUAGES)("options in %s", (language) => {
     );
     const groups = [
       ...["triggers", "merge", "priority", "reply", "history", "images"],
-      ...["access", "limits", "breaker", "loopGuard"],
+      ...["access", "limits", "breaker", "loopGuard", "commands"],
     ];
     for (const group of groups) {
       const inner = knownOptions(() => parseInstallOptions({ model, [group]: { wrong: 1 } }));

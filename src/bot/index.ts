@@ -10,6 +10,7 @@ export type { ErrorContext, ImageOptions, InstallVlmOptions, ReplyOptions } from
 // Defaults, to read or to start from.
 
 export { DEFAULT_HISTORY } from "./chat/responder-options.ts";
+export { DEFAULT_COMMANDS } from "./commands/command-options.ts";
 export {
   DEFAULT_ACCESS,
   DEFAULT_BREAKER,
@@ -47,6 +48,8 @@ export type { HistoryLimits } from "./chat/conversation.ts";
 export { Responder, type RespondOptions } from "./chat/responder.ts";
 export type { ResponderOptions } from "./chat/responder-options.ts";
 export type { PendingTurn, Quote, Turn, TurnPart } from "./chat/turn.ts";
+export type { Command, CommandContext } from "./commands/command.ts";
+export type { CommandOptions } from "./commands/command-options.ts";
 export {
   type DebugServer,
   type DebugServerOptions,
@@ -63,5 +66,6 @@ export type { NapCatClient } from "./napcat/napcat-client.ts";
 export type { LoginInfo } from "./napcat/session.ts";
 export type { Hooks } from "./pipeline/hooks.ts";
 export type { MergeOptions } from "./pipeline/merge.ts";
+export type { Rank } from "./rank.ts";
 export type { TriggerOptions } from "./triggers/trigger-options.ts";
 export type { DecideOptions, GroupTrigger, Triggers } from "./triggers/triggers.ts";

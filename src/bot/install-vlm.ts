@@ -11,7 +11,10 @@ import { OwnNames } from "./chat/own-names.ts";
 import { QuoteLookups } from "./chat/quote-lookups.ts";
 import { RecentPictures } from "./chat/recent-pictures.ts";
 import { Responder } from "./chat/responder.ts";
+import { AskedQuestions } from "./commands/asked-questions.ts";
+import { BUILT_IN } from "./commands/built-in.ts";
 import { Commands } from "./commands/commands.ts";
+import { TurnCounts } from "./commands/turn-counts.ts";
 import { isVlmBotError, TurnCancelledError } from "./errors.ts";
 import { Gates } from "./gates/gates.ts";
 import { Downloader } from "./images/download.ts";
@@ -36,6 +39,7 @@ import { Failure, facts } from "./pipeline/failure.ts";
 import { Gather } from "./pipeline/gather.ts";
 import { HookRunner } from "./pipeline/hooks.ts";
 import { Merge } from "./pipeline/merge.ts";
+import { Obey } from "./pipeline/obey.ts";
 import { Pipeline } from "./pipeline/pipeline.ts";
 import { Receive } from "./pipeline/receive.ts";
 import { RunningTurns } from "./pipeline/running-turns.ts";
@@ -60,6 +64,8 @@ export interface InstalledVlm {
   health(): Health;
   /** A live look at the bot, and its numbers as a snapshot or for Prometheus. */
   readonly watched: Watched;
+  /** What people can type; `register` adds commands of your own. */
+  readonly commands: Pick<Commands, "register">;
   /** Resolves when no message is being worked on. */
   idle(): Promise<void>;
   /**
@@ -90,6 +96,7 @@ class VlmBot implements InstalledVlm {
   readonly responder: Responder;
   readonly shouldReply: ShouldReply;
   readonly watched: Watched;
+  readonly commands: Commands;
   readonly #napcat: NapCatClient;
   readonly #signal: AbortSignal | undefined;
   readonly #calls: NapCatCalls;
@@ -100,6 +107,7 @@ class VlmBot implements InstalledVlm {
   readonly #model: VisionLanguageModel;
   #pausedChats: () => number = () => 0;
   readonly #recent: RecentPictures;
+  readonly #questions = new AskedQuestions();
   readonly #cancellation: Cancellation;
   readonly #pipeline: Pipeline;
   readonly #closing = sharedController();
@@ -134,7 +142,10 @@ class VlmBot implements InstalledVlm {
       if (outcome !== "answered") return;
       for (const messageId of turn.messageIds) this.#recent.forgetMessage(turn.chat, messageId);
     });
-    this.#cancellation = new Cancellation(this.#turns, [this.responder, this.#recent]);
+    const memories = [this.responder, this.#recent, this.#questions];
+    this.#cancellation = new Cancellation(this.#turns, memories);
+    const { enabled, prefix, own, permissions } = settings.commands;
+    this.commands = new Commands(prefix, enabled ? [...BUILT_IN, ...own] : own, permissions);
     const { triggers, queuePolicy, chats } = settings;
     const chatSettings = new SettingsOfChats({ triggers, queuePolicy }, chats);
     const askModel = new AskModel(settings.responder.model, settings.responder.phrases);
@@ -161,6 +172,7 @@ class VlmBot implements InstalledVlm {
     const quotes = new QuoteLookups(this.#calls, sender, signal);
     const notices = new NoticeLimiter();
     const switches = new ChatSwitches();
+    const counts = new TurnCounts();
     const gates = new Gates({
       options: settings,
       switches,
@@ -170,6 +182,7 @@ class VlmBot implements InstalledVlm {
       notices,
     });
     this.#turns.onEnd(({ chat, senderId }, outcome) => {
+      counts.ended(outcome);
       if (outcome === "answered") gates.loopGuard.answered(chat, senderId);
     });
     this.#pausedChats = () => gates.breaker.pausedChats;
@@ -190,7 +203,6 @@ class VlmBot implements InstalledVlm {
       }),
       gates,
       typing: new Typing(this.responder, signal),
-      commands: new Commands("/", []),
       ask: new Ask({
         beforeTrigger: countedGates(gates.beforeTrigger, refused),
         beforeTurn: countedAskedGates(gates.beforeTurn, refused),
@@ -199,6 +211,23 @@ class VlmBot implements InstalledVlm {
         askModel,
         hooks,
       }),
+      obey: new Obey({
+        commands: this.commands,
+        admins: settings.admins,
+        limits: gates.limits,
+      }),
+      tools: {
+        responder: this.responder,
+        turns: this.#turns,
+        cancellation: this.#cancellation,
+        switches,
+        breaker: gates.breaker,
+        questions: this.#questions,
+        counts,
+        phrases,
+        askAgain: (question) => this.#track(this.#pipeline.askAgain(question)),
+        reload: settings.commands.onReload,
+      },
       merge: new Merge(settings.merge),
       admission: new Admission({ ...settings, turns: this.#turns, settings: chatSettings }),
       recent: this.#recent,

@@ -27,6 +27,11 @@ import {
   resolveResponderOptions,
 } from "./chat/responder-options.ts";
 import {
+  COMMANDS_SCHEMA,
+  type CommandOptions,
+  DEFAULT_COMMANDS,
+} from "./commands/command-options.ts";
+import {
   GATES_SHAPE,
   type GateOptions,
   type ResolvedGateOptions,
@@ -84,6 +89,8 @@ export interface InstallVlmOptions extends ResponderOptions, GateOptions {
   readonly priority?: Partial<PriorityOptions>;
   /** QQ numbers of the people who run the bot. @default none */
   readonly admins?: readonly string[];
+  /** What people can type to steer the bot. @default DEFAULT_COMMANDS */
+  readonly commands?: Partial<CommandOptions>;
   /** @default DEFAULT_REPLY */
   readonly reply?: Partial<ReplyOptions>;
   /** @default DEFAULT_IMAGES */
@@ -150,6 +157,7 @@ const INSTALL_SCHEMA = object({
     admins: number(-100, 100).optional(),
   }).optional(),
   admins: list(nonEmptyText(), "a list of QQ numbers, as strings").optional(),
+  commands: COMMANDS_SCHEMA.optional(),
   reply: object({
     quote: oneOf(["group", "always", "never"]).optional(),
     maxCharacters: integer(20).optional(),
@@ -189,6 +197,7 @@ export interface ResolvedInstallOptions extends ResolvedGateOptions {
   readonly merge: MergeOptions;
   readonly priority: PriorityOptions;
   readonly admins: readonly string[];
+  readonly commands: CommandOptions;
   readonly reply: ReplyOptions;
   readonly images: ImageOptions;
   readonly turnTimeoutMs: number;
@@ -211,6 +220,7 @@ export function parseInstallOptions(options: InstallVlmOptions): ResolvedInstall
     merge: withDefaults(DEFAULT_MERGE, options.merge),
     priority: withDefaults(DEFAULT_PRIORITY, options.priority),
     admins: options.admins ?? [],
+    commands: withDefaults(DEFAULT_COMMANDS, options.commands),
     reply: withDefaults(DEFAULT_REPLY, options.reply),
     images: withDefaults(DEFAULT_IMAGES, options.images),
     turnTimeoutMs: options.turnTimeoutMs ?? DEFAULT_TURN_TIMEOUT_MS,

@@ -1,7 +1,8 @@
-// Which command a message is, if it is one. In: a message. Out: the command and what was typed behind its name.
-// It knows nothing of what commands do.
+// Which command a message is, if it is one, and who may use which. In: a message. Out: the command and what was typed
+// behind its name. It knows nothing of what commands do.
 
 import type { IncomingMessage } from "../napcat/events.ts";
+import { type Rank, reaches } from "../rank.ts";
 import type { Command } from "./command.ts";
 
 /** A command somebody typed. */
@@ -13,11 +14,22 @@ export interface FoundCommand {
 /** The commands of a bot. */
 export class Commands {
   readonly #prefix: string;
+  readonly #permissions: ReadonlyMap<string, Rank>;
   readonly #byName = new Map<string, Command>();
 
-  /** @param prefix what stands in front of every name, such as `/` */
-  constructor(prefix: string, commands: readonly Command[]) {
+  /**
+   * @param prefix what stands in front of every name, such as `/`
+   * @param permissions by one of a command's names, who may use it
+   */
+  constructor(
+    prefix: string,
+    commands: readonly Command[],
+    permissions: Readonly<Record<string, Rank>> = {},
+  ) {
     this.#prefix = prefix;
+    this.#permissions = new Map(
+      Object.entries(permissions).map(([name, rank]) => [name.toLowerCase(), rank]),
+    );
     for (const command of commands) this.register(command);
   }
 
@@ -26,16 +38,42 @@ export class Commands {
     for (const name of command.names) this.#byName.set(name.toLowerCase(), command);
   }
 
+  /** What somebody of this rank may use, in the order it was registered. */
+  allowedFor(rank: Rank): readonly { readonly typed: string; readonly command: Command }[] {
+    return [...new Set(this.#byName.values())]
+      .filter((command) => reaches(rank, this.neededFor(command)))
+      .map((command) => {
+        const own = command.names.filter(
+          (name) => this.#byName.get(name.toLowerCase()) === command,
+        );
+        const typed = own.slice(0, 2).map((name) => `${this.#prefix}${name}`);
+        return { typed: typed.join(" "), command };
+      });
+  }
+
+  /** Who may use a command. */
+  neededFor(command: Command): Rank {
+    const named = command.names
+      .map((name) => this.#permissions.get(name.toLowerCase()))
+      .find((rank) => rank !== undefined);
+    return named ?? command.needs ?? "everybody";
+  }
+
   /** Only text counts, and a mention of the bot in front of it. */
   find(message: IncomingMessage): FoundCommand | undefined {
     if (this.#byName.size === 0) return undefined;
     const said = message.segments.filter(
       (segment) => !(segment.type === "at" && segment.target === message.selfId),
     );
-    const [first] = said;
-    if (said.length !== 1 || first?.type !== "text") return undefined;
+    // QQ puts a space behind a mention, which may be a text of its own.
+    const [first, ...more] = said.filter(
+      (segment) => segment.type !== "text" || segment.text.trim() !== "",
+    );
+    if (more.length > 0 || first?.type !== "text") return undefined;
     const text = first.text.trim();
-    if (!text.startsWith(this.#prefix)) return undefined;
+    // Chinese keyboards write `／` for `/`.
+    const start = text.slice(0, this.#prefix.length);
+    if (start !== this.#prefix && start.normalize("NFKC") !== this.#prefix) return undefined;
     const [, name = "", argument = ""] =
       /^(\S+)\s*([\s\S]*)$/u.exec(text.slice(this.#prefix.length)) ?? [];
     const command = this.#byName.get(name.toLowerCase());

@@ -28,9 +28,14 @@ export class Ask {
     this.#options = options;
   }
 
+  /** Why nothing in this chat is answered, for anybody or for this person. */
+  closed(message: IncomingMessage): Refusal | undefined {
+    return refusedBy(this.#options.beforeTrigger, message);
+  }
+
   /** What makes this message one for the bot; a promise only where something has to be looked up. */
   trigger(message: IncomingMessage): TriggerName | undefined | Promise<TriggerName | undefined> {
-    if (refusedBy(this.#options.beforeTrigger, message) !== undefined) return undefined;
+    if (this.closed(message) !== undefined) return undefined;
     const settled = this.#options.hooks.beforeTrigger(message);
     if (settled === undefined) return this.#decide(message);
     return settled.then((isForBot) => {

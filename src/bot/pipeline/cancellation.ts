@@ -11,6 +11,8 @@ export interface Memory {
   forgetMessage(chat: ChatId, messageId: string): void;
   /** Forgets a chat. */
   reset(chat: ChatId): void;
+  /** Forgets what it has of a person, wherever that is. Left out where nothing is kept by person. */
+  forgetPerson?(senderId: string): void;
 }
 
 /** Decides which turns an event ends, and why. */
@@ -34,7 +36,7 @@ export class Cancellation {
         return;
       case "left":
         this.#turns.cancel("kicked", isOf(notice.groupId, notice.who));
-        if (notice.who.isBot) this.#forgetChat({ kind: "group", id: notice.groupId });
+        if (notice.who.isBot) this.forgetChat({ kind: "group", id: notice.groupId });
         return;
       case "offline":
         this.#turns.cancel("offline");
@@ -60,6 +62,16 @@ export class Cancellation {
     );
   }
 
+  /** Nothing of a chat is to be remembered. */
+  forgetChat(chat: ChatId): void {
+    for (const memory of this.#memories) memory.reset(chat);
+  }
+
+  /** Nothing of a person is to be remembered. */
+  forgetPerson(senderId: string): void {
+    for (const memory of this.#memories) memory.forgetPerson?.(senderId);
+  }
+
   /** Messages to a chat keep failing. */
   pause(chat: ChatId): void {
     this.#turns.cancel("paused", (turn) => chatKey(turn.chat) === chatKey(chat));
@@ -68,10 +80,6 @@ export class Cancellation {
   /** The bot is closing. */
   shutDown(): void {
     this.#turns.cancel("shutdown");
-  }
-
-  #forgetChat(chat: ChatId): void {
-    for (const memory of this.#memories) memory.reset(chat);
   }
 
   /**

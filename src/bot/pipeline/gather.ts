@@ -49,9 +49,9 @@ export class Gather {
     this.#options = options;
   }
 
-  /** Begins a turn that gets its pieces one after the other. */
-  begin(running: RunningTurn): Gathering {
-    return new Gathering(this.#options, running);
+  /** Begins a turn that gets its pieces one after the other; one that is `ready` is not looked up again. */
+  begin(running: RunningTurn, ready?: Turn): Gathering {
+    return new Gathering(this.#options, running, ready);
   }
 }
 
@@ -59,17 +59,21 @@ export class Gather {
 export class Gathering {
   readonly #options: GatherOptions;
   readonly #running: RunningTurn;
+  readonly #ready: Turn | undefined;
   /** Pictures that are on their way, or there. */
   readonly #pictures = new Map<ImageReference, Promise<Uint8Array>>();
 
-  constructor(options: GatherOptions, running: RunningTurn) {
+  constructor(options: GatherOptions, running: RunningTurn, ready?: Turn) {
     this.#options = options;
     this.#running = running;
+    this.#ready = ready;
+    for (const id of ready?.messageIds ?? []) running.involve(id);
   }
 
   /** Starts fetching what a piece holds. Resolves when all of it is there, or cannot be had; never rejects. */
   async prepare(piece: IncomingMessage): Promise<void> {
     this.#running.involve(piece.messageId);
+    if (this.#ready !== undefined) return;
     if (quotedId(piece) !== undefined) this.#options.quotes.of(piece).catch(() => {});
     const spare = this.#options.maxImages - this.#pictures.size;
     const images = piece.segments.flatMap((part) => (part.type === "image" ? [part.image] : []));
@@ -80,6 +84,7 @@ export class Gathering {
 
   /** @throws {unknown} the reason of the turn's signal when aborted, and nothing else. */
   async finish(pieces: Pieces): Promise<Gathered> {
+    if (this.#ready !== undefined) return { kind: "turn", turn: this.#ready };
     const { recent, remembered, phrases, onImageError } = this.#options;
     const asked = await this.#lookUp(pieces);
     const { message, quote, from } = withMeantPictures(asked, recent);

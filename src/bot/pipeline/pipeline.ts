@@ -6,7 +6,10 @@ import type { ChatId } from "../chat/chat-id.ts";
 import type { OwnNames } from "../chat/own-names.ts";
 import type { RecentPictures } from "../chat/recent-pictures.ts";
 import type { Responder } from "../chat/responder.ts";
-import type { Commands, FoundCommand } from "../commands/commands.ts";
+import type { Turn } from "../chat/turn.ts";
+import { type AskedQuestion, askedWith } from "../commands/asked-questions.ts";
+import type { CommandTools } from "../commands/command.ts";
+import type { FoundCommand } from "../commands/commands.ts";
 import type { Gates } from "../gates/gates.ts";
 import type { IncomingMessage } from "../napcat/events.ts";
 import { type Notice, parseNotice } from "../napcat/notices.ts";
@@ -22,6 +25,7 @@ import type { Failure } from "./failure.ts";
 import type { Gather, Gathered, Gathering } from "./gather.ts";
 import type { HookRunner } from "./hooks.ts";
 import type { Merge, MergeWindow } from "./merge.ts";
+import type { Obey } from "./obey.ts";
 import type { Question } from "./question.ts";
 import type { Receive } from "./receive.ts";
 import type { RunningTurn, RunningTurns } from "./running-turns.ts";
@@ -29,7 +33,8 @@ import type { Typing } from "./typing.ts";
 
 export interface PipelineOptions {
   readonly receive: Receive;
-  readonly commands: Commands;
+  readonly obey: Obey;
+  readonly tools: CommandTools;
   readonly gates: Gates;
   readonly recent: RecentPictures;
   readonly typing: Typing;
@@ -68,9 +73,9 @@ export class Pipeline {
   }
 
   async #handle(message: IncomingMessage): Promise<void> {
-    const { commands, failure } = this.#stages;
+    const { obey, failure } = this.#stages;
     try {
-      const command = commands.find(message);
+      const command = obey.find(message);
       if (command !== undefined) return await this.#run(command, message);
       const question = await this.#ask(message);
       if (question !== undefined) await this.#answer(question, message);
@@ -111,15 +116,36 @@ export class Pipeline {
     }
   };
 
-  async #run({ command, argument }: FoundCommand, message: IncomingMessage): Promise<void> {
-    const { responder, turns, cancellation, deliver, closing } = this.#stages;
-    const said = await command.run({ message, argument, responder, turns, cancellation });
-    if (said !== undefined) await deliver.deliver(said, message, closing);
+  /** A question once more, as if it had just been asked. Never rejects. */
+  async askAgain({ pieces, trigger, turn }: AskedQuestion): Promise<void> {
+    const { ask, merge, failure } = this.#stages;
+    const [message, ...more] = pieces;
+    try {
+      const refusal = ask.closed(message) ?? (await ask.refusal(message));
+      if (refusal !== undefined) return await this.#say(refusal.notice, message);
+      const window = merge.open(message);
+      for (const piece of more) window.add(piece);
+      window.close();
+      await this.#answer({ trigger, window }, message, turn);
+    } catch (error) {
+      await failure.report(error, message);
+    }
+  }
+
+  async #run(command: FoundCommand, message: IncomingMessage): Promise<void> {
+    const { obey, tools } = this.#stages;
+    await this.#say(await obey.run(command, message, tools), message);
+  }
+
+  /** Something that is no answer of the model. */
+  async #say(text: string | undefined, to: IncomingMessage): Promise<void> {
+    const { deliver, closing } = this.#stages;
+    if (text !== undefined) await deliver.deliver(text, to, closing);
   }
 
   /** The question this message begins. A message that belongs to an open one goes there. */
   async #ask(message: IncomingMessage): Promise<Question | undefined> {
-    const { ask, merge, gates, deliver, closing } = this.#stages;
+    const { ask, merge, gates } = this.#stages;
     const { recalled } = gates;
     while (merge.undecided(message) !== undefined) await merge.undecided(message);
     if (recalled.refuse(message) !== undefined) return undefined;
@@ -135,14 +161,20 @@ export class Pipeline {
       if (trigger === undefined) return undefined;
       const refusal = (await ask.refusal(message)) ?? recalled.refuse(message);
       if (refusal === undefined) return { trigger, window: merge.open(message) };
-      if (refusal.notice !== undefined) await deliver.deliver(refusal.notice, message, closing);
+      await this.#say(refusal.notice, message);
       return undefined;
     });
   }
 
-  async #answer({ trigger, window }: Question, message: IncomingMessage): Promise<void> {
+  /** @param ready what the pieces were found to be when they were asked for the first time */
+  async #answer(
+    { trigger, window }: Question,
+    message: IncomingMessage,
+    ready?: Turn,
+  ): Promise<void> {
+    const { gather, tools } = this.#stages;
     const turn = this.#begin(trigger, window, message);
-    const gathering = this.#stages.gather.begin(turn);
+    const gathering = gather.begin(turn, ready);
     window.eachPiece((piece) => {
       const prepared = gathering.prepare(piece);
       window.hold(prepared);
@@ -152,7 +184,10 @@ export class Pipeline {
       await this.#respond(turn, message, async () => {
         await window.closed(turn.signal);
         turn.stage = "gathering";
+        const question = { pieces: window.pieces, trigger, messageIds: turn.messageIds };
+        tools.questions.note(question);
         const gathered = await gathering.finish(window.pieces);
+        if (gathered.kind === "turn") tools.questions.note(askedWith(gathered.turn, question));
         turn.stage = "waiting";
         return gathered;
       });

@@ -2,6 +2,7 @@
 // It knows nothing of when they are used.
 
 import { withDefaults } from "../../parse-options.ts";
+import { type CommandPhrases, DEFAULT_COMMAND_PHRASES } from "./command-phrases.ts";
 
 /** Why a picture is missing, as far as a sentence can tell. */
 export type ImageFailureReason =
@@ -71,7 +72,7 @@ export interface ModelPhrases {
   readonly unseen: Readonly<Record<string, string>>;
 }
 
-export interface Phrases extends PeoplePhrases, ModelPhrases {}
+export interface Phrases extends PeoplePhrases, CommandPhrases, ModelPhrases {}
 
 /**
  * First message of every prompt, if the host chose no other. Short on purpose:
@@ -82,6 +83,8 @@ export const DEFAULT_SYSTEM_PROMPT =
 
 /** What a bot says if nobody chose other words. */
 export const DEFAULT_PHRASES: Phrases = {
+  ...DEFAULT_COMMAND_PHRASES,
+
   emptyMention: "我在。发张图，或者直接问我吧。",
   pictureMissing: "我没看到图片。请把图发给我，或者引用那张图再问一次。",
   emptyAnswer: "我一时不知道怎么回答。",
@@ -142,5 +145,6 @@ export function withPhrases(replaced: Partial<Phrases> = {}): Phrases {
     ...withDefaults(DEFAULT_PHRASES, replaced),
     imageReasons: withDefaults(DEFAULT_PHRASES.imageReasons, replaced.imageReasons),
     unseen: { ...DEFAULT_PHRASES.unseen, ...replaced.unseen },
+    commandSummaries: { ...DEFAULT_PHRASES.commandSummaries, ...replaced.commandSummaries },
   };
 }

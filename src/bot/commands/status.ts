@@ -1,0 +1,19 @@
+// `/状态`: what the bot is doing now, and whether it may speak here.
+
+import type { Command } from "./command.ts";
+
+export const STATUS: Command = {
+  names: ["状态", "status"],
+  run: ({ message, turns, switches, breaker, phrases }) => {
+    const running = turns.list();
+    const answering = running.filter(
+      ({ stage }) => stage === "answering" || stage === "delivering",
+    ).length;
+    const here = switches.isMuted(message.chat) ? "muted" : "open";
+    return phrases.statusIs({
+      answering,
+      waiting: running.length - answering,
+      here: breaker.isPaused(message.chat) ? "paused" : here,
+    });
+  },
+};

@@ -1,0 +1,316 @@
+// Every command, through the whole bot.
+
+import { afterEach, describe, expect, it } from "vitest";
+import { installVlm } from "../../../src/bot/install-vlm.ts";
+import type { InstallVlmOptions } from "../../../src/bot/options.ts";
+import { DEFAULT_PHRASES } from "../../../src/bot/reply/phrases.ts";
+import { FakeNapCat, groupMessage, privateMessage } from "../../../src/bot/testing.ts";
+import { type FakeAnswers, FakeVisionLanguageModel } from "../../../src/vlm/testing.ts";
+import { PIXEL_PNG, readEvent } from "../../support/events.ts";
+import { RecordingLogger } from "../../support/recording-logger.ts";
+
+const cleanups: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+const ADMIN = 9;
+const phrases = DEFAULT_PHRASES;
+
+function setUp(answer: FakeAnswers = "好的。", options: Partial<InstallVlmOptions> = {}) {
+  const napcat = new FakeNapCat();
+  const model = new FakeVisionLanguageModel({ answer });
+  const bot = installVlm(napcat, {
+    model,
+    logger: new RecordingLogger(),
+    systemPrompt: "",
+    merge: { windowMs: 0 },
+    admins: [String(ADMIN)],
+    ...options,
+  });
+  cleanups.push(() => bot.close());
+  const receive = async (...events: object[]) => {
+    for (const event of events) {
+      napcat.receive(event);
+      await bot.idle();
+    }
+  };
+  /** The last thing that was said. */
+  const last = () => napcat.sentTexts.at(-1);
+  const until = async (done: () => boolean) => {
+    while (!done()) await new Promise(setImmediate);
+  };
+  return { napcat, model, bot, receive, last, until };
+}
+
+const say = (text: string, userId = 41) => groupMessage({ text, userId });
+const ask = (text: string, userId = 41) => groupMessage({ text, userId, mentionsBot: true });
+const byOwner = (text: string) => {
+  const event = groupMessage({ text, userId: 5 });
+  return { ...event, sender: { ...(event.sender as object), role: "owner" } };
+};
+
+describe("commands while the model is busy and the queue is full", () => {
+  const busy = () =>
+    setUp(() => new Promise(() => {}), {
+      maxQueue: 1,
+      maxQueuePerChat: 1,
+      commands: { onReload: () => {} },
+    });
+
+  it.each([
+    ["/帮助", phrases.helpTitle],
+    ["/help", phrases.helpTitle],
+    ["／帮助", phrases.helpTitle],
+    ["/重置", phrases.resetDone],
+    ["/new", phrases.resetDone],
+    ["/reset", phrases.resetDone],
+    ["/stop", phrases.nothingToStop],
+    ["/停止 全部", phrases.stopped],
+    ["/undo", phrases.nothingToUndo],
+    ["/撤销", phrases.nothingToUndo],
+    ["/retry", phrases.nothingToRetry],
+    ["/重试", phrases.nothingToRetry],
+    ["/forget", phrases.forgotPerson],
+    ["/忘记 全部", phrases.forgotChat],
+    ["/persona", "现在是默认人设。"],
+    ["/人设 你是一只猫", "好的，从现在起就这样。"],
+    ["/status", "正在回答1个问题，1个在等。这里：正常。"],
+    ["/状态", "正在回答1个问题，1个在等。这里：正常。"],
+    ["/stats", "已运行"],
+    ["/统计", "已运行"],
+    ["/mute", "好的，我先不说话了。"],
+    ["/闭嘴 30分钟", "好的，我安静30分钟。"],
+    ["/unmute", phrases.unmutedHere],
+    ["/说话", phrases.unmutedHere],
+    ["/allow", phrases.allowedHere],
+    ["/启用", phrases.allowedHere],
+    ["/deny", phrases.deniedHere],
+    ["/停用", phrases.deniedHere],
+    ["/reload", phrases.reloaded],
+    ["/重载", phrases.reloaded],
+  ])("answers %s", async (typed, start) => {
+    const { napcat, model, until } = busy();
+    for (const userId of [41, 42, 43]) napcat.receive(ask("？", userId));
+    await until(() => model.requests.length === 1 && napcat.sent.length === 1);
+    expect(napcat.sentTexts).toEqual([phrases.busy]);
+    napcat.receive(say(typed, ADMIN));
+    await until(() => napcat.sent.length === 2);
+    expect(napcat.sentTexts[1]?.startsWith(start), napcat.sentTexts[1]).toBe(true);
+    expect(model.requests).toHaveLength(1);
+  });
+});
+
+describe("/help", () => {
+  it("lists what somebody may use, with what it does", async () => {
+    const own = { names: ["天气", "weather"], summary: "今天的天气", run: () => "晴。" };
+    const { receive, last } = setUp("", {
+      commands: { own: [own], permissions: { stats: "everybody" } },
+    });
+    await receive(say("/帮助"));
+    expect(last()).toContain("/停止 /stop：");
+    expect(last()).toContain("/统计 /stats：");
+    expect(last()).toContain("/天气 /weather：今天的天气");
+    expect(last()).not.toMatch(/mute|persona|reload/u);
+    await receive(byOwner("/帮助"));
+    expect(last()).toContain("/mute");
+    expect(last()).not.toContain("/reload");
+    await receive(say("/帮助", ADMIN));
+    expect(last()?.split("\n")).toHaveLength(16);
+    const lines = last()?.split("\n").slice(1) ?? [];
+    expect(lines.filter((line) => !/^\S+ [^\s：]+：./u.test(line))).toEqual([]);
+  });
+});
+
+describe("permissions", () => {
+  it.each([
+    "/mute",
+    "/unmute",
+    "/persona 猫",
+    "/stats",
+    "/allow",
+    "/deny",
+    "/reload",
+    "/stop 全部",
+    "/forget all",
+  ])("keeps %s from ordinary members, a missing role included", async (typed) => {
+    const { receive, last } = setUp();
+    await receive(say(typed));
+    expect(last()).toBe(phrases.commandDenied);
+    const { self_id, ...event } = readEvent("group_no_role_sender");
+    await receive({
+      ...event,
+      self_id,
+      message: [{ type: "text", data: { text: typed } }],
+      time: Math.floor(Date.now() / 1000),
+    });
+    expect(last()).toBe(phrases.commandDenied);
+  });
+
+  it("lets the host change them, by any name, and refuses those of commands that are none", async () => {
+    const { receive, last } = setUp("", { commands: { permissions: { 重置: "admin" } } });
+    await receive(say("/reset"));
+    expect(last()).toBe(phrases.commandDenied);
+    expect(() => setUp("", { commands: { permissions: { rest: "admin" } } })).toThrow(/commands/);
+    expect(() => setUp("", { commands: { permissions: { reset: "root" as never } } })).toThrow(
+      /admin/,
+    );
+  });
+
+  it("ignores somebody who types too many", async () => {
+    const { napcat, receive } = setUp("", { limits: { commandsPerMinute: 3 } });
+    await receive(...Array.from({ length: 9 }, () => say("/帮助")));
+    expect(napcat.sent).toHaveLength(3);
+  });
+});
+
+describe("/reset, /undo and /forget", () => {
+  /** What the model was told of before. */
+  const past = (model: FakeVisionLanguageModel) =>
+    model.requests.at(-1)?.messages.filter(({ role }) => role === "assistant").length;
+
+  it("begin anew", async () => {
+    const { model, receive } = setUp();
+    await receive(ask("一"), ask("二"));
+    expect(past(model)).toBe(1);
+    await receive(say("/reset"), ask("三"));
+    expect(past(model)).toBe(0);
+  });
+
+  it("take back the last question of the same person, and one more", async () => {
+    const { model, receive, last } = setUp();
+    await receive(ask("一"), ask("二"), ask("三", 42), say("/undo"));
+    expect(last()).toBe(phrases.undone);
+    await receive(ask("四", 42));
+    expect(JSON.stringify(model.requests.at(-1)?.messages)).not.toContain("二");
+    expect(past(model)).toBe(2);
+    await receive(say("/undo"), say("/undo"));
+    expect(last()).toBe(phrases.nothingToUndo);
+  });
+
+  it("forget what a person asked, or all of a chat", async () => {
+    const { model, receive } = setUp();
+    await receive(ask("一"), ask("二", 42), say("/forget"), ask("三", 42));
+    expect(past(model)).toBe(1);
+    await receive(byOwner("/忘记 全部"), ask("四", 42));
+    expect(past(model)).toBe(0);
+    await receive(
+      privateMessage({ text: "五" }),
+      privateMessage({ text: "/forget" }),
+      privateMessage({ text: "六" }),
+    );
+    expect(past(model)).toBe(0);
+  });
+});
+
+describe("/stop", () => {
+  it("ends one's own question and no other, without a word more of it", async () => {
+    const { napcat, model, bot, until } = setUp(() => new Promise(() => {}));
+    napcat.receive(ask("一"));
+    napcat.receive(ask("二", 42));
+    await until(() => model.requests.length === 1);
+    napcat.receive(say("/stop"));
+    await until(() => model.requests.length === 2);
+    expect(napcat.sentTexts).toEqual([phrases.stopped]);
+    napcat.receive(byOwner("/stop all"));
+    await bot.idle();
+    expect(napcat.sentTexts).toEqual([phrases.stopped, phrases.stopped]);
+  });
+});
+
+describe("/retry", () => {
+  it("asks the same again in place of the first time, pictures included, without fetching them again", async () => {
+    let times = 0;
+    const { model, receive, last } = setUp(() => `第${++times}次。`);
+    await receive(
+      ask("一"),
+      groupMessage({ userId: 41, mentionsBot: true, text: "这是什么？", images: [PIXEL_PNG] }),
+    );
+    await receive(say("/重试"));
+    expect(last()).toBe("第3次。");
+    expect(model.requests[2]?.messages).toEqual(model.requests[1]?.messages);
+  });
+
+  it("has nothing to ask again for others, or after a recall", async () => {
+    const { napcat, receive, last } = setUp();
+    await receive(
+      groupMessage({ text: "一", userId: 41, mentionsBot: true, messageId: 77 }),
+      say("/retry", 42),
+    );
+    expect(last()).toBe(phrases.nothingToRetry);
+    napcat.receive({ ...readEvent("notice_group_recall"), group_id: 700000003, message_id: 77 });
+    await receive(say("/retry"));
+    expect(last()).toBe(phrases.nothingToRetry);
+  });
+});
+
+describe("/mute and /deny", () => {
+  it("silence a chat but for commands, until it is lifted", async () => {
+    const { napcat, model, receive, last } = setUp();
+    await receive(byOwner("/mute 2h"));
+    expect(last()).toBe("好的，我安静2小时。");
+    await receive(ask("在吗？"), say("/status"));
+    expect(model.requests).toHaveLength(0);
+    expect(last()).toContain("已让我闭嘴");
+    await receive(byOwner("/unmute"), ask("在吗？"));
+    expect(last()).toBe("好的。");
+    await receive(say("/deny", ADMIN), ask("在吗？", ADMIN), say("/help"));
+    expect(napcat.sentTexts.slice(-1)).toEqual([phrases.deniedHere]);
+    await receive(say("/allow", ADMIN), ask("在吗？"));
+    expect(last()).toBe("好的。");
+  });
+
+  it.each(["x", "0", "-5", "5世纪"])("do not guess at %s", async (time) => {
+    const { receive, last } = setUp();
+    await receive(byOwner(`/mute ${time}`));
+    expect(last()).toBe(phrases.muteUnclear);
+  });
+
+  it("open a chat again where messages did not arrive", async () => {
+    const { napcat, receive, last } = setUp("好的。", { breaker: { failures: 1 } });
+    napcat.refuse("send_group_msg", "no");
+    await receive(ask("一"));
+    napcat.answer("send_group_msg", { message_id: 1 });
+    await receive(ask("二"));
+    expect(napcat.sent).toHaveLength(1);
+    await receive(byOwner("/unmute"), ask("三"));
+    expect(last()).toBe("好的。");
+  });
+});
+
+describe("commands of the host program", () => {
+  it("can be registered later, take the place of others, and fail without harm", async () => {
+    const { bot, receive, last } = setUp("", { commands: { prefix: "!" } });
+    bot.commands.register({ names: ["help"], run: ({ rank, argument }) => `${rank} ${argument}` });
+    bot.commands.register({
+      names: ["boom"],
+      run: () => {
+        throw new Error("secret");
+      },
+    });
+    await receive(say("!help me"));
+    expect(last()).toBe("everybody me");
+    await receive(say("!boom"));
+    expect(last()).toBe(phrases.failed);
+    await receive(say("!帮助"));
+    expect(last()).toMatch(/^!boom$/mu);
+  });
+
+  it("can be all there are", async () => {
+    const own = { names: ["ping"], run: () => "pong" };
+    const { napcat, receive } = setUp("", { commands: { enabled: false, own: [own] } });
+    await receive(say("/help"), say("/ping"));
+    expect(napcat.sentTexts).toEqual(["pong"]);
+  });
+
+  it("read settings again, and say what came of it", async () => {
+    const { receive, last } = setUp("", {
+      commands: { onReload: async () => "两处有误，仍用旧的。" },
+    });
+    await receive(say("/reload", ADMIN));
+    expect(last()).toBe("两处有误，仍用旧的。");
+    const without = setUp();
+    await without.receive(say("/reload", ADMIN));
+    expect(without.last()).toBe(phrases.nothingToReload);
+  });
+});

@@ -38,6 +38,8 @@ export class Decoder implements DecoderBackend {
   readonly #slots = new Set<KvSlots>();
   /** Buffers of decode steps, by how many sequences they have; those of a step in progress are not here. */
   readonly #stepBuffers = new Map<number, RunBuffers>();
+  /** (1, vocab) for the next run of a chunk: a new one each time would keep the garbage collector busy. */
+  #spareLogits: Float32Array | undefined;
   #disposed = false;
 
   private constructor(session: Session, table: EmbeddingTable, config: Qwen3VlConfig) {
@@ -142,15 +144,26 @@ export class Decoder implements DecoderBackend {
     const tokens = ids.length;
     // Int8 products fail on no rows at all: at least one is computed.
     const rows = scores === "all" ? tokens : 1;
-    using buffers = new RunBuffers(this.#sizes, { tokens, deepstack: images.length > 0, rows });
-    await this.#fillText(input, buffers);
-    for (const image of images) this.#fillImage(image, buffers, tokens);
-    buffers.setLengths([cache.length + tokens]);
-    await this.#session.run(
-      { ...buffers.inputs, ...cache.bound.past },
-      { ...buffers.outputs, ...cache.bound.present },
-      { signal },
-    );
+    const logits = rows === 1 ? this.#spareLogits : undefined;
+    if (logits) this.#spareLogits = undefined;
+    using buffers = new RunBuffers(this.#sizes, {
+      tokens,
+      deepstack: images.length > 0,
+      rows,
+      logits,
+    });
+    try {
+      await this.#fillText(input, buffers);
+      for (const image of images) this.#fillImage(image, buffers, tokens);
+      buffers.setLengths([cache.length + tokens]);
+      await this.#session.run(
+        { ...buffers.inputs, ...cache.bound.past },
+        { ...buffers.outputs, ...cache.bound.present },
+        { signal },
+      );
+    } finally {
+      if (rows === 1) this.#spareLogits = buffers.logits;
+    }
     cache.grow(tokens);
     return scores === "none" ? [] : Array.from({ length: rows }, (_, row) => buffers.scores(row));
   }

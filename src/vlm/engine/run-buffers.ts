@@ -21,6 +21,8 @@ export interface RunShape {
   readonly deepstack: boolean;
   /** Of how many tokens the logits are wanted: the last R of all B * S. */
   readonly rows: number;
+  /** (R, vocab) to write them into, instead of a new array. */
+  readonly logits?: Float32Array | undefined;
 }
 
 /** Arrays of one run, bound. Dispose them when they will not run again. */
@@ -40,7 +42,7 @@ export class RunBuffers {
   readonly #lastIndices: Int32Array; // (B)
   readonly #longest = new Int32Array(1); // scalar
 
-  constructor(sizes: DecoderSizes, { batch = 1, tokens, deepstack, rows }: RunShape) {
+  constructor(sizes: DecoderSizes, { batch = 1, tokens, deepstack, rows, logits }: RunShape) {
     const { hiddenSize, headSize, vocabSize, deepstackTaps } = sizes;
     const half = headSize / 2;
     const all = batch * tokens;
@@ -49,7 +51,7 @@ export class RunBuffers {
     this.deepstack = new Float32Array(deepstackTaps * picture[0]! * picture[1]! * hiddenSize);
     this.cos = new Float32Array(all * half);
     this.sin = new Float32Array(all * half);
-    this.logits = new Float32Array(rows * vocabSize);
+    this.logits = logits ?? new Float32Array(rows * vocabSize);
     this.#vocabSize = vocabSize;
     this.#lastIndices = new Int32Array(batch);
     const logitRows = BigInt64Array.from({ length: rows }, (_, row) => BigInt(all - rows + row));

@@ -36,7 +36,8 @@ export async function prefill(
       scores: logitRows,
       ...(signal ? { signal } : {}),
     });
-    scores.push(...wanted);
+    // They are valid until the next run.
+    scores.push(...wanted.map((row) => Float32Array.from(row)));
   } while (start < input.ids.length);
   const rows = logitRows === "all" ? scores : scores.slice(-1);
   return Float32Array.from(rows.flatMap((row) => [...row]));

@@ -40,6 +40,7 @@ export class Engine {
   readonly #writing: Writing;
   /** Sequences that have a slot. */
   readonly #running = new Set<Sequence>();
+  #lastStep = 0;
   #awake: Promise<void> | undefined;
   #closed = false;
 
@@ -250,8 +251,14 @@ export class Engine {
     await this.#hand(sequence, scores);
   }
 
-  /** A token for everybody who is writing. */
+  /**
+   * A token for everybody who is writing. While a picture is encoded they write more slowly: somebody waits for it, both
+   * want the same cores, and whoever begins to write joins the others in the same runs.
+   */
   async #writeOn(writers: readonly Sequence[]): Promise<void> {
+    const sinceLast = performance.now() - this.#lastStep;
+    await this.#vision.idle(this.#options.maxStallMs / 2 - sinceLast);
+    this.#lastStep = performance.now();
     try {
       await this.#writing.goOn(writers);
     } catch (error) {

@@ -157,7 +157,7 @@ export class Sequence implements Owner {
 }
 
 /** `Promise.withResolvers` is not in Node 20. */
-function withResolvers() {
+export function withResolvers() {
   let resolve = () => {};
   let reject: (error: unknown) => void = () => {};
   const promise = new Promise<void>((onDone, onError) => {

@@ -4,7 +4,7 @@
 import type { FeatureCache } from "./feature-cache.ts";
 import type { Pace } from "./pace.ts";
 import type { Forgettable } from "./prefix-cache.ts";
-import type { Sequence } from "./sequence.ts";
+import { type Sequence, withResolvers } from "./sequence.ts";
 import type { VisionEncoder, VisionFeatures } from "./vision-encoder.ts";
 
 export interface VisionLaneOptions {
@@ -49,6 +49,15 @@ export class VisionLane {
     const run: Run = { key: picture.key, controller, ended: Promise.resolve(), forgotten: false };
     this.#run = run;
     run.ended = this.#encode(picture, run);
+  }
+
+  /** Resolves when no picture is being encoded, or after so many milliseconds. */
+  async idle(withinMs: number): Promise<void> {
+    if (!this.#run || withinMs <= 0) return;
+    const { promise: late, resolve } = withResolvers();
+    const timer = setTimeout(resolve, withinMs);
+    await Promise.race([this.#run.ended, late]);
+    clearTimeout(timer);
   }
 
   /** Work ahead of time makes room for a request that does not want the same. */

@@ -492,3 +492,25 @@ describe("onQueue", () => {
     expect(onQueue.mock.calls).toEqual([[0]]);
   });
 });
+
+describe("writing while a picture is encoded", () => {
+  it("goes on, but leaves the cores to the picture most of the time", async () => {
+    const { engine, decoder, eyes } = makeEngine();
+    const hold = gate();
+    eyes.onPicture = () => hold.opened;
+    const reader = saying(100, 500);
+    const writing = engine.run(sequenceOf(promptOf([[1]]), { reader }));
+    await until(() => reader.scores.length > 3);
+    const seeing = engine.run(
+      sequenceOf(promptOf([[2], fakePicture("a")]), { reader: saying(1, 0) }),
+    );
+    await until(() => eyes.begun.length === 1);
+    const [steps, begun] = [decoder.runs.length, performance.now()];
+    await until(() => decoder.runs.length >= steps + 3);
+    // Half of maxStallMs lies between two of them, but for the first.
+    expect(performance.now() - begun).toBeGreaterThan(250);
+    hold.open();
+    await Promise.all([writing, seeing]);
+    expect(reader.scores).toHaveLength(501);
+  });
+});

@@ -1,4 +1,5 @@
-// Which earlier pictures a question speaks of: by number, as the one before, or as all of them.
+// Which earlier pictures a question speaks of: by number, as the one before, or as all of them; and whether it points
+// back to what was just spoken of.
 // In: what somebody asked and the numbers of the pictures of the chat. Out: numbers. It knows no pictures.
 
 /** The pictures of a chat as a question finds them, each by its number. */
@@ -24,12 +25,32 @@ const ENGLISH_ORDINAL = new RegExp(
   `\\b(${ORDINALS.join("|")})\\s+(?:picture|image|photo|one)\\b`,
   "giu",
 );
+/** 刚才那张 is the newest one: of those before it, if the question brings its own. */
+const JUST_NOW = /(?:刚才|刚刚)(?:的|那)?(?:一)?(?:张|幅|个图|图)/u;
 const PREVIOUS =
-  /(?:上|前)(?:面)?(?:一|那)?(?:张|幅|个图)|(?:刚才|刚刚|之前|先前)(?:的|那)?(?:一)?(?:张|幅|个图|图)|\b(?:previous|earlier|preceding)\s+(?:picture|image|photo|one)\b/iu;
+  /(?:上|前)(?:面)?(?:一|那)?(?:张|幅|个图)|(?:之前|先前)(?:的|那)?(?:一)?(?:张|幅|个图|图)|\b(?:previous|earlier|preceding)\s+(?:picture|image|photo|one)\b/iu;
 /** 两张, 这三张: the latest so many; 前三张 is said of the first ones and is left to 第. */
 const SEVERAL = /(?<!第)([两2-9二三四五六])\s*(?:张|幅)/u;
 const ALL =
   /(?:所有|全部)的?(?:图|照片)|(?:每|几|哪)\s*(?:一)?(?:张|幅|个图)|\b(?:all|each|every|both|which)\b.*\b(?:pictures?|images?|photos?)\b/iu;
+
+/** 第二张 alone, the third one: counted off, and not called by a number or as a picture. */
+const COUNTED = new RegExp(
+  `第\\s*[${DIGITS}]\\s*(?:张|幅)(?!\\s*(?:图|照片))|\\b(?:${ORDINALS.join("|")})\\s+one\\b`,
+  "iu",
+);
+/** 它是什么颜色: of whatever was spoken of last, which need not be the newest picture. */
+const POINTS_BACK = /[它她]|(?<![其吉])他|\b(?:it|its|he|his|him|she|her|they|their|them)\b/iu;
+
+/** Does a question count pictures off ("第二张是什么"), so that their places in a row tell which is meant? */
+export function countsPictures(question: string): boolean {
+  return COUNTED.test(question);
+}
+
+/** Does a question speak of what the one before it was about? */
+export function pointsBack(question: string): boolean {
+  return POINTS_BACK.test(question);
+}
 
 /** The numbers of earlier pictures that a question speaks of, in order; empty if of none. */
 export function namedPictures(
@@ -40,6 +61,7 @@ export function namedPictures(
   const named = new Set<number>();
   // Of several pictures sent together, "the second" is the second of them.
   if (own.length < 2) for (const number of ordinals(question)) named.add(number);
+  if (JUST_NOW.test(question) && own.length > 0) named.add(earlier.at(-1) ?? 0);
   if (PREVIOUS.test(question)) named.add(all.at(-2) ?? 0);
   const several = SEVERAL.exec(question)?.[1];
   if (several !== undefined && own.length < 2) {

@@ -42,8 +42,8 @@ export interface ResponderOptions {
 }
 
 export const DEFAULT_HISTORY: HistoryLimits = {
-  maxTurns: 12,
-  maxImages: 4,
+  maxTurns: 20,
+  maxImages: 12,
   maxImageBytes: 32 * 1024 * 1024,
   maxChats: 500,
   maxTotalBytes: 256 * 1024 * 1024,

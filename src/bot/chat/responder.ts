@@ -26,7 +26,7 @@ import {
   type ResolvedResponderOptions,
   type ResponderOptions,
 } from "./responder-options.ts";
-import { nextPictureNumber, showPictures } from "./shown-pictures.ts";
+import { nextPictureNumber, showPictures, textOf } from "./shown-pictures.ts";
 import type { PendingTurn, Turn, TurnPart } from "./turn.ts";
 import { TurnQueue } from "./turns.ts";
 
@@ -200,7 +200,7 @@ export class Responder {
     for (;;) {
       const past = this.#conversations.past(turn.chat);
       const speakers = [...past.flatMap(({ names = [] }) => names), ...shownNames(turn, phrases)];
-      const shown = showPictures(past, question, phrases);
+      const shown = showPictures(past, question, phrases, textOf(turn.parts));
       try {
         const messages = toMessages(this.#options.systemPrompt, shown.past, shown.question);
         return { question, reply: await this.#generate(turn.chat, messages, speakers, options) };

@@ -120,7 +120,9 @@ describe("Responder", () => {
     await responder.respond(privateTurn("5", text("?")));
 
     expect(model.requests[1]?.messages.at(-1)?.content).toEqual([
+      text("Picture 1: "),
       image(1),
+      text("Picture 2: "),
       image(2),
       text("和第1张比？"),
     ]);

@@ -41,25 +41,63 @@ describe("showPictures", () => {
     });
   });
 
-  it("brings back what a question names, in order and from the first one on", () => {
-    const three = [...past, turn(image(3), text("三？"))];
-    expect(show(three, text("第2张呢？"))).toEqual({
-      past: ["[图片1]一？", "[图片2]二？", "嗯？", "[图片3]三？"],
-      question: "<1><2>第2张呢？",
-      origins: ["past 0", "past 1"],
+  it("brings back what a question names, behind the turns that were about it", () => {
+    const three = [turn(text("你好")), ...past, turn(image(3), text("三？"))];
+    expect(show(three, text("第2张图呢？"))).toEqual({
+      past: ["你好", "<2>二？", "嗯？"],
+      question: "<2>第2张图呢？",
+      origins: ["past 1", "past 1"],
     });
-    expect(show(past, image(3), text("和第1张比呢？")).question).toBe("<1><2><3>和第1张比呢？");
   });
 
-  it("labels pictures whose place does not tell their number", () => {
-    const rest = [{ ...turn(lost, image(6)), firstPicture: 5 }, turn(image(7))];
-    expect(show(rest, text("图7呢？"))).toMatchObject({
-      past: ["[旧图][图片6]", "[图片7]"],
-      question: "Picture 6: <6>Picture 7: <7>图7呢？",
-    });
-    expect(show(rest, image(8), text("图6呢？")).question).toBe(
-      "Picture 6: <6>Picture 7: <7>Picture 8: <8>图6呢？",
+  it("lets the place in a row tell what is counted off, while the row is short", () => {
+    const four = [...past, turn(image(3)), turn(image(4))];
+    expect(show(four, text("第一张是什么？")).question).toBe("<1><2>第一张是什么？");
+    expect(show(four, text("第三张是什么？")).question).toBe("<1><2><3>第三张是什么？");
+    expect(show(four, text("第四张是什么？")).question).toBe("<4>第四张是什么？");
+    const rest = [{ ...turn(image(6)), firstPicture: 2 }, turn(image(7))];
+    expect(show(rest, text("第二张是什么？")).question).toBe("<6>第二张是什么？");
+  });
+
+  it("labels the pictures of a question that is about several", () => {
+    expect(show(past, text("这两张一样吗？")).question).toBe(
+      "Picture 1: <1>Picture 2: <2>这两张一样吗？",
     );
+    const rest = [{ ...turn(lost, image(6)), firstPicture: 5 }, turn(image(7))];
+    expect(show(rest, image(8), text("图6呢？"))).toEqual({
+      past: ["[旧图]<6>"],
+      question: "Picture 6: <6>Picture 8: <8>图6呢？",
+      origins: ["past 0", "past 0", "question 0"],
+    });
+  });
+
+  it("shows the latest in front of a question that asks what is in it", () => {
+    expect(show(past, text("图里有什么？"))).toEqual({
+      past: ["[图片1]一？", "[图片2]二？", "嗯？"],
+      question: "<2>图里有什么？",
+      origins: ["past 1"],
+    });
+  });
+
+  it("stays with what was named while questions point back, and comes back to the latest", () => {
+    const named = [...past, turn(text("第1张是什么？"))];
+    const about = ["<1>一？", "第1张是什么？"];
+    expect(show(named, text("它是什么颜色？"))).toMatchObject({
+      past: about,
+      question: "<1>它是什么颜色？",
+    });
+    const twice = [...named, turn(text("它是什么颜色？"))];
+    expect(show(twice, text("它大吗？")).past).toEqual([...about, "它是什么颜色？"]);
+    expect(show(twice, text("图里有什么？"))).toMatchObject({
+      past: ["<2>二？", "嗯？"],
+      question: "<2>图里有什么？",
+    });
+    expect(show(twice, text("谢谢")).past).toHaveLength(5);
+  });
+
+  it("goes by what was said, and not by what is quoted", () => {
+    const quoted = [text("[引用]第1张[引用结束]\n小明："), text("好看")];
+    expect(showPictures(past, quoted, DEFAULT_PHRASES, "好看").past).toHaveLength(3);
   });
 
   it("leaves pictures that were sent together together, also for the questions that follow", () => {

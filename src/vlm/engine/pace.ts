@@ -9,22 +9,14 @@ const FEWEST_TOKENS = 4;
 
 /** Measured speed of a decoder and its eyes. */
 export class Pace {
-  /** Milliseconds of a token of a prompt, over all chunks. */
-  #promptMs: number | undefined;
-  /** The same by the size of the chunk, in powers of two: short ones take longer for each token. */
-  readonly #chunkMs = new Map<number, number>();
+  readonly #chunks = new ChunkTimes();
   #pictureMs: number | undefined;
   /** Milliseconds of a decode step, by how many sequences it has. */
   readonly #stepMs = new Map<number, number>();
 
   /** A chunk of a prompt was computed. */
   prompt(tokens: number, ms: number): void {
-    const size = sizeOf(tokens);
-    this.#chunkMs.set(size, blend(this.#chunkMs.get(size), ms / tokens));
-    // The last crumb of a prompt says nothing about long chunks.
-    if (tokens >= FEWEST_TOKENS || this.#promptMs === undefined) {
-      this.#promptMs = blend(this.#promptMs, ms / tokens);
-    }
+    this.#chunks.add(tokens, ms);
   }
 
   /** A picture was encoded. */
@@ -39,7 +31,7 @@ export class Pace {
 
   /** Expected milliseconds until tokens and pictures (counted in tokens as well) are computed. */
   estimate(tokens: number, pictureTokens: number): number {
-    return tokens * (this.#promptMs ?? 1) + pictureTokens * (this.#pictureMs ?? 1);
+    return tokens * (this.#chunks.msOfToken ?? 1) + pictureTokens * (this.#pictureMs ?? 1);
   }
 
   /** Expected milliseconds of a decode step: as measured, or as for the next larger measured. */
@@ -50,19 +42,48 @@ export class Pace {
 
   /** Tokens of a prompt that are computed within so many milliseconds, at most `most`. */
   chunkTokens(limitMs: number, most: number): number {
-    if (this.#promptMs === undefined) return Math.min(most, FEWEST_TOKENS);
-    let tokens = Math.floor((MARGIN * limitMs) / this.#promptMs);
-    // Chunks of that size, or of the next that is known, took so long.
-    const sizes = [...this.#chunkMs.keys()].sort((a, b) => a - b);
-    const size = sizes.find((known) => known >= sizeOf(Math.max(tokens, 1)));
-    const ofSize = size === undefined ? undefined : this.#chunkMs.get(size);
-    if (ofSize !== undefined) tokens = Math.min(tokens, Math.floor((MARGIN * limitMs) / ofSize));
+    const tokens = this.#chunks.within(MARGIN * limitMs) ?? FEWEST_TOKENS;
     return Math.min(most, Math.max(tokens, FEWEST_TOKENS));
   }
 }
 
-function sizeOf(tokens: number): number {
-  return Math.floor(Math.log2(tokens));
+/**
+ * What chunks take: something for the run, and something for each token. A line through the latest measurements, in which
+ * older ones count less and less.
+ */
+class ChunkTimes {
+  #weight = 0;
+  #tokens = 0;
+  #ms = 0;
+  #tokensSquared = 0;
+  #product = 0;
+
+  add(tokens: number, ms: number): void {
+    const older = 1 - NEWEST;
+    this.#weight = this.#weight * older + 1;
+    this.#tokens = this.#tokens * older + tokens;
+    this.#ms = this.#ms * older + ms;
+    this.#tokensSquared = this.#tokensSquared * older + tokens * tokens;
+    this.#product = this.#product * older + tokens * ms;
+  }
+
+  /** Of a token in a chunk of the usual size; undefined before the first measurement. */
+  get msOfToken(): number | undefined {
+    return this.#weight === 0 ? undefined : this.#ms / this.#tokens;
+  }
+
+  /** Tokens of a chunk that takes so long. */
+  within(limitMs: number): number | undefined {
+    if (this.#weight === 0) return undefined;
+    const [tokens, ms] = [this.#tokens / this.#weight, this.#ms / this.#weight];
+    const spread = this.#tokensSquared / this.#weight - tokens * tokens;
+    // Chunks of about the same size say nothing about what a run takes by itself.
+    const alike = spread < (tokens / 8) ** 2;
+    const slope = alike ? ms / tokens : (this.#product / this.#weight - tokens * ms) / spread;
+    // Noise can make a line that falls, or one that begins below nothing.
+    const ofToken = Math.min(Math.max(slope, ms / tokens / 4), ms / tokens);
+    return Math.floor((limitMs - (ms - ofToken * tokens)) / ofToken);
+  }
 }
 
 function blend(before: number | undefined, now: number): number {

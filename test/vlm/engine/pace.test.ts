@@ -11,13 +11,27 @@ describe("Pace", () => {
     expect(pace.chunkTokens(0, 256)).toBe(4);
   });
 
-  it("learns that short chunks take longer for each token", () => {
+  it("knows what a run takes besides its tokens", () => {
     const pace = new Pace();
-    pace.prompt(256, 2560);
-    pace.prompt(35, 700);
+    const ms = (tokens: number) => 100 + 10 * tokens;
+    for (const tokens of [256, 40, 256, 20]) pace.prompt(tokens, ms(tokens));
     const tokens = pace.chunkTokens(500, 256);
-    expect(tokens * 20).toBeLessThanOrEqual(500);
-    expect(tokens).toBeGreaterThan(8);
+    expect(ms(tokens)).toBeLessThanOrEqual(500);
+    expect(tokens).toBeGreaterThanOrEqual(20);
+  });
+
+  it("plans large chunks again after a time in which the machine was busy", () => {
+    const pace = new Pace();
+    const run = (slowdown: number) => {
+      const tokens = pace.chunkTokens(500, 256);
+      pace.prompt(tokens, slowdown * (20 + 2 * tokens));
+      return tokens;
+    };
+    const runs = (slowdown: number) => Array.from({ length: 30 }, () => run(slowdown)).at(-1)!;
+    const before = runs(1);
+    expect(before).toBeGreaterThan(100);
+    expect(runs(8)).toBeLessThan(before / 4);
+    expect(runs(1)).toBeGreaterThan(0.9 * before);
   });
 
   it("follows a machine that becomes slower and faster again", () => {

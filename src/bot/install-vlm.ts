@@ -125,6 +125,7 @@ class VlmBot implements InstalledVlm {
     );
     this.#metrics = new BotMetrics({
       runningTurns: () => this.#turns.list().length,
+      begunTurns: () => this.#turns.begun,
       connected: () => (connectionState(napcat) ?? "ready") === "ready",
     });
     this.#model = settings.responder.model;

@@ -16,6 +16,8 @@ export interface Measured {
 /** Read when somebody asks, not counted. */
 export interface Gauges {
   readonly runningTurns: () => number;
+  /** How many turns ever began. */
+  readonly begunTurns: () => number;
   readonly connected: () => boolean;
 }
 
@@ -52,7 +54,8 @@ export class BotMetrics {
     "stage",
   ]);
 
-  constructor({ runningTurns, connected }: Gauges) {
+  constructor({ runningTurns, begunTurns, connected }: Gauges) {
+    this.#gauge("turns_begun_total", "Turns that began.", begunTurns);
     this.#gauge("turns_running", "Turns that are not over.", runningTurns);
     this.#gauge("connected", "1 while messages come and go.", () => (connected() ? 1 : 0));
   }

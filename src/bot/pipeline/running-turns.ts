@@ -97,6 +97,11 @@ export class RunningTurns {
   readonly #listeners = new Set<(turn: RunningTurn, outcome: TurnOutcome) => void>();
   #lastId = 0;
 
+  /** How many turns ever began. */
+  get begun(): number {
+    return this.#lastId;
+  }
+
   /** Begins a turn; whoever begins it calls `end()`. */
   begin(facts: TurnFacts): RunningTurn {
     const turn = new RunningTurn(++this.#lastId, facts, (ended, outcome) => {

@@ -183,7 +183,9 @@ class Evening {
 
   #stop(): void {
     const groupId = 700 + this.pick(GROUPS);
-    this.napcat.receive(groupMessage({ groupId, userId: 20_000, mentionsBot: true, text: "/stop" }));
+    this.napcat.receive(
+      groupMessage({ groupId, userId: 20_000, mentionsBot: true, text: "/stop" }),
+    );
   }
 
   /** A message QQ delivers again. */
@@ -246,7 +248,7 @@ it(
         history: { maxTurns: 2, maxImages: 2, maxChats: 60 },
         images: { extraHosts: [server.host], allowPrivateAddresses: true, timeoutMs: 2_000 },
         breaker: { failures: 0 },
-      limits: { personPerMinute: 0, groupPerMinute: 0, totalPerMinute: 600 },
+        limits: { personPerMinute: 0, groupPerMinute: 0, totalPerMinute: 600 },
         turnTimeoutMs: 10_000,
       });
 

@@ -9,6 +9,7 @@ import { resolveLimits } from "../src/bot/debug-http/limits.ts";
 import type { DebugServerOptions } from "../src/bot/debug-http/server.ts";
 import { parseConnectOptions } from "../src/bot/napcat/connect-options.ts";
 import { parseInstallOptions } from "../src/bot/options.ts";
+import { parseStoreOptions } from "../src/bot/store/chat-store.ts";
 import { HELP } from "../src/cli/help.ts";
 import { resolveSettings } from "../src/cli/settings.ts";
 import { parseConfig } from "../src/vlm/checkpoint/config.ts";
@@ -178,6 +179,8 @@ describe.each(LANGUAGES)("options in %s", (language) => {
         }),
       ),
       queuePolicy,
+      isolation: responder.isolation,
+      store: responder.store,
       admins,
       maxQueue,
       maxQueuePerChat,
@@ -193,6 +196,14 @@ describe.each(LANGUAGES)("options in %s", (language) => {
     expect(names("options: connectNapCat").toSorted()).toEqual(known.toSorted());
     const { url: _url, token: _token, logger, signal, ...defaults } = parseConnectOptions({ url });
     expectDefaults(tableOf(language, "options: connectNapCat"), { ...defaults, token: undefined });
+  });
+
+  it("are all of openChatStore's, with their defaults", () => {
+    const label = "options: openChatStore";
+    const known = knownOptions(() => parseStoreOptions({ directory: "a", wrong: 1 } as never));
+    expect(names(label).toSorted()).toEqual(known.toSorted());
+    const { ttlMs, maxPictureBytes } = parseStoreOptions({ directory: "a" });
+    expectDefaults(tableOf(language, label), { ttlMs, maxPictureBytes });
   });
 
   it("are all of startDebugServer's, with every limit and its default", () => {

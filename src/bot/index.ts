@@ -22,6 +22,10 @@ export { DEFAULT_IMAGES, DEFAULT_MERGE, DEFAULT_PRIORITY, DEFAULT_REPLY } from "
 export { DEFAULT_PHRASES, DEFAULT_SYSTEM_PROMPT, type Phrases } from "./reply/phrases.ts";
 export { DEFAULT_TRIGGERS } from "./triggers/trigger-options.ts";
 
+// What outlives the process.
+
+export { type ChatStore, type ChatStoreOptions, openChatStore } from "./store/chat-store.ts";
+
 // What can go wrong.
 
 export {
@@ -44,7 +48,8 @@ export type {
   ChatOverridesByChat,
   QueuePolicy,
 } from "./chat/chat-settings.ts";
-export type { HistoryLimits } from "./chat/conversation.ts";
+export type { HistoryLimits } from "./chat/conversations.ts";
+export type { Isolation } from "./chat/history-key.ts";
 export { Responder, type RespondOptions } from "./chat/responder.ts";
 export type { ResponderOptions } from "./chat/responder-options.ts";
 export type { PendingTurn, Quote, Turn, TurnPart } from "./chat/turn.ts";

@@ -99,6 +99,7 @@ class VlmBot implements InstalledVlm {
   readonly commands: Commands;
   readonly #napcat: NapCatClient;
   readonly #signal: AbortSignal | undefined;
+  readonly #switches: ChatSwitches;
   readonly #calls: NapCatCalls;
   readonly #downloader: Downloader;
   readonly #turns = new RunningTurns();
@@ -117,7 +118,16 @@ class VlmBot implements InstalledVlm {
   constructor(napcat: NapCatClient, settings: ResolvedInstallOptions) {
     this.#napcat = napcat;
     this.#signal = settings.signal;
-    this.responder = new Responder(settings.responder);
+    const { triggers, queuePolicy, chats } = settings;
+    const { systemPrompt, isolation } = settings.responder;
+    const everywhere = { triggers, queuePolicy, systemPrompt, isolation };
+    const chatSettings = new SettingsOfChats(everywhere, chats);
+    this.#switches = new ChatSwitches(settings.responder.store?.switches);
+    this.responder = new Responder(settings.responder, (chat) => {
+      const character = chatSettings.of(chat);
+      const { persona = character.systemPrompt } = this.#switches.of(chat);
+      return { isolation: character.isolation, systemPrompt: persona };
+    });
     this.#calls = new NapCatCalls(napcat, { patient: true });
     this.#downloader = new Downloader(settings.images);
     this.#recent = new RecentPictures(settings.images, (chat, messageId) =>
@@ -147,8 +157,6 @@ class VlmBot implements InstalledVlm {
     this.#cancellation = new Cancellation(this.#turns, memories);
     const { enabled, prefix, own, permissions } = settings.commands;
     this.commands = new Commands(prefix, enabled ? [...BUILT_IN, ...own] : own, permissions);
-    const { triggers, queuePolicy, chats } = settings;
-    const chatSettings = new SettingsOfChats({ triggers, queuePolicy }, chats);
     const askModel = new AskModel(settings.responder.model, settings.responder.phrases);
     this.shouldReply = shouldReplyBy(chatSettings, askModel);
     this.#pipeline = this.#build(settings, chatSettings, askModel);
@@ -172,11 +180,10 @@ class VlmBot implements InstalledVlm {
     const sender = new Sender(this.#calls, sessions);
     const quotes = new QuoteLookups(this.#calls, sender, signal);
     const notices = new NoticeLimiter();
-    const switches = new ChatSwitches();
     const counts = new TurnCounts();
     const gates = new Gates({
       options: settings,
-      switches,
+      switches: this.#switches,
       calls: this.#calls,
       sessions,
       phrases,
@@ -221,7 +228,7 @@ class VlmBot implements InstalledVlm {
         responder: this.responder,
         turns: this.#turns,
         cancellation: this.#cancellation,
-        switches,
+        switches: this.#switches,
         breaker: gates.breaker,
         questions: this.#questions,
         counts,
@@ -236,8 +243,10 @@ class VlmBot implements InstalledVlm {
         calls: this.#calls,
         quotes,
         recent: this.#recent,
-        remembered: (chat) =>
-          this.#turns.inChat(chat).length > 1 ? undefined : this.responder.remembered(chat),
+        remembered: (chat, senderId) =>
+          this.#turns.inChat(chat).length > 1
+            ? undefined
+            : this.responder.remembered(chat, senderId),
         images: new ImageFetcher(this.#calls, this.#downloader, images),
         phrases,
         maxImages: images.maxPerTurn,

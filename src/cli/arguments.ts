@@ -9,7 +9,15 @@ import { UsageError } from "./usage-error.ts";
 /** Options that are settings too; they can also come from the environment or a file. */
 export type SettingFlags = Partial<
   Record<
-    "model" | "device" | "precision" | "host" | "port" | "napcat" | "image-hosts" | "config",
+    | "model"
+    | "device"
+    | "precision"
+    | "host"
+    | "port"
+    | "napcat"
+    | "image-hosts"
+    | "data"
+    | "config",
     string
   >
 >;
@@ -63,6 +71,7 @@ const OPTIONS = {
   port: { type: "string" },
   napcat: { type: "string" },
   "image-hosts": { type: "string" },
+  data: { type: "string" },
   config: { type: "string" },
   out: { type: "string" },
   size: { type: "string" },
@@ -84,7 +93,17 @@ const OPTIONS = {
 
 /** Which options each command takes. */
 const COMMANDS: Readonly<Record<string, readonly string[]>> = {
-  start: ["model", "device", "precision", "host", "port", "napcat", "image-hosts", "config"],
+  start: [
+    "model",
+    "device",
+    "precision",
+    "host",
+    "port",
+    "napcat",
+    "image-hosts",
+    "data",
+    "config",
+  ],
   convert: ["precision", "device", "out", "config"],
   doctor: [
     "model",

@@ -25,8 +25,10 @@ export const HELP = `napcat-vlm: 会看图的 QQ 机器人 · QQ bots that see
                                                 pictures may be fetched from
                                  DEBUG_TOKEN    调试页的 token，非本机访问必需 · token of the debug page,
                                                 made up when it is needed and not set
+  --data DIR                     VLM_DATA       聊天记录保存在此目录 · where chats outlive the process
+                                                (默认不保存 default: they do not)
   --config FILE                                 JSON: model, device, precision, host, port, napcat,
-                                                napcatToken, imageHosts, debugToken
+                                                napcatToken, imageHosts, data, debugToken
   --out DIR                                     convert, bench: 输出目录 · where the results go
   --lang zh|en                                  doctor: 报告的语言 · of the report (系统语言 the system's)
   --json                                        doctor: JSON 格式的报告 · the report as JSON

@@ -34,6 +34,7 @@ const schemas = {
     (value) => (typeof value === "string" ? value.split(/[\s,]+/).filter(Boolean) : value),
     z.array(z.string().regex(/^[\w.-]+(:\d+)?$/, HOSTS), HOSTS),
   ),
+  data: z.string(),
   debugToken: z
     .string()
     .min(16, "expected at least 16 characters")
@@ -53,6 +54,7 @@ const VARIABLES: Readonly<Record<Key, string>> = {
   napcat: "NAPCAT_URL",
   napcatToken: "NAPCAT_TOKEN",
   imageHosts: "IMAGE_HOSTS",
+  data: "VLM_DATA",
   debugToken: "DEBUG_TOKEN",
 };
 
@@ -67,6 +69,8 @@ export interface Settings {
   readonly napcat: { readonly url: string; readonly token: string | undefined } | undefined;
   /** Hosts besides QQ's that pictures may be fetched from, on a private network too: whoever names them means them. */
   readonly imageHosts: readonly string[];
+  /** Directory where chats outlive the process; undefined: they do not. */
+  readonly data: string | undefined;
   readonly debugToken: string | undefined;
 }
 
@@ -88,6 +92,7 @@ export function resolveSettings(
     napcat:
       chosen.napcat === undefined ? undefined : { url: chosen.napcat, token: chosen.napcatToken },
     imageHosts: chosen.imageHosts ?? [],
+    data: chosen.data,
     debugToken: chosen.debugToken,
   };
 }
@@ -134,9 +139,11 @@ function readConfig(path: string): Values {
   }
   const values = check(Object.entries(json), (key) => `\`${key}\` in ${path}`);
   // A path in a file means what it means beside that file.
-  return values.model === undefined
-    ? values
-    : { ...values, model: resolve(dirname(path), values.model) };
+  const paths = (["model", "data"] as const).flatMap((key) => {
+    const given = values[key];
+    return given === undefined ? [] : [[key, resolve(dirname(path), given)]];
+  });
+  return { ...values, ...Object.fromEntries(paths) };
 }
 
 function check(

@@ -8,6 +8,7 @@ import { type DebugServer, isLoopback, startDebugServer } from "../bot/debug-htt
 import { type InstalledVlm, installVlm } from "../bot/install-vlm.ts";
 import { type ConnectionState, connectNapCat } from "../bot/napcat/connection.ts";
 import { parseInstallOptions } from "../bot/options.ts";
+import { type ChatStore, openChatStore } from "../bot/store/chat-store.ts";
 import { AskModel } from "../bot/triggers/ask-model.ts";
 import { type ShouldReply, shouldReplyBy } from "../bot/triggers/should-reply.ts";
 import { loadQwen3Vl, type VisionLanguageModel } from "../vlm/index.ts";
@@ -36,9 +37,11 @@ export async function start(settings: Settings, signal: AbortSignal): Promise<vo
 
     const model = await loadModel(settings, signal);
     endings.push(() => model.dispose());
-    const bot = settings.napcat && joinQq(settings.napcat, settings.imageHosts, model, endings);
+    const store = settings.data === undefined ? undefined : await openChats(settings.data);
+    if (store !== undefined) endings.push(() => store.close());
+    const bot = settings.napcat && joinQq(settings.napcat, settings, { model, store }, endings);
     // One history, whichever way somebody talks to the bot.
-    const responder = bot?.responder ?? new Responder({ model });
+    const responder = bot?.responder ?? new Responder({ model, store });
     const server = await openDebugPage(settings, responder, model, bot);
     endings.push(() => server.close());
     print("Ctrl-C 退出 · to stop");
@@ -72,11 +75,17 @@ async function loadModel(settings: Settings, signal: AbortSignal): Promise<Visio
   }
 }
 
+async function openChats(directory: string): Promise<ChatStore> {
+  const store = await openChatStore({ directory });
+  if (store.writing) print(`聊天   chats   ${directory}`);
+  return store;
+}
+
 /** Connects in the background: NapCat may be started later, or again. */
 function joinQq(
   napcat: NonNullable<Settings["napcat"]>,
-  imageHosts: Settings["imageHosts"],
-  model: VisionLanguageModel,
+  { imageHosts }: Settings,
+  parts: { readonly model: VisionLanguageModel; readonly store: ChatStore | undefined },
   endings: Ending[],
 ): InstalledVlm {
   const { url, token } = napcat;
@@ -89,7 +98,7 @@ function joinQq(
       print(`NapCat         ${host} · ${said(connection.login?.selfId ?? "?")}`);
   });
   const images = { extraHosts: [...imageHosts], allowPrivateAddresses: imageHosts.length > 0 };
-  const bot = installVlm(connection, { model, images });
+  const bot = installVlm(connection, { ...parts, images });
   endings.push(() => bot.close());
   print(`NapCat         ${host} · 连接中 connecting`);
   return bot;
@@ -122,7 +131,7 @@ async function openDebugPage(
 /** What a bot with the default triggers would say. */
 function defaultShouldReply(model: VisionLanguageModel): ShouldReply {
   const { triggers, queuePolicy, chats, responder } = parseInstallOptions({ model });
-  const settings = new SettingsOfChats({ triggers, queuePolicy }, chats);
+  const settings = new SettingsOfChats({ triggers, queuePolicy, ...responder }, chats);
   return shouldReplyBy(settings, new AskModel(model, responder.phrases));
 }
 

@@ -1,10 +1,13 @@
-// What is different in one chat: its triggers, and what happens when somebody asks while an answer is being written.
+// What is different in one chat: its triggers, what happens when somebody asks while an answer is being written, as whom
+// the bot speaks, and who shares a past.
 // In: a chat. Out: its settings. It knows nothing of what they do.
 
-import { object, oneOf, record } from "../../parse-options.ts";
+import { object, oneOf, record, text } from "../../parse-options.ts";
 import { TRIGGERS_SCHEMA, type TriggerOptions, withTriggers } from "../triggers/trigger-options.ts";
 import type { Triggers } from "../triggers/triggers.ts";
 import { type ChatId, chatKey } from "./chat-id.ts";
+import { ISOLATIONS, type Isolation } from "./history-key.ts";
+import type { ChatCharacter } from "./responder.ts";
 
 /**
  * What happens to a question that comes while another one of the chat is being answered.
@@ -15,7 +18,7 @@ import { type ChatId, chatKey } from "./chat-id.ts";
 export type QueuePolicy = "queue" | "replace" | "reject";
 
 /** The settings of one chat. */
-export interface ChatSettings {
+export interface ChatSettings extends ChatCharacter {
   readonly triggers: Triggers;
   readonly queuePolicy: QueuePolicy;
 }
@@ -24,6 +27,10 @@ export interface ChatSettings {
 export interface ChatOverrides {
   readonly triggers?: TriggerOptions;
   readonly queuePolicy?: QueuePolicy;
+  /** First message of every prompt: as whom the bot speaks; `""` for none. */
+  readonly systemPrompt?: string;
+  /** Who shares a past. */
+  readonly isolation?: Isolation;
 }
 
 /** By `group:123456` or `private:123456`, or `group:*` and `private:*` for all of a kind. */
@@ -41,6 +48,8 @@ export const CHATS_SCHEMA = record(
   object({
     triggers: TRIGGERS_SCHEMA.optional(),
     queuePolicy: oneOf(QUEUE_POLICIES).optional(),
+    systemPrompt: text().optional(),
+    isolation: oneOf(ISOLATIONS).optional(),
   }),
   "an object with keys such as `group:123456` or `private:*`",
 );
@@ -65,6 +74,8 @@ export class SettingsOfChats {
     const settings = {
       triggers: withTriggers(this.#everywhere.triggers, overrides.triggers),
       queuePolicy: overrides.queuePolicy ?? this.#everywhere.queuePolicy,
+      systemPrompt: overrides.systemPrompt ?? this.#everywhere.systemPrompt,
+      isolation: overrides.isolation ?? this.#everywhere.isolation,
     };
     this.#known.set(own, settings);
     return settings;

@@ -6,6 +6,7 @@ import {
   number,
   numberAbove,
   object,
+  oneOf,
   optionalRecord,
   parseOptions,
   text,
@@ -18,7 +19,9 @@ import {
   type Phrases,
   withPhrases,
 } from "../reply/phrases.ts";
-import type { HistoryLimits } from "./conversation.ts";
+import type { ChatStore } from "../store/chat-store.ts";
+import type { HistoryLimits } from "./conversations.ts";
+import { ISOLATIONS, type Isolation } from "./history-key.ts";
 
 export interface ResponderOptions {
   /** What sees and answers: `await loadQwen3Vl(...)`, or anything with the same interface. */
@@ -29,6 +32,10 @@ export interface ResponderOptions {
   readonly phrases?: Partial<Phrases>;
   /** How much of a chat is remembered. @default DEFAULT_HISTORY */
   readonly history?: Partial<HistoryLimits>;
+  /** Who shares a past. Each way has its own: changing it and back loses none. @default "chat" */
+  readonly isolation?: Isolation;
+  /** Where pasts outlive the process: `await openChatStore(...)`, closed by the caller. @default memory only */
+  readonly store?: ChatStore | undefined;
   /** Most tokens of one answer, reasoning included. @default what the model decides */
   readonly maxTokens?: number | undefined;
   /** Tokens after which a thought is closed, so that an answer follows. @default what the model decides */
@@ -43,6 +50,7 @@ export interface ResponderOptions {
 
 export const DEFAULT_HISTORY: HistoryLimits = {
   maxTurns: 20,
+  maxTokens: 8000,
   maxImages: 12,
   maxImageBytes: 32 * 1024 * 1024,
   maxChats: 500,
@@ -53,6 +61,14 @@ const isFunction = (value: unknown) => typeof value === "function";
 
 function isModel(value: unknown): boolean {
   return typeof value === "object" && value !== null && isFunction(Reflect.get(value, "stream"));
+}
+
+function isStore(value: unknown): boolean {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    typeof Reflect.get(value, "histories") === "object"
+  );
 }
 
 function phraseSchema(phrase: Phrases[keyof Phrases]) {
@@ -76,11 +92,14 @@ export const RESPONDER_SHAPE = {
   ).optional(),
   history: object({
     maxTurns: integer(0).optional(),
+    maxTokens: integer(0).optional(),
     maxImages: integer(0).optional(),
     maxImageBytes: integer(0).optional(),
     maxChats: integer(1).optional(),
     maxTotalBytes: integer(1).optional(),
   }).optional(),
+  isolation: oneOf(ISOLATIONS).optional(),
+  store: matching<ChatStore>("what `openChatStore` returns", isStore).optional(),
   maxTokens: integer(1).optional(),
   maxReasoningTokens: integer(0).optional(),
   // The same ranges as the model's: what it would refuse at every question is refused here.
@@ -102,6 +121,8 @@ export interface ResolvedResponderOptions {
   readonly systemPrompt: string;
   readonly phrases: Phrases;
   readonly history: HistoryLimits;
+  readonly isolation: Isolation;
+  readonly store: ChatStore | undefined;
   readonly maxTokens: number | undefined;
   readonly maxReasoningTokens: number | undefined;
   readonly sampling: SamplingOptions;
@@ -122,6 +143,8 @@ export function resolveResponderOptions(options: ResponderOptions): ResolvedResp
     systemPrompt: options.systemPrompt ?? DEFAULT_SYSTEM_PROMPT,
     phrases: withPhrases(options.phrases),
     history: withDefaults(DEFAULT_HISTORY, options.history),
+    isolation: options.isolation ?? "chat",
+    store: options.store,
     maxTokens: options.maxTokens,
     maxReasoningTokens: options.maxReasoningTokens,
     sampling: options.sampling ?? {},

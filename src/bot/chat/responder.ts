@@ -13,13 +13,15 @@ import type { SeenNames } from "./answer-start.ts";
 import { AnswerText, type Reply, type ReplyPart } from "./answer-text.ts";
 import { type ChatId, chatKey } from "./chat-id.ts";
 import {
-  Conversations,
   countImages,
+  type PastTurn,
   promptParts,
   replaceImage,
   shownNames,
   toMessages,
 } from "./conversation.ts";
+import { Conversations } from "./conversations.ts";
+import { historyKey, type Isolation } from "./history-key.ts";
 import type { Remembered } from "./meant-pictures.ts";
 import {
   parseResponderOptions,
@@ -50,6 +52,21 @@ export interface RespondOptions {
   readonly deliver?: (reply: Reply) => Promise<void>;
 }
 
+/** As whom the bot speaks in a chat, and who shares a past there. */
+export interface ChatCharacter {
+  readonly isolation: Isolation;
+  /** `""` for none. */
+  readonly systemPrompt: string;
+}
+
+/** A turn that is being answered. */
+interface Answering {
+  readonly chat: string;
+  readonly key: string;
+  readonly sender: string;
+  forgotten: boolean;
+}
+
 /**
  * Answers turns with a model and keeps the history of every chat.
  *
@@ -65,15 +82,20 @@ export class Responder {
   readonly #options: ResolvedResponderOptions;
   readonly #queue: TurnQueue;
   readonly #conversations: Conversations;
-  /** By chat key, what is being answered; a turn whose chat was reset meanwhile is not remembered. */
-  readonly #running = new Map<string, { forgotten: boolean }>();
+  readonly #characterOf: (chat: ChatId) => ChatCharacter;
+  /** What is being answered; a turn whose past was forgotten meanwhile is not remembered. */
+  readonly #running = new Set<Answering>();
 
-  /** @throws {TypeError | RangeError} naming every option that is wrong. */
-  constructor(options: ResponderOptions) {
+  /**
+   * @param characterOf what is different in some chats; asked at every turn
+   * @throws {TypeError | RangeError} naming every option that is wrong.
+   */
+  constructor(options: ResponderOptions, characterOf?: (chat: ChatId) => ChatCharacter) {
     this.#options = parseResponderOptions(options);
-    const { history, phrases, maxQueue, maxQueuePerChat } = this.#options;
+    const { history, phrases, maxQueue, maxQueuePerChat, store } = this.#options;
     this.#queue = new TurnQueue({ maxWaiting: maxQueue, maxWaitingPerChat: maxQueuePerChat });
-    this.#conversations = new Conversations(history, phrases.olderImage);
+    this.#conversations = new Conversations(history, phrases.olderImage, store?.histories);
+    this.#characterOf = characterOf ?? (() => this.#options);
   }
 
   /**
@@ -105,7 +127,8 @@ export class Responder {
     } catch (error) {
       const takenBack = error instanceof TurnCancelledError && error.reason === "recalled";
       if (takenBack && ready !== undefined) {
-        this.#forgetComputed(ready.chat, [...ready.parts, ...(ready.quote?.parts ?? [])]);
+        const { key } = this.#placeOf(ready.chat, ready.sender.id);
+        this.#forgetComputed(key, [...ready.parts, ...(ready.quote?.parts ?? [])]);
       }
       throw error;
     } finally {
@@ -123,16 +146,18 @@ export class Responder {
    * Never rejects: it is a kindness, nothing depends on it.
    */
   async warm(turn: Turn | ChatId, signal?: AbortSignal): Promise<void> {
-    const { model, systemPrompt, phrases } = this.#options;
+    const { model, phrases } = this.#options;
     const chat = "chat" in turn ? turn.chat : turn;
-    const past = this.#conversations.past(chat);
+    // Only in private is a chat one person.
+    const { key, systemPrompt } = this.#placeOf(chat, "chat" in turn ? turn.sender.id : chat.id);
+    const past = this.#conversations.past(key);
     const question = "chat" in turn ? promptParts(turn, phrases) : [];
     if (model.warm === undefined || (past.length === 0 && question.length === 0)) return;
     const messages = toMessages(systemPrompt, past, question);
     try {
       await model.warm({
         messages,
-        chat: chatKey(chat),
+        chat: key,
         ...(signal === undefined ? {} : { signal }),
       });
     } catch {
@@ -140,83 +165,124 @@ export class Responder {
     }
   }
 
-  /** Forgets what was said in this chat, including what is being answered right now. */
-  reset(chat: ChatId): void {
-    this.#conversations.forget(chat);
-    this.#forgetComputed(chat, []);
-    const running = this.#running.get(chatKey(chat));
-    if (running !== undefined) running.forgotten = true;
+  /**
+   * Forgets what was said, including what is being answered right now: in this chat, whoever asked; or, with a person,
+   * only the past this person has in it.
+   */
+  reset(chat: ChatId, senderId?: string): void {
+    if (senderId === undefined) {
+      this.#forgetTurns(this.#conversations.forgetChat(chatKey(chat)));
+      this.#forgetComputed(chatKey(chat), []);
+      this.#disown((turn) => turn.chat === chatKey(chat));
+      return;
+    }
+    const { key } = this.#placeOf(chat, senderId);
+    this.#conversations.forget(key);
+    this.#forgetComputed(key, []);
+    this.#disown((turn) => turn.key === key);
   }
 
-  /** What the model knows of a chat: questions answered, and pictures it can still see. */
-  remembered(chat: ChatId): Remembered {
-    const past = this.#conversations.past(chat);
+  /** Forgets everything that a person asked, in whatever chat, with the answers and the pictures. */
+  forgetPerson(senderId: string): void {
+    this.#forgetTurns(this.#conversations.forgetPerson(senderId));
+    this.#disown((turn) => turn.sender === senderId);
+  }
+
+  /** What the model knows of a chat when this person asks: questions answered, and pictures it can still see. */
+  remembered(chat: ChatId, senderId: string): Remembered {
+    const past = this.#conversations.past(this.#placeOf(chat, senderId).key);
     const images = past.reduce((sum, { parts }) => sum + countImages(parts), 0);
     return { turns: past.length, images };
   }
 
   /** Forgets what was made of one message of this chat: the question, its pictures and the answer. */
   forgetMessage(chat: ChatId, messageId: string): void {
-    const forgotten = this.#conversations.forgetMessage(chat, messageId);
-    if (forgotten.length > 0) {
+    this.#forgetTurns(this.#conversations.forgetMessage(chatKey(chat), messageId));
+  }
+
+  /** Where the past of a question is, and as whom it is answered. */
+  #placeOf(
+    chat: ChatId,
+    senderId: string,
+  ): { readonly key: string; readonly systemPrompt: string } {
+    const { isolation, systemPrompt } = this.#characterOf(chat);
+    const key = historyKey(chat, senderId, isolation);
+    if (isolation !== "person") return { key, systemPrompt };
+    // Whoever has one past everywhere meets the same character everywhere.
+    return { key, ...this.#characterOf({ kind: "private", id: senderId }) };
+  }
+
+  #disown(isMeant: (turn: Answering) => boolean): void {
+    for (const turn of this.#running) {
+      if (isMeant(turn)) turn.forgotten = true;
+    }
+  }
+
+  #forgetTurns(forgotten: ReadonlyMap<string, readonly PastTurn[]>): void {
+    for (const [key, turns] of forgotten) {
       this.#forgetComputed(
-        chat,
-        forgotten.flatMap(({ parts }) => parts),
+        key,
+        turns.flatMap(({ parts }) => parts),
       );
     }
   }
 
-  /** What the model keeps of a chat and of pictures, so that it need not compute them again. Not awaited: nobody waits. */
-  #forgetComputed(chat: ChatId, parts: readonly TurnPart[]): void {
+  /** What the model keeps of a past and of pictures, so that it need not compute them again. Not awaited: nobody waits. */
+  #forgetComputed(key: string, parts: readonly TurnPart[]): void {
     const images = parts.flatMap((part) => (part.type === "image" ? [part.data] : []));
-    this.#options.model.forget?.({ chat: chatKey(chat), images }).catch(() => {});
+    this.#options.model.forget?.({ chat: key, images }).catch(() => {});
   }
 
   async #answer(turn: Turn, options: RespondOptions): Promise<Reply | undefined> {
-    const running = { forgotten: false };
-    this.#running.set(chatKey(turn.chat), running);
+    const { key } = this.#placeOf(turn.chat, turn.sender.id);
+    const chat = chatKey(turn.chat);
+    const running: Answering = { chat, key, sender: turn.sender.id, forgotten: false };
+    this.#running.add(running);
     try {
       const { question, reply: written } = await this.#answerWithoutBadImages(turn, options);
       const reply = options.edit === undefined ? written : await options.edit(written, turn);
       if (!running.forgotten && reply !== undefined && reply.text.trim() !== "") {
-        this.#conversations.remember(turn.chat, {
+        this.#conversations.remember(key, {
           parts: question,
           answer: reply.text.trim(),
           names: shownNames(turn, this.#options.phrases),
-          firstPicture: nextPictureNumber(this.#conversations.past(turn.chat)),
+          firstPicture: nextPictureNumber(this.#conversations.past(key)),
+          chat,
+          sender: turn.sender.id,
           ...(turn.messageIds === undefined ? {} : { messageIds: turn.messageIds }),
         });
       }
       return reply;
     } finally {
-      this.#running.delete(chatKey(turn.chat));
+      this.#running.delete(running);
     }
   }
 
   /** Asks the model, and asks again without a picture whenever one turns out not to be a picture. */
   async #answerWithoutBadImages(turn: Turn, options: RespondOptions) {
     const { phrases } = this.#options;
+    const { key, systemPrompt } = this.#placeOf(turn.chat, turn.sender.id);
     let question = promptParts(turn, phrases);
     for (;;) {
-      const past = this.#conversations.past(turn.chat);
+      const past = this.#conversations.past(key);
       const speakers = [...past.flatMap(({ names = [] }) => names), ...shownNames(turn, phrases)];
       const shown = showPictures(past, question, phrases, textOf(turn.parts));
       try {
-        const messages = toMessages(this.#options.systemPrompt, shown.past, shown.question);
-        return { question, reply: await this.#generate(turn.chat, messages, speakers, options) };
+        const messages = toMessages(systemPrompt, shown.past, shown.question);
+        return { question, reply: await this.#generate(key, messages, speakers, options) };
       } catch (error) {
         const bad = badImage(error, shown.origins.length);
         if (bad === undefined) throw error;
         const note = (number: number) => phrases.imageMissing(number, this.#reason(bad));
         const { from, index } = shown.origins[bad.imageIndex]!;
-        if (from === "past") this.#conversations.replaceImage(turn.chat, index, note);
+        if (from === "past") this.#conversations.replaceImage(key, index, note);
         else question = replaceImage(question, index, note);
       }
     }
   }
 
   async #generate(
-    chat: ChatId,
+    key: string,
     messages: readonly ChatMessage[],
     speakers: SeenNames["speakers"],
     { signal, onPart, ownNames, priority }: RespondOptions,
@@ -228,7 +294,7 @@ export class Responder {
       ...(maxReasoningTokens === undefined ? {} : { maxReasoningTokens }),
       ...(signal === undefined ? {} : { signal }),
       ...(priority === undefined ? {} : { priority }),
-      chat: chatKey(chat),
+      chat: key,
       messages,
     });
     const answer = new AnswerText({ speakers, own: ownNames });

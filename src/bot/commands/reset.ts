@@ -5,7 +5,7 @@ import type { Command } from "./command.ts";
 export const RESET: Command = {
   names: ["重置", "reset", "new", "新对话"],
   run: ({ message, responder, questions, phrases }) => {
-    responder.reset(message.chat);
+    responder.reset(message.chat, message.sender.id);
     questions.reset(message.chat);
     return phrases.resetDone;
   },

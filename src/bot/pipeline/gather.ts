@@ -23,8 +23,8 @@ export interface GatherOptions {
   readonly calls: NapCatCalls;
   readonly quotes: QuoteLookups;
   readonly recent: RecentPictures;
-  /** What the model knows of a chat; `undefined` while another turn may be about to change that. */
-  readonly remembered: (chat: ChatId) => Remembered | undefined;
+  /** What the model knows of a chat when this person asks; `undefined` while another turn may be about to change that. */
+  readonly remembered: (chat: ChatId, senderId: string) => Remembered | undefined;
   readonly images: ImageFetcher;
   readonly phrases: Phrases;
   /** Most pictures of one turn. */
@@ -88,7 +88,9 @@ export class Gathering {
     const { recent, remembered, phrases, onImageError } = this.#options;
     const asked = await this.#lookUp(pieces);
     const { message, quote, from } = withMeantPictures(asked, recent);
-    const past = ADDRESSING.has(this.#running.trigger) ? remembered(message.chat) : undefined;
+    const past = ADDRESSING.has(this.#running.trigger)
+      ? remembered(message.chat, message.sender.id)
+      : undefined;
     if (quote.kind === "none" && isEmptyMessage(message, phrases)) {
       return { kind: "say", text: phrases.emptyMention };
     }

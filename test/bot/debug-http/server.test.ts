@@ -104,7 +104,12 @@ function lastContent(request: GenerateRequest | undefined): ChatMessage["content
 describe("a group message that was not said to the bot", () => {
   const model = new FakeVisionLanguageModel();
   const settings = new SettingsOfChats(
-    { triggers: { ...DEFAULT_TRIGGERS, nicknames: ["小猫"] }, queuePolicy: "queue" },
+    {
+      triggers: { ...DEFAULT_TRIGGERS, nicknames: ["小猫"] },
+      queuePolicy: "queue",
+      isolation: "chat",
+      systemPrompt: "",
+    },
     { "group:8": { triggers: { group: ["picture"] } } },
   );
   const shouldReply = shouldReplyBy(settings, new AskModel(model, DEFAULT_PHRASES));

@@ -68,8 +68,8 @@ export interface LoadOptions {
   /** Records the steps of answers on a graphics card once and replays them. CUDA only. @default false */
   readonly captureGraphs?: boolean;
   /**
-   * Format of the decoder's weights when a checkpoint is converted. @default "w8a8", or "q4" where this machine is a
-   * quarter faster with it or w8a8 does not fit into its memory; "q4f16" for CUDA, "q4" for WebGPU
+   * Format of the decoder's weights when a checkpoint is converted. @default "w8a8", or "q4" where this machine is
+   * twice as fast with it or w8a8 does not fit into its memory; "q4f16" for CUDA, "q4" for WebGPU
    */
   readonly precision?: Precision;
   /** Format of the vision encoder's weights. @default "fp32" for precision fp32, else "w8a8" */

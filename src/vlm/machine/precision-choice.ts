@@ -25,8 +25,8 @@ const PROMPT_TOKENS = 400;
 const ANSWER_TOKENS = 60;
 /** Faster than that, nobody notices a difference. */
 const SOON_MS = 500;
-/** 4 bits lose more than 8, so they have to be worth it. */
-const WORTH_LOSING = 0.75;
+/** 4 bits lose more than 8, and whatever else a machine does while it is measured blurs the difference. */
+const WORTH_LOSING = 0.5;
 /** Of models with fewer weights no machine makes anybody wait, so none is measured. */
 const FEW_WEIGHTS = 50_000_000;
 /** Bytes of a weight in memory. */
@@ -52,7 +52,7 @@ export async function precisionForCheckpoint(
 }
 
 /**
- * w8a8, unless 4-bit weights make a turn a quarter faster, or w8a8 does not fit into memory and they do.
+ * w8a8, unless 4-bit weights make a turn twice as fast, or w8a8 does not fit into memory and they do.
  *
  * @param freeBytes that this process may still take
  */

@@ -6,6 +6,7 @@ import { SettingsOfChats } from "../bot/chat/chat-settings.ts";
 import { Responder } from "../bot/chat/responder.ts";
 import { type DebugServer, isLoopback, startDebugServer } from "../bot/debug-http/server.ts";
 import { type InstalledVlm, installVlm } from "../bot/install-vlm.ts";
+import type { Logger } from "../bot/logger.ts";
 import { type ConnectionState, connectNapCat } from "../bot/napcat/connection.ts";
 import { parseInstallOptions } from "../bot/options.ts";
 import { type ChatStore, openChatStore } from "../bot/store/chat-store.ts";
@@ -13,6 +14,7 @@ import { AskModel } from "../bot/triggers/ask-model.ts";
 import { type ShouldReply, shouldReplyBy } from "../bot/triggers/should-reply.ts";
 import { loadQwen3Vl, type VisionLanguageModel } from "../vlm/index.ts";
 import { describeForLog } from "./errors.ts";
+import { createLog } from "./log.ts";
 import { packageVersion } from "./package-root.ts";
 import { refuseTakenPort } from "./port.ts";
 import { showProgress } from "./progress.ts";
@@ -31,6 +33,7 @@ const STATES: Partial<Record<ConnectionState, (selfId: string) => string>> = {
 /** Resolves when the signal aborts and everything has ended; rejects when something cannot start. */
 export async function start(settings: Settings, signal: AbortSignal): Promise<void> {
   const endings: Ending[] = [];
+  const log = createLog();
   try {
     print(`napcat-vlm ${packageVersion()}`);
     await refuseTakenPort(settings.host, settings.port);
@@ -39,7 +42,8 @@ export async function start(settings: Settings, signal: AbortSignal): Promise<vo
     endings.push(() => model.dispose());
     const store = settings.data === undefined ? undefined : await openChats(settings.data);
     if (store !== undefined) endings.push(() => store.close());
-    const bot = settings.napcat && joinQq(settings.napcat, settings, { model, store }, endings);
+    const parts = { model, store, logger: log };
+    const bot = settings.napcat && joinQq(settings.napcat, settings, parts, endings);
     // One history, whichever way somebody talks to the bot.
     const responder = bot?.responder ?? new Responder({ model, store });
     const server = await openDebugPage(settings, responder, model, bot);
@@ -85,12 +89,16 @@ async function openChats(directory: string): Promise<ChatStore> {
 function joinQq(
   napcat: NonNullable<Settings["napcat"]>,
   { imageHosts }: Settings,
-  parts: { readonly model: VisionLanguageModel; readonly store: ChatStore | undefined },
+  parts: {
+    readonly model: VisionLanguageModel;
+    readonly store: ChatStore | undefined;
+    readonly logger: Logger;
+  },
   endings: Ending[],
 ): InstalledVlm {
   const { url, token } = napcat;
   const { host } = new URL(url);
-  const connection = connectNapCat({ url, ...(token === undefined ? {} : { token }) });
+  const connection = connectNapCat({ url, logger: parts.logger, ...(token === undefined ? {} : { token }) });
   endings.push(() => connection.close());
   connection.onState((state) => {
     const said = STATES[state];

@@ -98,7 +98,11 @@ function joinQq(
 ): InstalledVlm {
   const { url, token } = napcat;
   const { host } = new URL(url);
-  const connection = connectNapCat({ url, logger: parts.logger, ...(token === undefined ? {} : { token }) });
+  const connection = connectNapCat({
+    url,
+    logger: parts.logger,
+    ...(token === undefined ? {} : { token }),
+  });
   endings.push(() => connection.close());
   connection.onState((state) => {
     const said = STATES[state];

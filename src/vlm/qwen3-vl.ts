@@ -134,7 +134,7 @@ async function loadParts(
   const budget = await chooseImageBudget(onnxPackage, options);
   const contextTokens = chooseContextTokens(options, config.text.maxPositionEmbeddings);
 
-  const { visionEncoder, decoder, slots, cacheBytes } = await loadBackend(onnxPackage, {
+  const backend = await loadBackend(onnxPackage, {
     session: sessionOptions,
     contextTokens,
     maxConcurrent: options.maxConcurrent,
@@ -146,6 +146,8 @@ async function loadParts(
     },
     onMade: (dispose) => disposals.push(dispose),
   });
+  const { visionEncoder, decoder, slots, cacheBytes, keepsPrefixes, mostTokens } = backend;
+  const prefixBytes = keepsPrefixes ? (options.prefixCacheBytes ?? cacheBytes.prefixes) : 0;
   const images = new ImageTensorCache({
     maxBytes: options.imageCacheBytes,
     processor: settings.processor,
@@ -167,11 +169,11 @@ async function loadParts(
         slots,
         visionEncoder,
         features: new FeatureCache(options.featureCacheBytes ?? cacheBytes.features),
-        prefixes: new PrefixCache({ maxBytes: options.prefixCacheBytes ?? cacheBytes.prefixes }),
+        prefixes: new PrefixCache({ maxBytes: prefixBytes }),
         speculation: options.speculation ? new Speculation() : undefined,
         maxQueue: options.maxQueue,
         maxStallMs: options.maxStallMs,
-        maxChunkTokens: options.prefillChunkTokens,
+        maxChunkTokens: Math.min(options.prefillChunkTokens, mostTokens),
       }),
     },
     info: {

@@ -45,23 +45,23 @@ const RADIUS = 0.39 * CELL;
 /** Points looked at in each direction of a pixel. */
 const SAMPLES = 4;
 
-/** Forty single shapes in all colours, and twenty questions after a colour. */
+/** Every shape in every colour: after the colour of all forty, and what every other one is. */
 export function drawnQuestions(): DrawnQuestion[] {
   const all = Object.keys(SHAPES).flatMap((shape) =>
     Object.keys(COLORS).map((color) => ({ shape, color })),
   );
-  const named = all.map(({ shape, color }) => ({
-    picture: draw(shape, color),
-    question: "图里有什么？",
-    answer: `图里有一个${color}的${shape}。`,
-  }));
-  const colored = all
+  const named = all
     .filter((_, index) => index % 2 === 0)
     .map(({ shape, color }) => ({
       picture: draw(shape, color),
-      question: "它是什么颜色？",
-      answer: `${color}。`,
+      question: "图里有什么？",
+      answer: `图里有一个${color}的${shape}。`,
     }));
+  const colored = all.map(({ shape, color }) => ({
+    picture: draw(shape, color),
+    question: "它是什么颜色？",
+    answer: `${color}。`,
+  }));
   return [...named, ...colored];
 }
 

@@ -96,6 +96,14 @@ export class Decoder implements DecoderBackend {
     }
   }
 
+  /** The same on a device whose memory has no parts: rows lie apart, and are computed one after the other. */
+  async createSlotsApart(count: number, capacity: number): Promise<KvSlots> {
+    const parts = kvParts(this.#session.inputs);
+    const slots = await KvSlots.createApart(this.#session, parts, count, capacity);
+    this.#slots.add(slots);
+    return slots;
+  }
+
   async append(
     input: DecoderInput,
     cache: KvCache,
@@ -118,7 +126,9 @@ export class Decoder implements DecoderBackend {
     const releases: (() => void)[] = [];
     try {
       for (const { slot } of rows) releases.push(slot.occupy());
-      return await atStage("decode", signal, () => this.#decode(rows, signal));
+      return await atStage("decode", signal, () =>
+        rows[0]?.slot.slots.apart ? this.#decodeApart(rows, signal) : this.#decode(rows, signal),
+      );
     } finally {
       for (const release of releases) release();
     }
@@ -195,6 +205,19 @@ export class Decoder implements DecoderBackend {
     } finally {
       this.#keepStepBuffers(batch, buffers);
     }
+  }
+
+  async #decodeApart(
+    rows: readonly CacheRow[],
+    signal: AbortSignal | undefined,
+  ): Promise<readonly Float32Array[]> {
+    const scores: Float32Array[] = [];
+    for (const row of rows) {
+      const [found] = await this.#decode([row], signal);
+      // The buffers are the next row's as well.
+      scores.push(rows.length === 1 ? found! : found!.slice());
+    }
+    return scores;
   }
 
   #takeStepBuffers(batch: number): RunBuffers {

@@ -169,7 +169,7 @@ export class DeviceDecoder implements DecoderBackend {
       ? this.#bindPictures(pictures, tokens)
       : await this.#nothingOfPictures();
     try {
-      await this.#run(buffers, slot.slots.bind(slot.row, 1), pictureInputs, {
+      await this.#run(buffers, await slot.slots.bind(slot.row, 1), pictureInputs, {
         signal,
         before: [...buffers.up.upload(), ...rotary, ...copies],
       });
@@ -204,7 +204,7 @@ export class DeviceDecoder implements DecoderBackend {
     const after = lengths.map((length) => length + 1);
     // What a recorded run was given on the CPU stays as it was: the bound that holds for all runs.
     buffers.setLengths(after, this.#captureGraphs ? slots.capacity + 1 : Math.max(...after));
-    await this.#run(buffers, slots.bind(from, batch), await this.#nothingOfPictures(), {
+    await this.#run(buffers, await slots.bind(from, batch), await this.#nothingOfPictures(), {
       signal,
       before: buffers.up.upload(),
       ...(this.#captureGraphs ? { graphId: this.#graphId(slots, from, batch) } : {}),

@@ -3,6 +3,7 @@
 // write lies beyond their length, where it is of no meaning. Blocks that are copied out stay on the card.
 
 import { DisposedError } from "../errors.ts";
+import { TimeSlice } from "../image/time-slice.ts";
 import type { DeviceMemory } from "../runtime/device-memory.ts";
 import type { NamedValues } from "../runtime/session.ts";
 import { elementBytes, type Value } from "../runtime/value.ts";
@@ -88,14 +89,19 @@ export class DeviceSlots implements SlotPool {
     this.lengths[row] = 0;
   }
 
-  /** Some rows, to be bound by a run. */
-  bind(first: number, rows: number): { readonly past: NamedValues; readonly present: NamedValues } {
+  /** Some rows, to be bound by a run. Made in slices of time: there are a hundred values, once for each choice of rows. */
+  async bind(
+    first: number,
+    rows: number,
+  ): Promise<{ readonly past: NamedValues; readonly present: NamedValues }> {
     const key = `${first}+${rows}`;
     const known = this.#bound.get(key);
     if (known) return known;
     const past: Record<string, Value> = {};
     const present: Record<string, Value> = {};
+    const slice = new TimeSlice();
     for (const { name, heads, width, value } of this.#slabs) {
+      if (slice.over) await slice.rest();
       const dims = [rows, heads, this.capacity + 1, width];
       const part = value.slice(first * heads * (this.capacity + 1) * width, dims);
       past[`past_key_values.${name}`] = part;

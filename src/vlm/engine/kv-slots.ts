@@ -70,18 +70,58 @@ export class KvSlots implements SlotPool {
   /** Who has which row. */
   readonly #owners: (KvCache | undefined)[];
 
-  /** Reserves the memory on the device of a session. */
-  constructor(session: Session, parts: readonly KvPart[], count: number, capacity: number) {
+  /** Do the rows lie apart, so that no two can be bound together and none copied out? */
+  readonly apart: boolean;
+
+  /**
+   * Reserves the memory of a session on the CPU.
+   *
+   * @param rows memory that is there already, a set of values for each row, where a device has no slabs to cut rows from
+   */
+  constructor(
+    session: Session,
+    parts: readonly KvPart[],
+    count: number,
+    capacity: number,
+    rows?: readonly BoundRows[],
+  ) {
     expectCount("slots", count);
     expectCount("capacity", capacity);
     this.count = count;
     this.capacity = capacity;
     this.#owners = Array.from({ length: count }, () => undefined);
-    const { blocks, slabs } = reserve(session, parts, count, capacity);
+    this.apart = rows !== undefined;
+    for (const [row, bound] of rows?.entries() ?? []) this.#bound.set(`${row}+1`, bound);
+    const { blocks, slabs } = rows
+      ? { blocks: rows.flatMap(({ past }) => Object.values(past)), slabs: [] }
+      : reserve(session, parts, count, capacity);
     this.#blocks = blocks;
     this.#slabs = slabs;
     this.#tokenBytes = slabs.reduce((sum, slab) => sum + slab.heads * slab.tokenBytes, 0);
     this.byteLength = blocks.reduce((sum, block) => sum + block.byteLength, 0);
+  }
+
+  /** Reserves the memory on another device, each row by itself. @throws DeviceError `device-memory` */
+  static async createApart(
+    session: Session,
+    parts: readonly KvPart[],
+    count: number,
+    capacity: number,
+  ): Promise<KvSlots> {
+    expectCount("slots", count);
+    expectCount("capacity", capacity);
+    const rows: BoundRows[] = [];
+    for (let row = 0; row < count; row++) {
+      const [past, present]: Record<string, Value>[] = [{}, {}];
+      for (const { name, type, heads, width } of parts) {
+        const dims = [1, heads, capacity, width];
+        const value = await session.allocateOnDevice(type, dims, "keys and values");
+        past![`${PAST}${name}`] = value;
+        present![`present.${name}`] = value;
+      }
+      rows.push({ past: past!, present: present! });
+    }
+    return new KvSlots(session, parts, count, capacity, rows);
   }
 
   /** The free row that comes first: rows that are rarely reached stay untouched memory. */
@@ -127,6 +167,7 @@ export class KvSlots implements SlotPool {
 
   /** @internal Copies tokens of a row out. */
   async read(row: number, start: number, end: number): Promise<PackedKv> {
+    if (this.apart) throw new TypeError("What lies on this device cannot be copied out");
     const tokens = end - start;
     const bytes = new Uint8Array(tokens * this.#tokenBytes);
     const { past } = this.row(row);
@@ -169,6 +210,7 @@ export class KvSlots implements SlotPool {
     const key = `${firstRow}+${rows}`;
     const known = this.#bound.get(key);
     if (known) return known;
+    if (this.apart) throw new TypeError("Rows that lie apart cannot be bound together");
     const past: Record<string, Value> = {};
     const present: Record<string, Value> = {};
     for (const { name, input, value, heads, width } of this.#slabs) {

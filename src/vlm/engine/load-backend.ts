@@ -17,6 +17,7 @@ import {
 } from "./memory-share.ts";
 import type { OnnxPackage } from "./onnx-package.ts";
 import { VisionEncoder } from "./vision-encoder.ts";
+import { webGpuMostTokens } from "./webgpu-attention.ts";
 
 export interface BackendOptions {
   readonly session: SessionOptions;
@@ -36,6 +37,10 @@ export interface Backend {
   readonly slots: SlotPool;
   /** What the caches may hold when nobody says so. */
   readonly cacheBytes: { readonly features: number; readonly prefixes: number };
+  /** Can keys and values be copied out and in again? */
+  readonly keepsPrefixes: boolean;
+  /** Most tokens of a run, where a device computes longer ones wrongly. */
+  readonly mostTokens: number;
 }
 
 /** @throws ModelLoadError, DeviceError `device-memory` */
@@ -57,9 +62,14 @@ async function loadPlain(model: OnnxPackage, options: BackendOptions): Promise<B
   const decoder = await Decoder.load(model, session);
   onMade(() => decoder.dispose());
   const count = maxConcurrent ?? contextsThatFit(contextTokens * decoder.tokenBytes);
-  const slots = decoder.createSlots(count, contextTokens);
+  const webgpu = session.device === "webgpu";
+  const slots = webgpu
+    ? await decoder.createSlotsApart(count, contextTokens)
+    : decoder.createSlots(count, contextTokens);
   onMade(() => slots.dispose());
-  return { visionEncoder, decoder, slots, cacheBytes: defaultCacheBytes() };
+  const cacheBytes = defaultCacheBytes();
+  const mostTokens = webgpu ? await webGpuMostTokens() : Number.POSITIVE_INFINITY;
+  return { visionEncoder, decoder, slots, cacheBytes, keepsPrefixes: !webgpu, mostTokens };
 }
 
 /** In the form for graphics cards, which the CPU can compute too. */
@@ -86,7 +96,8 @@ async function loadInDeviceForm(model: OnnxPackage, options: BackendOptions): Pr
   const slots = await decoder.createSlots(maxConcurrent ?? fitting, contextTokens);
   onMade(() => slots.dispose());
   const cacheBytes = card ? deviceShares(card.remaining) : defaultCacheBytes();
-  return { visionEncoder, decoder, slots, cacheBytes };
+  const mostTokens = Number.POSITIVE_INFINITY;
+  return { visionEncoder, decoder, slots, cacheBytes, keepsPrefixes: true, mostTokens };
 }
 
 function weightBytes({ manifest }: OnnxPackage): number {

@@ -139,8 +139,8 @@ function describe(measured: Speed, report: ReturnType<typeof compare>): string {
   const share = (value: number | undefined, of: string) =>
     value === undefined ? "" : ` (${Math.round(100 * value)} % of ${of})`;
   const decode = measured.decode.map(
-    ({ chats, stepMs, tokensPerSecond, busBytes }) =>
-      `${chats} × ${stepMs.toFixed(2)} ms = ${tokensPerSecond.toFixed(0)} tok/s, ${busBytes} B over the bus`,
+    ({ chats, stepMs, tokensPerSecond, bytesDown, bytesUp }) =>
+      `${chats} chats ${stepMs.toFixed(2)} ms = ${tokensPerSecond.toFixed(0)} tok/s, ${bytesDown} B to the card, ${bytesUp} B back`,
   );
   return [
     `decode ${decode.join("; ")}${share(report.decodeShare, "memory")}`,

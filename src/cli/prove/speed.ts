@@ -31,8 +31,9 @@ export interface Speed {
     readonly chats: number;
     readonly stepMs: number;
     readonly tokensPerSecond: number;
-    /** Bytes over the bus, both ways. */
-    readonly busBytes: number;
+    /** Bytes of a step over the bus, to the card and from it. */
+    readonly bytesDown: number;
+    readonly bytesUp: number;
   }[];
   /** Longest time for which the event loop stood still while chats answered. */
   readonly gapMs: number;
@@ -100,12 +101,14 @@ async function measure(
   const { result: decode, gaps } = await watchEventLoop(async () => {
     const found = [];
     for (const chats of batches) {
-      const before = card ? card.traffic.toDevice + card.traffic.fromDevice : 0;
+      const before = { ...card?.traffic };
       const { stepMs, ids } = await answer(backend, chats, steps);
-      const after = card ? card.traffic.toDevice + card.traffic.fromDevice : 0;
+      const perStep = (way: "toDevice" | "fromDevice") =>
+        Math.round(((card?.traffic[way] ?? 0) - (before[way] ?? 0)) / (steps + WARM_STEPS));
       if (chats === batches[0]) tokens.push(...ids);
-      const busBytes = Math.round((after - before) / (steps + WARM_STEPS));
-      found.push({ chats, stepMs, tokensPerSecond: (1000 * chats) / stepMs, busBytes });
+      const tokensPerSecond = (1000 * chats) / stepMs;
+      const bytes = { bytesDown: perStep("toDevice"), bytesUp: perStep("fromDevice") };
+      found.push({ chats, stepMs, tokensPerSecond, ...bytes });
     }
     return found;
   });

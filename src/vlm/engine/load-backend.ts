@@ -79,6 +79,7 @@ async function loadInDeviceForm(model: OnnxPackage, options: BackendOptions): Pr
   const card = device instanceof CudaDevice ? device : undefined;
   if (card) {
     await limit(card, options.deviceMemoryBytes);
+    onMade(() => card.limitToFree());
     const weights = weightBytes(model);
     card.reserve(weights, `the weights of ${model.manifest.source.name}`);
     onMade(() => card.unreserve(weights));
@@ -107,9 +108,9 @@ function weightBytes({ manifest }: OnnxPackage): number {
     .reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
-/** What was freed since the last model was loaded counts again. */
+/** Of this model, beside what others use; what was freed since the last one was loaded counts again. */
 async function limit(card: CudaDevice, bytes: number | undefined): Promise<void> {
-  if (bytes !== undefined) card.limitMemory(bytes);
+  if (bytes !== undefined) card.limitMemory(card.used + bytes);
   else await card.limitToFree();
 }
 

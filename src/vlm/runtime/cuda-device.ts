@@ -77,6 +77,11 @@ export class CudaDevice {
     return this.#lost;
   }
 
+  /** Bytes that are in use, or reserved. */
+  get used(): number {
+    return this.#used;
+  }
+
   /** Bytes that {@link allocate} may still give away. */
   get remaining(): number {
     return this.#limit - this.#used;

@@ -12,12 +12,8 @@ export * from "./errors.ts";
 
 // Converting by hand, and looking at what was converted.
 
-export {
-  type ConvertOptions,
-  type ConvertProgress,
-  type ConvertStage,
-  convertCheckpoint,
-} from "./convert/convert.ts";
+export { convertCheckpoint } from "./convert/convert.ts";
+export type { ConvertOptions, ConvertProgress, ConvertStage } from "./convert/convert-options.ts";
 export { defaultPackageDir } from "./convert/ensure-package.ts";
 export type { Int8Weights, Precision } from "./convert/linear-layers.ts";
 export { type PackageManifest, readManifest, verifyPackage } from "./convert/manifest.ts";

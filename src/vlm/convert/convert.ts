@@ -2,63 +2,43 @@
 // files, and a manifest. Streams tensor by tensor; the same checkpoint gives the same bytes; a run that ends
 // early leaves nothing that loads.
 
-import { readFile, stat } from "node:fs/promises";
-import { join, relative, resolve } from "node:path";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { disk } from "../../disk.ts";
 import { DiskError } from "../../disk-error.ts";
-import { object, oneOf, parseOptions } from "../../parse-options.ts";
-import { mendConfig, type Qwen3VlConfig } from "../checkpoint/config.ts";
+import { mendConfig } from "../checkpoint/config.ts";
 import { DTYPE_BYTES, weightDtype } from "../checkpoint/dtype.ts";
 import { readJsonFile } from "../checkpoint/json-fields.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.ts";
 import { EMBED_TOKENS } from "../checkpoint/tensor-names.ts";
-import { ModelLoadError } from "../errors.ts";
 import { balanceBytes, balanceInputs, type InputsInPrecision } from "./balance-inputs.ts";
-import { headPrecision } from "./decoder-graph.ts";
+import {
+  type ConvertOptions,
+  type ConvertStage,
+  type PackageFormats,
+  packageFormats,
+} from "./convert-options.ts";
 import { withDiskTrouble, withNeededBytes } from "./disk-trouble.ts";
-import {
-  type FileDigest,
-  fingerprintFile,
-  HashedFile,
-  PIECE_BYTES,
-  type StreamOptions,
-  sha256File,
-} from "./hashed-file.ts";
-import {
-  type CpuPrecision,
-  INT8_WEIGHTS,
-  type Int8Weights,
-  PRECISIONS,
-  type Precision,
-  type ProductPrecision,
-  type WiderFormats,
-} from "./linear-layers.ts";
+import { type FileDigest, HashedFile, PIECE_BYTES, type StreamOptions } from "./hashed-file.ts";
+import type { WiderFormats } from "./linear-layers.ts";
 import {
   CONVERTER_VERSION,
   FORMAT_VERSION,
   type GraphEntry,
-  type InputDigest,
   isMarkedAsPackage,
   MANIFEST_FILE,
   type PackageManifest,
   readManifest,
   serializeManifest,
 } from "./manifest.ts";
+import { measuredInputs } from "./measured-inputs.ts";
 import { type GraphValue, ONNX_OPSET } from "./onnx-model.ts";
-import {
-  checkPrecision,
-  defaultVisionPrecision,
-  deviceOfPrecision,
-  isDevicePrecision,
-  PACKAGE_DEVICES,
-  type PackageDevice,
-  packageGraphs,
-} from "./package-graphs.ts";
-import { decoderInputs, visionInputs } from "./product-inputs.ts";
-import { DEVICE_BLOCK, INT4_BLOCK } from "./quantize.ts";
+import { packageGraphs } from "./package-graphs.ts";
 import { RowReader } from "./row-reader.ts";
+import { SourceFiles } from "./source-files.ts";
 import { StagingDirectory } from "./staging.ts";
-import { type PlannedGraph, VISION_PRECISIONS, type VisionPrecision } from "./vision-graph.ts";
+import { tensorGroups } from "./tensor-groups.ts";
+import type { PlannedGraph } from "./vision-graph.ts";
 import { WeightWriter } from "./weight-writer.ts";
 
 const EMBED_TOKENS_FILE = "embed_tokens.bin";
@@ -70,41 +50,6 @@ interface PlannedGraphs {
   readonly decoder: PlannedGraph;
 }
 
-interface InputState {
-  readonly size: number;
-  readonly mtimeMs: number;
-}
-
-export type ConvertStage =
-  /** Also measures what the layers lose, and where a scale is moved. */
-  "hashing-checkpoint" | "vision-encoder" | "decoder" | "embedding-table" | "finishing";
-
-/** How far a conversion is; bytes count over all stages. */
-export interface ConvertProgress {
-  readonly stage: ConvertStage;
-  readonly doneBytes: number;
-  readonly totalBytes: number;
-}
-
-export interface ConvertOptions {
-  /** A Qwen3-VL checkpoint as published. */
-  readonly checkpointDir: string;
-  /** Where the package goes. Must not exist, be empty, or hold an earlier package, which is replaced. */
-  readonly outputDir: string;
-  readonly precision: Precision;
-  /** @default on the CPU `fp32` beside an fp32 decoder, else `w8a8`; `bf16` for CUDA, `fp32` for WebGPU */
-  readonly visionPrecision?: VisionPrecision | undefined;
-  /** What the package is for. @default "cuda" for precisions `fp16` and `q4f16`, else "cpu" */
-  readonly device?: PackageDevice | undefined;
-  /**
-   * `s8` is several times faster on CPUs with VNNI or AMX, `s8-paired` on x64 CPUs without them. See
-   * `preferredInt8Weights`. @default "s8"
-   */
-  readonly int8Weights?: Int8Weights | undefined;
-  readonly signal?: AbortSignal | undefined;
-  readonly onProgress?: ((progress: ConvertProgress) => void) | undefined;
-}
-
 /**
  * Converts a checkpoint.
  *
@@ -113,15 +58,13 @@ export interface ConvertOptions {
  *   program for most of a minute (`files-held`); TypeError for wrong options; the signal's own reason when aborted
  */
 export async function convertCheckpoint(options: ConvertOptions): Promise<PackageManifest> {
-  const { precision, device } = checkOptions(options);
+  const formats = packageFormats(options);
   options.signal?.throwIfAborted();
-  return await withDiskTrouble(options.checkpointDir, () =>
-    convertTo({ precision, device }, options),
-  );
+  return await withDiskTrouble(options.checkpointDir, () => convertTo(formats, options));
 }
 
 async function convertTo(
-  formats: Pick<PackageManifest, "precision" | "device">,
+  formats: PackageFormats,
   options: ConvertOptions,
 ): Promise<PackageManifest> {
   const checkpoint = await openCheckpoint(options.checkpointDir);
@@ -157,8 +100,7 @@ async function untilReadable(dir: string, { outputs }: PackageManifest): Promise
 class Conversion {
   readonly #checkpoint: Checkpoint;
   readonly #dir: string;
-  readonly #precision: PackageManifest["precision"];
-  readonly #device: PackageDevice;
+  readonly #formats: PackageFormats;
   readonly #options: ConvertOptions;
   readonly #stream: StreamOptions;
   readonly #outputs: FileDigest[] = [];
@@ -169,42 +111,35 @@ class Conversion {
   constructor(
     checkpoint: Checkpoint,
     dir: string,
-    { precision, device }: Pick<PackageManifest, "precision" | "device">,
+    formats: PackageFormats,
     options: ConvertOptions,
   ) {
     this.#checkpoint = checkpoint;
     this.#dir = dir;
-    this.#precision = precision;
-    this.#device = device;
+    this.#formats = formats;
     this.#options = options;
     this.#stream = { signal: options.signal, onBytes: (bytes) => this.#advance(bytes) };
   }
 
   async run(): Promise<void> {
-    const measured =
-      this.#device === "cpu" ? productInputs(this.#checkpoint.config, this.#precision) : [];
-    const inputFiles = [...this.#checkpoint.settingsFiles, ...this.#checkpoint.weightFiles];
-    const before = await this.#inputStates(inputFiles);
-    const readBytes =
-      before.reduce((sum, { size }) => sum + size, 0) + balanceBytes(this.#checkpoint, measured);
+    const measured = measuredInputs(this.#checkpoint.config, this.#formats);
+    const source = await SourceFiles.of(this.#checkpoint);
+    const readBytes = source.totalBytes + balanceBytes(this.#checkpoint, measured);
     const outputBytes = this.#outputBytes(this.#plan());
     this.#totalBytes = readBytes + outputBytes;
-    const settingsBytes = before
-      .slice(0, this.#checkpoint.settingsFiles.length)
-      .reduce((sum, { size }) => sum + size, 0);
-    const neededBytes = outputBytes + settingsBytes + SMALL_FILES_BYTES;
+    const neededBytes = outputBytes + source.settingsBytes + SMALL_FILES_BYTES;
     await disk.assertRoom(this.#dir, neededBytes);
     try {
-      await this.#write(measured, readBytes, inputFiles, before);
+      await this.#write(source, measured, readBytes);
     } catch (error) {
       throw withNeededBytes(error, neededBytes, this.#options.outputDir);
     }
   }
 
   #plan(wider?: WiderFormats): PlannedGraphs {
-    const { config } = this.#checkpoint;
+    const { precision, device } = this.#formats;
     const int8Weights = this.#options.int8Weights ?? "s8";
-    return packageGraphs(config, this.#precision, this.#device, { int8Weights, wider });
+    return packageGraphs(this.#checkpoint.config, precision, device, { int8Weights, wider });
   }
 
   #outputBytes({ vision, decoder }: PlannedGraphs): number {
@@ -213,12 +148,11 @@ class Conversion {
   }
 
   async #write(
+    source: SourceFiles,
     measured: readonly InputsInPrecision[],
     readBytes: number,
-    inputFiles: readonly string[],
-    before: readonly InputState[],
   ): Promise<void> {
-    const inputs = await this.#hashInputs(inputFiles);
+    const inputs = await source.hash(this.#stream);
     const { moves, wider, layers } = await balanceInputs(this.#checkpoint, measured, this.#stream);
     const { vision, decoder } = this.#plan(wider);
     this.#totalBytes = readBytes + this.#outputBytes({ vision, decoder });
@@ -233,7 +167,7 @@ class Conversion {
     for (const file of this.#checkpoint.settingsFiles) {
       await this.#writeFile(file, await this.#settingsBytes(file));
     }
-    await this.#assertUnchanged(inputFiles, before);
+    await source.assertUnchanged();
     await this.#writeManifest({
       inputs,
       layers,
@@ -241,16 +175,6 @@ class Conversion {
       decoder: decoderEntry,
       embedTokens,
     });
-  }
-
-  async #hashInputs(files: readonly string[]): Promise<InputDigest[]> {
-    const inputs: InputDigest[] = [];
-    for (const file of files) {
-      const path = join(this.#checkpoint.dir, file);
-      const digest = await sha256File(path, this.#stream);
-      inputs.push({ ...digest, file, fingerprint: await fingerprintFile(path) });
-    }
-    return inputs;
   }
 
   async #writeGraph({ model, plan }: PlannedGraph, reader: RowReader): Promise<GraphEntry> {
@@ -313,39 +237,21 @@ class Conversion {
   async #writeManifest(
     parts: Pick<PackageManifest, "inputs" | "layers" | "visionEncoder" | "decoder" | "embedTokens">,
   ): Promise<void> {
+    const { precision, device } = this.#formats;
     const manifest = serializeManifest({
       formatVersion: FORMAT_VERSION,
       converterVersion: CONVERTER_VERSION,
       opset: ONNX_OPSET,
       source: this.#checkpoint.source,
       assumptions: this.#checkpoint.assumptions,
-      precision: this.#precision,
-      device: this.#device,
+      precision,
+      device,
       int8Weights: this.#options.int8Weights ?? "s8",
-      tensorGroups: tensorGroups(this.#precision, this.#device, parts.embedTokens.dtype),
+      tensorGroups: tensorGroups(precision, device, parts.embedTokens.dtype),
       ...parts,
       outputs: this.#outputs.toSorted((a, b) => (a.file < b.file ? -1 : 1)),
     });
     await disk.replaceFile(join(this.#dir, MANIFEST_FILE), manifest);
-  }
-
-  async #inputStates(files: readonly string[]): Promise<InputState[]> {
-    return await Promise.all(files.map((file) => stat(join(this.#checkpoint.dir, file))));
-  }
-
-  /** The hashes are of what was read first; make sure that the weights read later are the same. */
-  async #assertUnchanged(files: readonly string[], before: readonly InputState[]): Promise<void> {
-    const after = await this.#inputStates(files);
-    const changed = files.filter(
-      (_, i) => after[i]?.size !== before[i]?.size || after[i]?.mtimeMs !== before[i]?.mtimeMs,
-    );
-    if (changed.length > 0) {
-      throw new ModelLoadError(
-        "model-corrupt",
-        `The checkpoint changed while it was being converted: ${changed.join(", ")}.`,
-        { modelDir: this.#checkpoint.dir },
-      );
-    }
   }
 
   #enter(stage: ConvertStage): void {
@@ -363,48 +269,6 @@ class Conversion {
   }
 }
 
-const FORMATS_SCHEMA = object({
-  precision: oneOf(PRECISIONS),
-  visionPrecision: oneOf(VISION_PRECISIONS).optional(),
-  device: oneOf(PACKAGE_DEVICES).optional(),
-  int8Weights: oneOf(INT8_WEIGHTS).optional(),
-});
-
-function checkOptions(options: ConvertOptions): Pick<PackageManifest, "precision" | "device"> {
-  const { precision: decoder, visionPrecision, int8Weights } = options;
-  const formats = { precision: decoder, visionPrecision, device: options.device, int8Weights };
-  parseOptions(FORMATS_SCHEMA, formats, "convertCheckpoint");
-  const device = options.device ?? deviceOfPrecision(decoder);
-  const vision = visionPrecision ?? defaultVisionPrecision(decoder, device);
-  const precision = { decoder, vision };
-  checkPrecision(precision, device);
-  const fromOutput = relative(resolve(options.outputDir), resolve(options.checkpointDir));
-  if (fromOutput === "" || !(fromOutput.startsWith("..") || resolve(fromOutput) === fromOutput)) {
-    throw new TypeError(
-      "Expected `outputDir` to be outside the checkpoint's path, got the checkpoint itself or a directory around it.",
-    );
-  }
-  return { precision, device };
-}
-
-/** The inputs of all products, in the format that was asked for. */
-function productInputs(
-  config: Qwen3VlConfig,
-  { decoder, vision }: PackageManifest["precision"],
-): InputsInPrecision[] {
-  const text = decoderInputs(config);
-  return [
-    { precision: vision, inputs: visionInputs(config) },
-    { precision: decoder, inputs: text.slice(0, -1) },
-    { precision: headPrecision(decoder), inputs: text.slice(-1) },
-  ].flatMap(({ precision, inputs }) => (isForCpu(precision) ? [{ precision, inputs }] : []));
-}
-
-/** Only there are inputs of products rounded; what a card multiplies has nothing to balance. */
-function isForCpu(precision: ProductPrecision): precision is CpuPrecision {
-  return precision === "fp32" || precision === "w8a8" || precision === "q4";
-}
-
 /** Nothing but an earlier package, however damaged, is ever replaced. */
 async function assertReplaceable(dir: string): Promise<void> {
   if (await isMarkedAsPackage(dir)) return;
@@ -417,31 +281,4 @@ function describe(values: readonly GraphValue[]): Record<string, string> {
   return Object.fromEntries(
     values.map(({ name, type, shape }) => [name, `${type}[${shape.join(", ")}]`]),
   );
-}
-
-function tensorGroups(
-  { decoder, vision }: PackageManifest["precision"],
-  device: PackageDevice,
-  embedTokens: string,
-): Record<string, string> {
-  const fourBits = `int4 per block of ${device === "webgpu" ? DEVICE_BLOCK : INT4_BLOCK}`;
-  const formats: Record<ProductPrecision, string> = {
-    fp32: "f32",
-    fp16: "f16",
-    bf16: "bf16",
-    w8a8: "int8 per output channel, activations uint8 per token",
-    q4: device === "cpu" ? `${fourBits}, activations int8` : fourBits,
-    q4f32: `int4 per block of ${DEVICE_BLOCK}`,
-    q4f16: `int4 per block of ${DEVICE_BLOCK}, activations f16`,
-    q8: `int8 per block of ${DEVICE_BLOCK}`,
-    q8f16: `int8 per block of ${DEVICE_BLOCK}, activations f16`,
-  };
-  return {
-    "vision linear layers": formats[vision],
-    "vision patch embedding, position table, norms": "f32",
-    "decoder linear layers": formats[decoder],
-    "decoder head": formats[headPrecision(decoder, device === "webgpu")],
-    "decoder norms": isDevicePrecision(decoder) ? "f16" : "f32",
-    "embedding table": isDevicePrecision(decoder) ? "f16 in the graph" : embedTokens,
-  };
 }

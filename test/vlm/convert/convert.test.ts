@@ -3,7 +3,8 @@ import { appendFile, mkdir, readdir, readFile, rm, truncate, writeFile } from "n
 import { hostname } from "node:os";
 import { basename, join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
-import { type ConvertProgress, convertCheckpoint } from "../../../src/vlm/convert/convert.ts";
+import { convertCheckpoint } from "../../../src/vlm/convert/convert.ts";
+import type { ConvertProgress } from "../../../src/vlm/convert/convert-options.ts";
 import { readManifest, verifyPackage } from "../../../src/vlm/convert/manifest.ts";
 import { ModelLoadError } from "../../../src/vlm/errors.ts";
 import { syntheticCheckpoint } from "../../support/synthetic-checkpoint.ts";

@@ -41,9 +41,11 @@ import { HookRunner } from "./pipeline/hooks.ts";
 import { Merge } from "./pipeline/merge.ts";
 import { Obey } from "./pipeline/obey.ts";
 import { Pipeline } from "./pipeline/pipeline.ts";
+import { QueuePosition } from "./pipeline/queue-position.ts";
 import { Receive } from "./pipeline/receive.ts";
 import { RunningTurns } from "./pipeline/running-turns.ts";
 import { Typing } from "./pipeline/typing.ts";
+import { Acknowledge } from "./reply/acknowledge.ts";
 import { NoticeLimiter } from "./reply/notice-limiter.ts";
 import { connectionState, type Watched, watch } from "./status/bot-status.ts";
 import { type Health, healthOf } from "./status/health.ts";
@@ -202,7 +204,14 @@ class VlmBot implements InstalledVlm {
       metrics.sent(result.kind === "sent" ? "sent" : result.outcome);
       this.#pipeline.onOutcome(chat, result);
     };
-    const deliver = new Deliver({ sender, hooks, reply, onRefusal, onOutcome });
+    const deliver = new Deliver({
+      sender,
+      hooks,
+      reply,
+      forwardName: phrases.forwardName,
+      onRefusal,
+      onOutcome,
+    });
     return new Pipeline({
       receive: new Receive({
         gates: countedGates(gates.atDoor, refused),
@@ -259,6 +268,8 @@ class VlmBot implements InstalledVlm {
       ownNames: new OwnNames(this.#calls),
       hooks,
       deliver,
+      acknowledge: new Acknowledge(this.#calls, reply.acknowledge),
+      queuePosition: new QueuePosition(this.#turns, reply.queueNoticeFrom, phrases),
       turns: this.#turns,
       cancellation: this.#cancellation,
       onReply: ({ result }) => metrics.answered(result),

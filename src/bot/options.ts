@@ -11,6 +11,7 @@ import {
   object,
   oneOf,
   parseOptions,
+  text,
   withDefaults,
 } from "../parse-options.ts";
 import {
@@ -43,6 +44,7 @@ import { DEFAULT_LOGGER, isLogger, type Logger, safeLogger } from "./logger.ts";
 import type { IncomingMessage } from "./napcat/events.ts";
 import { HOOKS_SCHEMA, type Hooks } from "./pipeline/hooks.ts";
 import type { MergeOptions } from "./pipeline/merge.ts";
+import type { AcknowledgeOptions } from "./reply/acknowledge.ts";
 import {
   DEFAULT_TRIGGERS,
   TRIGGERS_SCHEMA,
@@ -59,8 +61,22 @@ export interface ImageOptions extends ImageFetchLimits, ImageUrlPolicy, RecentPi
 export interface ReplyOptions {
   /** Where the first message of an answer quotes the question. */
   readonly quote: "group" | "always" | "never";
+  /** Where the first message of an answer mentions who asked. */
+  readonly mention: "group" | "never";
+  /** Markdown of the model as plain text that reads well, or as it is. */
+  readonly markdown: "plain" | "as-is";
   /** Longer answers become several messages. */
   readonly maxCharacters: number;
+  /** Longer ones become a merged forward where NapCat can send one; 0: never. */
+  readonly forwardCharacters: number;
+  /** Milliseconds from one message of a chat to the next. */
+  readonly gapMs: number;
+  /** Up to as many more, at random. */
+  readonly jitterMs: number;
+  /** From this many questions ahead on, an asker is told how many there are; 0: never. */
+  readonly queueNoticeFrom: number;
+  /** Signs that the bot is at work. */
+  readonly acknowledge: AcknowledgeOptions;
 }
 
 /** Added up for each question, from -100 to 100 each; questions with a higher sum go first. */
@@ -92,7 +108,9 @@ export interface InstallVlmOptions extends ResponderOptions, GateOptions {
   /** What people can type to steer the bot. @default DEFAULT_COMMANDS */
   readonly commands?: Partial<CommandOptions>;
   /** @default DEFAULT_REPLY */
-  readonly reply?: Partial<ReplyOptions>;
+  readonly reply?: Partial<Omit<ReplyOptions, "acknowledge">> & {
+    readonly acknowledge?: Partial<AcknowledgeOptions>;
+  };
   /** @default DEFAULT_IMAGES */
   readonly images?: Partial<ImageOptions>;
   /** Longest time from a question to its answer, waiting included. @default 300000 */
@@ -113,7 +131,17 @@ export const DEFAULT_MERGE: MergeOptions = { windowMs: 1500, maxMs: 6000, maxPie
 
 export const DEFAULT_PRIORITY: PriorityOptions = { private: 0, admins: 0 };
 
-export const DEFAULT_REPLY: ReplyOptions = { quote: "group", maxCharacters: 1500 };
+export const DEFAULT_REPLY: ReplyOptions = {
+  quote: "group",
+  mention: "never",
+  markdown: "plain",
+  maxCharacters: 1500,
+  forwardCharacters: 1500,
+  gapMs: 500,
+  jitterMs: 500,
+  queueNoticeFrom: 4,
+  acknowledge: { afterMs: 2000, receipt: "128064", done: "124", failed: "123" },
+};
 
 export const DEFAULT_IMAGES: ImageOptions = {
   maxPerTurn: 4,
@@ -160,7 +188,19 @@ const INSTALL_SCHEMA = object({
   commands: COMMANDS_SCHEMA.optional(),
   reply: object({
     quote: oneOf(["group", "always", "never"]).optional(),
+    mention: oneOf(["group", "never"]).optional(),
+    markdown: oneOf(["plain", "as-is"]).optional(),
     maxCharacters: integer(20).optional(),
+    forwardCharacters: integer(0).optional(),
+    gapMs: integer(0, 600_000).optional(),
+    jitterMs: integer(0, 600_000).optional(),
+    queueNoticeFrom: integer(0).optional(),
+    acknowledge: object({
+      afterMs: integer(0, 2 ** 31 - 1).optional(),
+      receipt: text().optional(),
+      done: text().optional(),
+      failed: text().optional(),
+    }).optional(),
   }).optional(),
   images: object({
     maxPerTurn: integer(0).optional(),
@@ -211,6 +251,7 @@ export interface ResolvedInstallOptions extends ResolvedGateOptions {
 /** @throws {TypeError | RangeError} naming every option that is wrong. */
 export function parseInstallOptions(options: InstallVlmOptions): ResolvedInstallOptions {
   parseOptions(INSTALL_SCHEMA, options, "installVlm");
+  const { acknowledge, ...rest } = options.reply ?? {};
   return {
     ...resolveGateOptions(options),
     responder: resolveResponderOptions(options),
@@ -221,7 +262,10 @@ export function parseInstallOptions(options: InstallVlmOptions): ResolvedInstall
     priority: withDefaults(DEFAULT_PRIORITY, options.priority),
     admins: options.admins ?? [],
     commands: withDefaults(DEFAULT_COMMANDS, options.commands),
-    reply: withDefaults(DEFAULT_REPLY, options.reply),
+    reply: {
+      ...withDefaults(DEFAULT_REPLY, rest),
+      acknowledge: withDefaults(DEFAULT_REPLY.acknowledge, acknowledge),
+    },
     images: withDefaults(DEFAULT_IMAGES, options.images),
     turnTimeoutMs: options.turnTimeoutMs ?? DEFAULT_TURN_TIMEOUT_MS,
     maxMessageAgeMs: options.maxMessageAgeMs ?? DEFAULT_MAX_MESSAGE_AGE_MS,

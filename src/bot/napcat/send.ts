@@ -12,6 +12,13 @@ import { idOf, isRecord, wireId } from "./wire.ts";
 /** Own messages remembered, to know when somebody quotes one. */
 const MAX_SENT_IDS = 5000;
 
+/** A message inside a merged forward. */
+export interface ForwardedReply {
+  readonly senderId: string;
+  readonly senderName: string;
+  readonly segments: readonly ReplySegment[];
+}
+
 /** Sends replies and remembers which messages are the bot's own. */
 export class Sender {
   readonly #calls: NapCatCalls;
@@ -35,6 +42,36 @@ export class Sender {
     options: CallOptions = {},
   ): Promise<void> {
     const answer = await this.#call(target, message, options);
+    const messageId = isRecord(answer) ? idOf(answer.message_id) : undefined;
+    if (messageId !== undefined) this.#sent.set(sentKey(chat, messageId), true);
+  }
+
+  /**
+   * Sends several messages as one merged forward, which people open by a tap.
+   *
+   * @throws {OneBotCallError} if it was refused, or its fate is unknown.
+   */
+  async forward(
+    chat: ChatId,
+    target: ReplyTarget,
+    messages: readonly ForwardedReply[],
+    options: CallOptions = {},
+  ): Promise<void> {
+    const nodes = messages.map(({ senderId, senderName, segments }) => ({
+      type: "node",
+      data: { user_id: senderId, nickname: senderName, content: segments },
+    }));
+    const answer = await (target.kind === "group"
+      ? this.#calls.call(
+          "send_group_forward_msg",
+          { group_id: wireId(target.groupId), messages: nodes },
+          options,
+        )
+      : this.#calls.call(
+          "send_private_forward_msg",
+          { user_id: wireId(target.userId), messages: nodes },
+          options,
+        ));
     const messageId = isRecord(answer) ? idOf(answer.message_id) : undefined;
     if (messageId !== undefined) this.#sent.set(sentKey(chat, messageId), true);
   }

@@ -8,7 +8,9 @@ import type { Notice } from "../napcat/notices.ts";
 import type { Sender } from "../napcat/send.ts";
 import { noticeOfRefusal } from "../napcat/send-refusals.ts";
 import type { ReplyOptions } from "../options.ts";
-import { type ReplySegment, replySegments } from "../reply/segments.ts";
+import { Pacing } from "../reply/pacing.ts";
+import { plainText } from "../reply/plain-text.ts";
+import { type Address, type ReplySegment, replySegments } from "../reply/segments.ts";
 import { splitText } from "../reply/split.ts";
 import type { HookRunner } from "./hooks.ts";
 
@@ -16,6 +18,8 @@ export interface DeliverOptions {
   readonly sender: Sender;
   readonly hooks: HookRunner;
   readonly reply: ReplyOptions;
+  /** Whose name stands above the messages of a merged forward. */
+  readonly forwardName: string;
   /** Told what a refusal says about the account or the group, such as that the bot is no member. */
   readonly onRefusal: (notice: Notice) => void;
   /** Told how sending to a chat goes. */
@@ -27,12 +31,19 @@ export type SendOutcome =
   | { readonly kind: "sent"; readonly text: string }
   | { readonly kind: "failed"; readonly outcome: CallOutcome };
 
+export interface Manner {
+  /** The bot's own words, not the model's: they hold no Markdown, and wait for nothing. */
+  readonly isOwnText?: boolean;
+}
+
 /** Sends answers. */
 export class Deliver {
   readonly #options: DeliverOptions;
+  readonly #pacing: Pacing;
 
   constructor(options: DeliverOptions) {
     this.#options = options;
+    this.#pacing = new Pacing(options.reply);
   }
 
   /**
@@ -42,23 +53,85 @@ export class Deliver {
    * @throws {OneBotCallError} if a message was refused, or its fate is unknown.
    * @throws {unknown} `signal.reason` when aborted, also between two messages.
    */
-  async deliver(text: string, to: IncomingMessage, signal: AbortSignal): Promise<void> {
-    const { quote, maxCharacters } = this.#options.reply;
-    const quotes = quote === "always" || (quote === "group" && to.chat.kind === "group");
-    let quoted = quotes && to.poke !== true ? to.messageId : undefined;
-    for (const part of splitText(text, maxCharacters)) {
+  async deliver(
+    text: string,
+    to: IncomingMessage,
+    signal: AbortSignal,
+    manner: Manner = {},
+  ): Promise<void> {
+    const { markdown, maxCharacters } = this.#options.reply;
+    const { text: said, whole } =
+      markdown === "plain" && manner.isOwnText !== true
+        ? plainText(text)
+        : { text: text.trim(), whole: [] };
+    const parts = splitText(said, maxCharacters, whole);
+    if (this.#folds(said, to) && (await this.#fold(parts, to, signal))) return;
+    let address = this.#address(to);
+    for (const part of parts) {
+      if (manner.isOwnText === true) this.#pacing.take(to.chat);
+      else await this.#pacing.wait(to.chat, signal);
       signal.throwIfAborted();
-      await this.#send(replySegments(part, quoted), to, signal);
-      quoted = undefined;
+      await this.#send(replySegments(part, address), to, signal);
+      address = {};
+    }
+  }
+
+  /** The first message of an answer turns to whoever asked. */
+  #address({ chat, poke, messageId, sender }: IncomingMessage): Address {
+    const { quote, mention } = this.#options.reply;
+    const inGroup = chat.kind === "group";
+    const quotes = poke !== true && (quote === "always" || (quote === "group" && inGroup));
+    return {
+      ...(quotes ? { quotedId: messageId } : {}),
+      // QQ drops mentions in private.
+      ...(mention === "group" && inGroup ? { mentionedId: sender.id } : {}),
+    };
+  }
+
+  #folds(text: string, { target }: IncomingMessage): boolean {
+    const { forwardCharacters } = this.#options.reply;
+    const isTemporary = target.kind === "private" && target.temporary === true;
+    return forwardCharacters > 0 && text.length > forwardCharacters && !isTemporary;
+  }
+
+  /** Sends a long answer as one merged forward; `false` if NapCat said that it did not, and nothing else speaks against it. */
+  async #fold(
+    parts: readonly string[],
+    to: IncomingMessage,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { sender, hooks, forwardName, onOutcome } = this.#options;
+    const { chat, target, selfId } = to;
+    const wanted = await Promise.all(
+      parts.map((part) => hooks.beforeSend(replySegments(part), chat)),
+    );
+    const messages = wanted.flatMap((segments) =>
+      segments === false ? [] : [{ senderId: selfId, senderName: forwardName, segments }],
+    );
+    if (messages.length === 0) return true;
+    await this.#pacing.wait(chat, signal);
+    signal.throwIfAborted();
+    try {
+      await sender.forward(chat, target, messages, { signal });
+      onOutcome(chat, { kind: "sent", text: parts.join("\n") });
+      return true;
+    } catch (error) {
+      const refused = error instanceof OneBotCallError && error.outcome === "refused";
+      // Whatever may have arrived is not said twice.
+      if (!refused || noticeOfRefusal(error, target, selfId) !== undefined) {
+        return this.#failed(error, to);
+      }
+      return false;
     }
   }
 
   async #send(
     segments: readonly ReplySegment[],
-    { chat, target, selfId }: IncomingMessage,
+    to: IncomingMessage,
     signal: AbortSignal,
   ): Promise<void> {
-    const { sender, hooks, onRefusal, onOutcome } = this.#options;
+    const { sender, hooks, onOutcome } = this.#options;
+    const { chat, target } = to;
     const wanted = await hooks.beforeSend(segments, chat);
     if (wanted === false) return;
     signal.throwIfAborted();
@@ -66,13 +139,18 @@ export class Deliver {
       await sender.send(chat, target, wanted, { signal });
       onOutcome(chat, { kind: "sent", text: textOf(wanted) });
     } catch (error) {
-      if (error instanceof OneBotCallError) {
-        onOutcome(chat, { kind: "failed", outcome: error.outcome });
-      }
-      const notice = noticeOfRefusal(error, target, selfId);
-      if (notice !== undefined) onRefusal(notice);
-      throw error;
+      this.#failed(error, to);
     }
+  }
+
+  #failed(error: unknown, { chat, target, selfId }: IncomingMessage): never {
+    const { onRefusal, onOutcome } = this.#options;
+    if (error instanceof OneBotCallError) {
+      onOutcome(chat, { kind: "failed", outcome: error.outcome });
+    }
+    const notice = noticeOfRefusal(error, target, selfId);
+    if (notice !== undefined) onRefusal(notice);
+    throw error;
   }
 }
 

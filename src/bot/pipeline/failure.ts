@@ -51,7 +51,7 @@ export class Failure {
     if (phrase === undefined) return;
     if (phrase === phrases.busy && !notices.take(message.chat)) return;
     try {
-      await deliver.deliver(phrase, message, signal);
+      await deliver.deliver(phrase, message, signal, { isOwnText: true });
     } catch (thrown) {
       logger.error("Nor could the asker be told.", facts(message, thrown));
     }

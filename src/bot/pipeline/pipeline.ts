@@ -13,6 +13,7 @@ import type { FoundCommand } from "../commands/commands.ts";
 import type { Gates } from "../gates/gates.ts";
 import type { IncomingMessage } from "../napcat/events.ts";
 import { type Notice, parseNotice } from "../napcat/notices.ts";
+import type { Acknowledge } from "../reply/acknowledge.ts";
 import type { Phrases } from "../reply/phrases.ts";
 import { replyText } from "../reply/reply-text.ts";
 import { pokeMessage } from "../triggers/poke-message.ts";
@@ -27,6 +28,7 @@ import type { HookRunner } from "./hooks.ts";
 import type { Merge, MergeWindow } from "./merge.ts";
 import type { Obey } from "./obey.ts";
 import type { Question } from "./question.ts";
+import type { QueuePosition } from "./queue-position.ts";
 import type { Receive } from "./receive.ts";
 import type { RunningTurn, RunningTurns } from "./running-turns.ts";
 import type { Typing } from "./typing.ts";
@@ -46,6 +48,8 @@ export interface PipelineOptions {
   readonly ownNames: OwnNames;
   readonly hooks: HookRunner;
   readonly deliver: Deliver;
+  readonly acknowledge: Acknowledge;
+  readonly queuePosition: QueuePosition;
   readonly turns: RunningTurns;
   readonly cancellation: Cancellation;
   /** Told of every answer the model has given. */
@@ -140,7 +144,7 @@ export class Pipeline {
   /** Something that is no answer of the model. */
   async #say(text: string | undefined, to: IncomingMessage): Promise<void> {
     const { deliver, closing } = this.#stages;
-    if (text !== undefined) await deliver.deliver(text, to, closing);
+    if (text !== undefined) await deliver.deliver(text, to, closing, { isOwnText: true });
   }
 
   /** The question this message begins. A message that belongs to an open one goes there. */
@@ -172,9 +176,10 @@ export class Pipeline {
     message: IncomingMessage,
     ready?: Turn,
   ): Promise<void> {
-    const { gather, tools } = this.#stages;
+    const { gather, tools, acknowledge, queuePosition } = this.#stages;
     const turn = this.#begin(trigger, window, message);
     const gathering = gather.begin(turn, ready);
+    const acknowledged = acknowledge.begin(message);
     window.eachPiece((piece) => {
       const prepared = gathering.prepare(piece);
       window.hold(prepared);
@@ -184,6 +189,8 @@ export class Pipeline {
       await this.#respond(turn, message, async () => {
         await window.closed(turn.signal);
         turn.stage = "gathering";
+        acknowledged.start();
+        this.#say(queuePosition.notice(turn), message).catch(() => {});
         const question = { pieces: window.pieces, trigger, messageIds: turn.messageIds };
         tools.questions.note(question);
         const gathered = await gathering.finish(window.pieces);
@@ -192,8 +199,10 @@ export class Pipeline {
         return gathered;
       });
       turn.end("answered");
+      acknowledged.end("done");
     } finally {
       window.close();
+      acknowledged.end(turn.signal.aborted ? "cancelled" : "failed");
       turn.end("failed");
     }
   }
@@ -253,6 +262,6 @@ export class Pipeline {
         },
       },
     );
-    if (instead !== undefined) await deliver.deliver(instead, message, signal);
+    if (instead !== undefined) await deliver.deliver(instead, message, signal, { isOwnText: true });
   }
 }

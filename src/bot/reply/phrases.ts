@@ -32,6 +32,10 @@ export interface PeoplePhrases {
   readonly busy: string;
   /** Somebody asks more often than they may. */
   readonly tooOften: string;
+  /** So many questions are answered before this one. */
+  readonly queued: (ahead: number) => string;
+  /** Whose name stands above a long answer in a merged forward. */
+  readonly forwardName: string;
   readonly timedOut: string;
   readonly failed: string;
 }
@@ -94,6 +98,8 @@ export const DEFAULT_PHRASES: Phrases = {
   tooLong: "内容太长了，我看不完。请发短一点，或者少发几张图。",
   busy: "现在有点忙，稍后再问我吧。",
   tooOften: "你问得有点快，歇一会儿再问我吧。",
+  queued: (ahead) => `收到，前面还有${ahead}个问题，轮到了就回答。`,
+  forwardName: "回答",
   timedOut: "想太久了，这次没有想出来。",
   failed: "出错了，这次没能回答。",
 

@@ -2,11 +2,26 @@
 
 export type ReplySegment =
   | { readonly type: "text"; readonly data: { readonly text: string } }
+  | { readonly type: "at"; readonly data: { readonly qq: string } }
   | { readonly type: "reply"; readonly data: { readonly id: string } };
 
-/** One message of plain text, quoting another message if its id is given. */
-export function replySegments(text: string, quotedId?: string): readonly ReplySegment[] {
-  const said: ReplySegment = { type: "text", data: { text } };
-  if (quotedId === undefined) return [said];
-  return [{ type: "reply", data: { id: quotedId } }, said];
+/** Whom a message turns to. */
+export interface Address {
+  /** The message it quotes. */
+  readonly quotedId?: string | undefined;
+  /** The person it mentions. */
+  readonly mentionedId?: string | undefined;
+}
+
+/** One message of plain text. */
+export function replySegments(
+  text: string,
+  { quotedId, mentionedId }: Address = {},
+): readonly ReplySegment[] {
+  const said: ReplySegment[] = [];
+  if (quotedId !== undefined) said.push({ type: "reply", data: { id: quotedId } });
+  if (mentionedId !== undefined) said.push({ type: "at", data: { qq: mentionedId } });
+  // QQ writes no space behind a mention by itself.
+  said.push({ type: "text", data: { text: mentionedId === undefined ? text : ` ${text}` } });
+  return said;
 }

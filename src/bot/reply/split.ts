@@ -14,7 +14,8 @@ const MIN_FILL = 0.4;
 const CODE_BLOCK = /```[\s\S]*?(?:```|$)/gu;
 const LINK = /https?:\/\/[\x21-\x7e]+/gu;
 
-interface Range {
+/** Positions in a text. */
+export interface Range {
   readonly start: number;
   readonly end: number;
 }
@@ -22,20 +23,30 @@ interface Range {
 /**
  * Splits text into messages of at most `maxCharacters` UTF-16 units.
  * Nothing but white space at the cuts is lost.
+ *
+ * @param whole parts to keep in one message where they fit into one, besides links and fenced code
  */
-export function splitText(text: string, maxCharacters: number): readonly string[] {
+export function splitText(
+  text: string,
+  maxCharacters: number,
+  whole: readonly Range[] = [],
+): readonly string[] {
   const messages: string[] = [];
   let rest = text.trim();
+  let at = text.length - text.trimStart().length;
   while (rest.length > maxCharacters) {
-    const cut = cutPosition(rest, maxCharacters);
+    const kept = whole.map(({ start, end }) => ({ start: start - at, end: end - at }));
+    const cut = cutPosition(rest, maxCharacters, kept);
     messages.push(rest.slice(0, cut).trimEnd());
-    rest = rest.slice(cut).trimStart();
+    const left = rest.slice(cut).trimStart();
+    at += rest.length - left.length;
+    rest = left;
   }
   return rest === "" ? messages : [...messages, rest];
 }
 
-function cutPosition(text: string, max: number): number {
-  const blocks = rangesOf(text, CODE_BLOCK);
+function cutPosition(text: string, max: number, kept: readonly Range[]): number {
+  const blocks = [...rangesOf(text, CODE_BLOCK), ...kept];
   const whole = [...blocks, ...rangesOf(text, LINK)].filter(({ start, end }) => end - start <= max);
   const allowed = (position: number) =>
     !whole.some(({ start, end }) => start < position && position < end);

@@ -16,7 +16,11 @@ function setUp() {
 describe("Sender", () => {
   it("sends segment arrays to groups and people, and names no group in private", async () => {
     const { napcat, sender } = setUp();
-    await sender.send(group, { kind: "group", groupId: "7" }, replySegments("你好", "12"));
+    await sender.send(
+      group,
+      { kind: "group", groupId: "7" },
+      replySegments("你好", { quotedId: "12" }),
+    );
     await sender.send(person, { kind: "private", userId: "5" }, hello);
     await sender.send(person, { kind: "private", userId: "5", groupId: "7" }, hello);
     const session = { kind: "private", userId: "5", temporary: true, groupId: "7" } as const;

@@ -79,7 +79,8 @@ async function loadInDeviceForm(model: OnnxPackage, options: BackendOptions): Pr
   const card = device instanceof CudaDevice ? device : undefined;
   if (card) {
     await limit(card, options.deviceMemoryBytes);
-    onMade(() => card.limitToFree());
+    // A card that was lost has nothing to share out.
+    onMade(() => (card.lost ? undefined : card.limitToFree()));
     const weights = weightBytes(model);
     card.reserve(weights, `the weights of ${model.manifest.source.name}`);
     onMade(() => card.unreserve(weights));

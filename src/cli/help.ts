@@ -41,9 +41,9 @@ export const HELP = `napcat-vlm: 会看图的 QQ 机器人 · QQ bots that see
   --sha256 HEX                                  setup-cuda: 校验 · what the archive must hash to
   --libraries                                   setup-cuda: 同时下载 CUDA 的库 · fetch CUDA's libraries too
   --pypi URL                                    setup-cuda: 这些库的来源 · where they come from (PyPI)
+  --force                                       setup-cuda: 重新安装 · install again
   --json FILE                                   prove: 报告另存为 JSON · the report as a file too
   --quick                                       prove: 不用大权重，一分钟内 · nothing large, a minute
-  --force                                       setup-cuda: 重新安装 · install again
 
 命令行优先于环境变量，环境变量优先于文件。
 A flag wins over the environment, the environment over the file.

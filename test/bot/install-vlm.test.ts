@@ -27,6 +27,7 @@ function setUp(answer: FakeAnswers = "好的。", options: Partial<InstallVlmOpt
     merge: { windowMs: 0 },
     onError: (error) => void errors.push(error),
     ...options,
+    reply: { gapMs: 0, jitterMs: 0, ...options.reply },
   });
   cleanups.push(() => bot.close());
   /** Hands an event in and waits until the bot has done with it. */

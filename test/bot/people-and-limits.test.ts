@@ -21,6 +21,7 @@ function setUp(options: Partial<InstallVlmOptions> = {}) {
     model,
     logger: new RecordingLogger(),
     merge: { windowMs: 0 },
+    reply: { gapMs: 0, jitterMs: 0 },
     ...options,
   });
   cleanups.push(() => bot.close());

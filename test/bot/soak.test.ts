@@ -245,6 +245,7 @@ it(
         systemPrompt: "",
         logger: { debug() {}, info() {}, warn() {}, error() {} },
         merge: { windowMs: 15 },
+        reply: { gapMs: 0, jitterMs: 0 },
         history: { maxTurns: 2, maxImages: 2, maxChats: 60 },
         images: { extraHosts: [server.host], allowPrivateAddresses: true, timeoutMs: 2_000 },
         breaker: { failures: 0 },

@@ -28,7 +28,13 @@ const snowLuma = readCase("private_temp_session_snowluma");
 function setUp(napcat: FakeNapCat, answer: FakeAnswers = "好的。") {
   const model = new FakeVisionLanguageModel({ answer });
   const logger = new RecordingLogger();
-  const bot = installVlm(napcat, { model, logger, maxMessageAgeMs: Infinity });
+  const bot = installVlm(napcat, {
+    model,
+    logger,
+    maxMessageAgeMs: Infinity,
+    merge: { windowMs: 0 },
+    reply: { gapMs: 0, jitterMs: 0 },
+  });
   cleanups.push(() => bot.close());
   let messageId = 1;
   /** Hands events in one after the other, as if each were a message of its own. */

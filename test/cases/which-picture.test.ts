@@ -27,6 +27,7 @@ function setUp(options: Partial<InstallVlmOptions> = {}, answer: FakeAnswers = "
     systemPrompt: "",
     maxMessageAgeMs: Infinity,
     merge: { windowMs: 0 },
+      reply: { gapMs: 0, jitterMs: 0 },
     ...options,
   });
   cleanups.push(() => bot.close());

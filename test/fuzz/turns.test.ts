@@ -89,6 +89,7 @@ class World {
       queuePolicy,
       systemPrompt: "",
       maxMessageAgeMs: Infinity,
+      reply: { gapMs: 0, jitterMs: 0 },
       // Nothing that is stuck gets loose by itself.
       turnTimeoutMs: 2 ** 31 - 1,
       logger: { debug() {}, info() {}, warn() {}, error() {} },

@@ -26,6 +26,7 @@ function setUp(answer: FakeAnswers = "好的。", options: Partial<InstallVlmOpt
     systemPrompt: "",
     merge: { windowMs: 0 },
     admins: [String(ADMIN)],
+    reply: { gapMs: 0, jitterMs: 0 },
     ...options,
   });
   cleanups.push(() => bot.close());

@@ -16,7 +16,13 @@ function setUp(options: Partial<InstallVlmOptions> = {}) {
   const napcat = new FakeNapCat();
   const model = new FakeVisionLanguageModel({ answer: "好的" });
   const logger = new RecordingLogger();
-  const bot = installVlm(napcat, { model, logger, merge: { windowMs: 0 }, ...options });
+  const bot = installVlm(napcat, {
+    model,
+    logger,
+    merge: { windowMs: 0 },
+    reply: { gapMs: 0, jitterMs: 0 },
+    ...options,
+  });
   open.push(bot);
   const receive = async (...events: object[]) => {
     for (const event of events) {
@@ -132,6 +138,7 @@ describe("a secret", () => {
       model,
       logger,
       merge: { windowMs: 0 },
+      reply: { gapMs: 0, jitterMs: 0 },
       systemPrompt: "",
       admins: ["10001"],
       onError: () => {

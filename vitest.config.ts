@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 import { packageAliases } from "./package-aliases.ts";
 
@@ -12,5 +13,7 @@ export default defineConfig({
     hookTimeout: 120_000,
     // koffi and ONNX Runtime want real processes, not worker threads.
     pool: "forks",
+    // Many tests wait for processes and sockets: on two cores one worker would leave both half idle.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
   },
 });

@@ -142,9 +142,13 @@ export class Pipeline {
   }
 
   /** Something that is no answer of the model. */
-  async #say(text: string | undefined, to: IncomingMessage): Promise<void> {
-    const { deliver, closing } = this.#stages;
-    if (text !== undefined) await deliver.deliver(text, to, closing, { isOwnText: true });
+  async #say(
+    text: string | undefined,
+    to: IncomingMessage,
+    signal = this.#stages.closing,
+  ): Promise<void> {
+    const { deliver } = this.#stages;
+    if (text !== undefined) await deliver.deliver(text, to, signal, { isOwnText: true });
   }
 
   /** The question this message begins. A message that belongs to an open one goes there. */
@@ -190,7 +194,8 @@ export class Pipeline {
         await window.closed(turn.signal);
         turn.stage = "gathering";
         acknowledged.start();
-        this.#say(queuePosition.notice(turn), message).catch(() => {});
+        turn.signal.throwIfAborted(); // muted or taken back while pieces came: nothing is announced
+        this.#say(queuePosition.notice(turn), message, turn.signal).catch(() => {});
         const question = { pieces: window.pieces, trigger, messageIds: turn.messageIds };
         tools.questions.note(question);
         const gathered = await gathering.finish(window.pieces);

@@ -55,7 +55,9 @@ export function plainText(text: string): PlainText {
   const source = text.trim();
   if (source.length > MAX_CHARACTERS) return { text: source, whole: [] };
   try {
-    return read(source);
+    const plain = read(source);
+    // Marks around nothing: somebody may have meant them.
+    return plain.text === "" ? { text: source, whole: [] } : plain;
   } catch {
     // What is nested deeper than any parser goes is shown as it is.
     return { text: source, whole: [] };
@@ -151,8 +153,21 @@ function inline(token: Token): string {
       return /^<br\s*\/?>$/iu.test(token.raw.trim()) ? "\n" : token.raw;
     default:
       if ("tokens" in token && token.tokens !== undefined) return inlines(token.tokens);
-      return "text" in token && typeof token.text === "string" ? token.text : token.raw;
+      return unescaped("text" in token && typeof token.text === "string" ? token.text : token.raw);
   }
+}
+
+const ENTITIES: Readonly<Record<string, string>> = {
+  "&lt;": "<",
+  "&gt;": ">",
+  "&amp;": "&",
+  "&quot;": '"',
+  "&#39;": "'",
+};
+
+/** What Markdown has to write as an entity; QQ shows text as it is. */
+function unescaped(text: string): string {
+  return text.replace(/&(?:lt|gt|amp|quot|#39);/gu, (entity) => ENTITIES[entity] ?? entity);
 }
 
 /** What it says and where it leads; once, where both are the same. */

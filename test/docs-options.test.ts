@@ -17,12 +17,8 @@ import { parseGenerationConfig } from "../src/vlm/checkpoint/generation-config.t
 import { decoderGraph } from "../src/vlm/convert/decoder-graph.ts";
 import { DEFAULT_PRECISION } from "../src/vlm/convert/ensure-package.ts";
 import { visionGraph } from "../src/vlm/convert/vision-graph.ts";
-import {
-  DEFAULT_CONTEXT_TOKENS,
-  DEFAULT_MAX_TOKENS,
-  resolveLoadOptions,
-  resolveRequest,
-} from "../src/vlm/options.ts";
+import { DEFAULT_CONTEXT_TOKENS, resolveLoadOptions } from "../src/vlm/options.ts";
+import { DEFAULT_MAX_TOKENS, resolveRequest } from "../src/vlm/request-options.ts";
 import { FakeVisionLanguageModel } from "../src/vlm/testing.ts";
 import { allTables, blockOf, LANGUAGES, read, tableOf } from "./support/book.ts";
 import { codes, type Table } from "./support/markdown.ts";

@@ -20,14 +20,12 @@ import { ImageTensorCache } from "./image/image-tensor.ts";
 import { loadSharp } from "./image/sharp.ts";
 import { chooseImageBudget, usualPrecision } from "./machine/load-choices.ts";
 import {
-  checkForgetRequest,
   DEFAULT_CONTEXT_TOKENS,
   type LoadOptions,
   type ResolvedLoadOptions,
   resolveLoadOptions,
-  resolveRequest,
-  resolveWarmRequest,
 } from "./options.ts";
+import { checkForgetRequest, resolveRequest, resolveWarmRequest } from "./request-options.ts";
 import { chooseDevice } from "./runtime/choose-device.ts";
 import { type Device, deviceKind, openDevice } from "./runtime/device.ts";
 import { loadOrt } from "./runtime/ort.ts";

@@ -6,7 +6,7 @@ import type { Qwen3VlConfig } from "../checkpoint/config.ts";
 import type { GenerationDefaults } from "../checkpoint/generation-config.ts";
 import { type ImageDecodeError, isVlmError } from "../errors.ts";
 import { contentHash, type ImageTensorCache, type TensorView } from "../image/image-tensor.ts";
-import type { ResolvedPrompt, ResolvedRequest } from "../options.ts";
+import type { ResolvedPrompt, ResolvedRequest } from "../request-options.ts";
 import { buildPromptInSlices, type Prompt } from "../text/prompt.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { knownTools } from "../text/tool-call-text.ts";

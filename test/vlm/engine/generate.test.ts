@@ -9,7 +9,7 @@ import { FeatureCache } from "../../../src/vlm/engine/feature-cache.ts";
 import { generate, type ModelParts } from "../../../src/vlm/engine/generate.ts";
 import { PrefixCache } from "../../../src/vlm/engine/prefix-cache.ts";
 import type { VisionFeatures } from "../../../src/vlm/engine/vision-encoder.ts";
-import type { ResolvedRequest } from "../../../src/vlm/options.ts";
+import type { ResolvedRequest } from "../../../src/vlm/request-options.ts";
 import type { Tokenizer } from "../../../src/vlm/text/tokenizer.ts";
 import type { ChatMessage, StreamPart } from "../../../src/vlm/vision-language-model.ts";
 import { userMessage } from "../../support/tiny-chat.ts";

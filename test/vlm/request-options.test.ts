@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { GenerationDefaults } from "../../src/vlm/checkpoint/generation-config.ts";
-import { resolveRequest } from "../../src/vlm/options.ts";
+import { resolveRequest } from "../../src/vlm/request-options.ts";
 import type { GenerateRequest } from "../../src/vlm/vision-language-model.ts";
 
 const DEFAULTS: GenerationDefaults = {

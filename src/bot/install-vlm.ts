@@ -3,50 +3,29 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { sharedController } from "../abort.ts";
-import { isVlmError, type VisionLanguageModel } from "../vlm/index.ts";
-import type { ChatId } from "./chat/chat-id.ts";
+import type { VisionLanguageModel } from "../vlm/index.ts";
 import { SettingsOfChats } from "./chat/chat-settings.ts";
 import { ChatSwitches } from "./chat/chat-switches.ts";
-import { OwnNames } from "./chat/own-names.ts";
-import { QuoteLookups } from "./chat/quote-lookups.ts";
 import { RecentPictures } from "./chat/recent-pictures.ts";
 import { Responder } from "./chat/responder.ts";
 import { AskedQuestions } from "./commands/asked-questions.ts";
 import { BUILT_IN } from "./commands/built-in.ts";
 import { Commands } from "./commands/commands.ts";
-import { TurnCounts } from "./commands/turn-counts.ts";
-import { isVlmBotError, TurnCancelledError } from "./errors.ts";
-import { Gates } from "./gates/gates.ts";
+import { TurnCancelledError } from "./errors.ts";
+import type { Gates } from "./gates/gates.ts";
 import { Downloader } from "./images/download.ts";
-import { ImageFetcher } from "./images/fetch-image.ts";
 import { BotMetrics } from "./metrics/bot-metrics.ts";
-import { countedAskedGates, countedGates } from "./metrics/counted-gates.ts";
 import { NapCatCalls } from "./napcat/calls.ts";
 import { expectClient, type NapCatClient } from "./napcat/napcat-client.ts";
-import type { Notice } from "./napcat/notices.ts";
-import { Sender } from "./napcat/send.ts";
-import { TemporarySessions } from "./napcat/temporary-sessions.ts";
 import {
   type InstallVlmOptions,
   parseInstallOptions,
   type ResolvedInstallOptions,
 } from "./options.ts";
-import { Admission } from "./pipeline/admission.ts";
-import { Ask } from "./pipeline/ask.ts";
+import { assemble } from "./pipeline/assembly.ts";
 import { Cancellation } from "./pipeline/cancellation.ts";
-import { Deliver, type SendOutcome } from "./pipeline/deliver.ts";
-import { Failure, facts } from "./pipeline/failure.ts";
-import { Gather } from "./pipeline/gather.ts";
-import { HookRunner } from "./pipeline/hooks.ts";
-import { Merge } from "./pipeline/merge.ts";
-import { Obey } from "./pipeline/obey.ts";
-import { Pipeline } from "./pipeline/pipeline.ts";
-import { QueuePosition } from "./pipeline/queue-position.ts";
-import { Receive } from "./pipeline/receive.ts";
+import type { Pipeline } from "./pipeline/pipeline.ts";
 import { RunningTurns } from "./pipeline/running-turns.ts";
-import { Typing } from "./pipeline/typing.ts";
-import { Acknowledge } from "./reply/acknowledge.ts";
-import { NoticeLimiter } from "./reply/notice-limiter.ts";
 import { connectionState, type Watched, watch } from "./status/bot-status.ts";
 import { type Health, healthOf } from "./status/health.ts";
 import { RecentErrors } from "./status/recent-errors.ts";
@@ -108,11 +87,11 @@ class VlmBot implements InstalledVlm {
   readonly #metrics: BotMetrics;
   readonly #errors = new RecentErrors();
   readonly #model: VisionLanguageModel;
-  #pausedChats: () => number = () => 0;
   readonly #recent: RecentPictures;
   readonly #questions = new AskedQuestions();
   readonly #cancellation: Cancellation;
   readonly #pipeline: Pipeline;
+  readonly #gates: Gates;
   readonly #closing = sharedController();
   readonly #running = new Set<Promise<void>>();
   #closed: Promise<void> | undefined;
@@ -161,130 +140,31 @@ class VlmBot implements InstalledVlm {
     this.commands = new Commands(prefix, enabled ? [...BUILT_IN, ...own] : own, permissions);
     const askModel = new AskModel(settings.responder.model, settings.responder.phrases);
     this.shouldReply = shouldReplyBy(chatSettings, askModel);
-    this.#pipeline = this.#build(settings, chatSettings, askModel);
+    const { pipeline, gates } = assemble({
+      settings,
+      chatSettings,
+      askModel,
+      calls: this.#calls,
+      downloader: this.#downloader,
+      responder: this.responder,
+      commands: this.commands,
+      switches: this.#switches,
+      turns: this.#turns,
+      cancellation: this.#cancellation,
+      recent: this.#recent,
+      questions: this.#questions,
+      metrics: this.#metrics,
+      errors: this.#errors,
+      closing: this.#closing.signal,
+      track: (work) => this.#track(work),
+    });
+    this.#pipeline = pipeline;
+    this.#gates = gates;
     napcat.on("message", this.#onMessage);
     napcat.on("notice", this.#onNotice);
     napcat.on("meta_event", this.#onNotice);
     this.#signal?.addEventListener("abort", this.#onAbort, { once: true });
     if (this.#signal?.aborted) this.#onAbort();
-  }
-
-  /** Every part of the pipeline gets what it needs, and nothing else. */
-  #build(
-    settings: ResolvedInstallOptions,
-    chatSettings: SettingsOfChats,
-    askModel: AskModel,
-  ): Pipeline {
-    const { logger, images, reply, onError } = settings;
-    const { phrases } = settings.responder;
-    const { signal } = this.#closing;
-    const sessions = new TemporarySessions(this.#calls);
-    const sender = new Sender(this.#calls, sessions);
-    const quotes = new QuoteLookups(this.#calls, sender, signal);
-    const notices = new NoticeLimiter();
-    const counts = new TurnCounts();
-    const gates = new Gates({
-      options: settings,
-      switches: this.#switches,
-      calls: this.#calls,
-      sessions,
-      phrases,
-      notices,
-    });
-    this.#turns.onEnd(({ chat, senderId }, outcome) => {
-      counts.ended(outcome);
-      if (outcome === "answered") gates.loopGuard.answered(chat, senderId);
-    });
-    this.#pausedChats = () => gates.breaker.pausedChats;
-    const metrics = this.#metrics;
-    const refused = (reason: string) => metrics.refused(reason);
-    const hooks = new HookRunner(settings.hooks);
-    const onRefusal = (notice: Notice) => this.#pipeline.onRefusal(notice);
-    const onOutcome = (chat: ChatId, result: SendOutcome) => {
-      metrics.sent(result.kind === "sent" ? "sent" : result.outcome);
-      this.#pipeline.onOutcome(chat, result);
-    };
-    const deliver = new Deliver({
-      sender,
-      hooks,
-      reply,
-      forwardName: phrases.forwardName,
-      onRefusal,
-      onOutcome,
-    });
-    return new Pipeline({
-      receive: new Receive({
-        gates: countedGates(gates.atDoor, refused),
-        logger,
-        onMessage: ({ chat }) => metrics.received(chat.kind),
-      }),
-      gates,
-      typing: new Typing(this.responder, signal),
-      ask: new Ask({
-        beforeTrigger: countedGates(gates.beforeTrigger, refused),
-        beforeTurn: countedAskedGates(gates.beforeTurn, refused),
-        settings: chatSettings,
-        quotes,
-        askModel,
-        hooks,
-      }),
-      obey: new Obey({
-        commands: this.commands,
-        admins: settings.admins,
-        limits: gates.limits,
-      }),
-      tools: {
-        responder: this.responder,
-        turns: this.#turns,
-        cancellation: this.#cancellation,
-        switches: this.#switches,
-        breaker: gates.breaker,
-        questions: this.#questions,
-        counts,
-        phrases,
-        askAgain: (question) => this.#track(this.#pipeline.askAgain(question)),
-        reload: settings.commands.onReload,
-      },
-      merge: new Merge(settings.merge),
-      admission: new Admission({ ...settings, turns: this.#turns, settings: chatSettings }),
-      recent: this.#recent,
-      gather: new Gather({
-        calls: this.#calls,
-        quotes,
-        recent: this.#recent,
-        remembered: (chat, senderId) =>
-          this.#turns.inChat(chat).length > 1
-            ? undefined
-            : this.responder.remembered(chat, senderId),
-        images: new ImageFetcher(this.#calls, this.#downloader, images),
-        phrases,
-        maxImages: images.maxPerTurn,
-        onImageError: (error, message) => {
-          metrics.pictureUnreadable(codeOf(error));
-          logger.warn("A picture could not be read; the model is told so.", facts(message, error));
-        },
-      }),
-      responder: this.responder,
-      ownNames: new OwnNames(this.#calls),
-      hooks,
-      deliver,
-      acknowledge: new Acknowledge(this.#calls, reply.acknowledge),
-      queuePosition: new QueuePosition(this.#turns, reply.queueNoticeFrom, phrases),
-      turns: this.#turns,
-      cancellation: this.#cancellation,
-      onReply: ({ result }) => metrics.answered(result),
-      failure: new Failure({
-        logger,
-        phrases,
-        onError,
-        deliver,
-        notices,
-        signal,
-        recent: this.#errors,
-      }),
-      phrases,
-      closing: signal,
-    });
   }
 
   readonly #onMessage = (wire: unknown): void => this.#track(this.#pipeline.onMessage(wire));
@@ -304,7 +184,7 @@ class VlmBot implements InstalledVlm {
       model: this.#model,
       connection: connectionState(this.#napcat),
       closed: this.#closed !== undefined,
-      pausedChats: this.#pausedChats(),
+      pausedChats: this.#gates.breaker.pausedChats,
     });
   }
 
@@ -341,9 +221,4 @@ class VlmBot implements InstalledVlm {
   readonly #onAbort = (): void => {
     this.close().catch(() => {});
   };
-}
-
-/** One word for counters. */
-function codeOf(error: unknown): string {
-  return isVlmBotError(error) || isVlmError(error) ? error.code : "other";
 }

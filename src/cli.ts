@@ -20,7 +20,7 @@ async function run(): Promise<number> {
       return 0;
     }
     case "version": {
-      const { packageVersion } = await import("./cli/package-root.ts");
+      const { packageVersion } = await import("./package-root.ts");
       print(packageVersion());
       return 0;
     }

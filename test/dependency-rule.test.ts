@@ -47,6 +47,7 @@ const SHARED: readonly string[] = [
   "src/disk-error.ts",
   "src/disk-sync.ts",
   "src/disk.ts",
+  "src/package-root.ts",
   "src/parse-options.ts",
 ];
 

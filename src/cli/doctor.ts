@@ -1,13 +1,13 @@
 // What is there and what is missing, for somebody who sets up a bot or reports a bug. In: settings. Out: a report, one
 // line for each finding, and an exit code. It changes nothing on this machine; what it asks is in doctor/checks.ts.
 
+import { packageVersion } from "../package-root.ts";
 import { CHECKS } from "./doctor/checks.ts";
 import type { Check, CheckContext, Finding } from "./doctor/finding.ts";
 import { JsonReport, TextReport } from "./doctor/report.ts";
 import { privateThings } from "./doctor/shown.ts";
 import { describeFailure } from "./errors.ts";
 import { type Language, systemLanguage } from "./language.ts";
-import { packageVersion } from "./package-root.ts";
 import type { Settings } from "./settings.ts";
 import { print } from "./terminal.ts";
 

@@ -5,8 +5,8 @@ import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { DiskError } from "../disk-error.ts";
 import { readTextSync } from "../disk-sync.ts";
+import { packagePath } from "../package-root.ts";
 import type { SettingFlags } from "./arguments.ts";
-import { packagePath } from "./package-root.ts";
 import { UsageError } from "./usage-error.ts";
 
 const PORT = "expected a port from 0 to 65535";

@@ -5,7 +5,7 @@ import { unexpected } from "../parse-options.ts";
 import { readModelSettings } from "./checkpoint/open-checkpoint.ts";
 import { collectStream } from "./collect.ts";
 import { withDiskTrouble } from "./convert/disk-trouble.ts";
-import { ensurePackage } from "./convert/ensure-package.ts";
+import { ensurePackage, plannedPrecision } from "./convert/ensure-package.ts";
 import { preferredInt8Weights } from "./engine/cpu-settings.ts";
 import { Speculation } from "./engine/draft.ts";
 import { Engine } from "./engine/engine.ts";
@@ -25,6 +25,7 @@ import {
   type ResolvedLoadOptions,
   resolveLoadOptions,
 } from "./options.ts";
+import { DeviceProofs } from "./proof/device-proofs.ts";
 import { checkForgetRequest, resolveRequest, resolveWarmRequest } from "./request-options.ts";
 import { chooseDevice } from "./runtime/choose-device.ts";
 import { type Device, deviceKind, openDevice } from "./runtime/device.ts";
@@ -94,14 +95,23 @@ export async function loadQwen3Vl(options: LoadOptions): Promise<Qwen3VlModel> {
   }
 }
 
-/** A named device that is not there is an error, and a chosen one is told. */
-async function decideDevice({ device, onWarning }: ResolvedLoadOptions): Promise<Device> {
+/** A named device that is not there, or computes wrongly, is an error; and a chosen one is told. */
+async function decideDevice(options: ResolvedLoadOptions): Promise<Device> {
+  const { device, signal, onWarning } = options;
+  const proofs = new DeviceProofs();
+  const prove = async (tried: Device) => {
+    if (tried === "cpu") return;
+    const planned = await plannedPrecision({ ...options, device: deviceKind(tried) });
+    await proofs.expect(tried, planned, signal);
+  };
   if (device === "auto") {
-    const chosen = await chooseDevice();
+    const chosen = await chooseDevice(prove);
+    signal?.throwIfAborted();
     onWarning(chosen.why);
     return chosen.device;
   }
   await openDevice(device);
+  await prove(device);
   return device;
 }
 

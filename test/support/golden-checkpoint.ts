@@ -8,6 +8,6 @@ export {
   type GoldenName,
   goldenCases,
   goldenCheckpoint,
-} from "../../src/cli/prove/goldens.ts";
+} from "../../src/vlm/proof/goldens.ts";
 
 export const TINY_CHAT = join(import.meta.dirname, "..", "..", "examples", "tiny-chat");

@@ -4,12 +4,12 @@
 import { mkdir, open, readFile, writeFile } from "node:fs/promises";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { join, resolve } from "node:path";
+import { packageVersion } from "../../package-root.ts";
 import { choosePrecision, ensurePackage } from "../../vlm/convert/ensure-package.ts";
 import { openPackage } from "../../vlm/engine/onnx-package.ts";
 import { loadQwen3Vl, ORT_VERSION, preferredInt8Weights } from "../../vlm/index.ts";
 import { measureMachine } from "../../vlm/machine/machine-profile.ts";
 import { precisionForCheckpoint } from "../../vlm/machine/precision-choice.ts";
-import { packageVersion } from "../package-root.ts";
 import { showProgress } from "../progress.ts";
 import { print } from "../terminal.ts";
 import { benchDirectory } from "./bench-directory.ts";

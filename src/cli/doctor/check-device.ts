@@ -5,13 +5,14 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { OnnxModel } from "../../vlm/convert/onnx-model.ts";
+import { DECODER_PRECISIONS, defaultVisionPrecision } from "../../vlm/convert/package-graphs.ts";
+import { goldenErrors } from "../../vlm/proof/golden-errors.ts";
+import { toleranceOf } from "../../vlm/proof/tolerances.ts";
 import { chooseDevice } from "../../vlm/runtime/choose-device.ts";
 import { openCuda } from "../../vlm/runtime/cuda-device.ts";
 import { type Device, deviceKind, tryDevice } from "../../vlm/runtime/device.ts";
 import { Session } from "../../vlm/runtime/session.ts";
 import { Value } from "../../vlm/runtime/value.ts";
-import { goldenErrors } from "../prove/golden-check.ts";
-import { GOLDEN_TOLERANCES } from "../prove/tolerances.ts";
 import { adviceFor } from "./advice.ts";
 import type { CheckContext, Finding } from "./finding.ts";
 
@@ -70,12 +71,15 @@ async function runOnce(device: Device): Promise<void> {
 
 async function compareGolden(device: Device): Promise<Finding> {
   const what = { zh: "基准检查点", en: "Golden checkpoint" };
-  const [tolerance] = GOLDEN_TOLERANCES[deviceKind(device)];
+  const kind = deviceKind(device);
+  const decoder = DECODER_PRECISIONS[kind][0]!;
+  const precision = { decoder, vision: defaultVisionPrecision(decoder, kind) };
+  const tolerance = toleranceOf(kind, decoder);
   const directory = await mkdtemp(join(tmpdir(), "napcat-vlm-doctor-"));
   try {
-    const errors = await goldenErrors("tiny-tied", device, tolerance!.precision, directory);
-    const found = `${tolerance!.precision}, ${errors.relative.toExponential(1)}`;
-    if (tolerance!.holds(errors)) return { verdict: "ok", what, found };
+    const errors = await goldenErrors({ name: "tiny-tied", device, precision, directory });
+    const found = `${decoder}, ${(errors.fromCpu ?? errors.relative).toExponential(1)}`;
+    if (tolerance.holds(errors)) return { verdict: "ok", what, found };
     const advice = {
       zh: `这个设备算错了，不能使用。运行 napcat-vlm prove --device ${device}，把报告发到 issue`,
       en: `This device computes wrongly and must not be used. Show the report of napcat-vlm prove --device ${device} in an issue`,

@@ -2,11 +2,11 @@
 // survive want of memory, does it leave the event loop alone? In: a device. Out: checks.
 
 import { join } from "node:path";
+import { packagePath } from "../../package-root.ts";
 import type { Precision } from "../../vlm/convert/linear-layers.ts";
 import { loadQwen3Vl, type VisionLanguageModel } from "../../vlm/index.ts";
 import { type Device, deviceKind } from "../../vlm/runtime/device.ts";
 import { watchEventLoop } from "../bench/event-loop-gaps.ts";
-import { packagePath } from "../package-root.ts";
 import type { Checks } from "./check.ts";
 import { type DrawnQuestion, drawnQuestions } from "./drawn-questions.ts";
 

@@ -4,19 +4,25 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { availableParallelism, cpus, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
+import { packageVersion } from "../../package-root.ts";
+import { defaultVisionPrecision } from "../../vlm/convert/package-graphs.ts";
+import { DeviceProofs } from "../../vlm/proof/device-proofs.ts";
+import { goldenErrors } from "../../vlm/proof/golden-errors.ts";
+import { GOLDEN_NAMES } from "../../vlm/proof/goldens.ts";
+import {
+  describeErrors,
+  GOLDEN_TOLERANCES,
+  type GoldenTolerance,
+} from "../../vlm/proof/tolerances.ts";
 import type { CudaDevice } from "../../vlm/runtime/cuda-device.ts";
 import { openCuda } from "../../vlm/runtime/cuda-device.ts";
 import { type Device, deviceKind, openDevice } from "../../vlm/runtime/device.ts";
 import { loadOrt } from "../../vlm/runtime/ort.ts";
-import { packageVersion } from "../package-root.ts";
 import { print } from "../terminal.ts";
 import { checkBehaviour } from "./behaviour-checks.ts";
 import { type Check, Checks } from "./check.ts";
-import { goldenErrors } from "./golden-check.ts";
-import { GOLDEN_NAMES } from "./goldens.ts";
 import { type CardRooflines, cardRooflines } from "./rooflines.ts";
 import { proveSpeed, type SpeedReport } from "./speed-checks.ts";
-import { GOLDEN_TOLERANCES, type GoldenTolerance } from "./tolerances.ts";
 
 export interface ProveCommand {
   readonly device: Device;
@@ -45,12 +51,7 @@ export async function prove(command: ProveCommand, signal: AbortSignal): Promise
     const there = await checks.run("the device is there", () => openIt(device, machine));
     if (there) {
       for (const tolerance of GOLDEN_TOLERANCES[deviceKind(device)]) {
-        for (const name of GOLDEN_NAMES) {
-          signal.throwIfAborted();
-          await checks.run(`the golden checkpoint ${name} (${tolerance.precision})`, () =>
-            compareGoldens(name, device, tolerance, directory),
-          );
-        }
+        await proveGoldens(device, tolerance, { checks, directory, signal });
         signal.throwIfAborted();
         await checkBehaviour(checks, device, tolerance.precision, directory);
       }
@@ -86,19 +87,24 @@ async function openIt(device: Device, machine: Record<string, unknown>) {
   };
 }
 
-async function compareGoldens(
-  name: (typeof GOLDEN_NAMES)[number],
+/** What the proof of a precision says is kept, or taken back: loading a model asks for it. */
+async function proveGoldens(
   device: Device,
   tolerance: GoldenTolerance,
-  directory: string,
-) {
-  const errors = await goldenErrors(name, device, tolerance.precision, directory);
-  return {
-    ok: tolerance.holds(errors),
-    value:
-      `largest difference ${errors.largest.toExponential(2)}, relative ${errors.relative.toExponential(2)} ` +
-      `(${tolerance.text}), ${errors.sameTokens} of ${errors.steps} likeliest tokens the same`,
-  };
+  { checks, directory, signal }: { checks: Checks; directory: string; signal: AbortSignal },
+): Promise<void> {
+  const decoder = tolerance.precision;
+  const precision = { decoder, vision: defaultVisionPrecision(decoder, deviceKind(device)) };
+  let proven = true;
+  for (const name of GOLDEN_NAMES) {
+    signal.throwIfAborted();
+    const holds = await checks.run(`the golden checkpoint ${name} (${decoder})`, async () => {
+      const errors = await goldenErrors({ name, device, precision, directory, signal });
+      return { ok: tolerance.holds(errors), value: describeErrors(errors, tolerance) };
+    });
+    proven &&= holds;
+  }
+  if (device !== "cpu") await new DeviceProofs().record(device, precision, proven);
 }
 
 async function measureRooflines(device: Device): Promise<CardRooflines | undefined> {

@@ -4,6 +4,7 @@
 import { randomFillSync } from "node:crypto";
 import { copyFile, mkdir, open, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { packagePath } from "../../package-root.ts";
 import { parseConfig } from "../../vlm/checkpoint/config.ts";
 import { fromFloat32 } from "../../vlm/checkpoint/dtype.ts";
 import type { FloatType, WeightPlan } from "../../vlm/convert/linear-layers.ts";
@@ -20,10 +21,9 @@ import {
   type PackagePrecision,
   packageGraphs,
 } from "../../vlm/convert/package-graphs.ts";
+import { BORROWED_FILES } from "../../vlm/proof/goldens.ts";
 import type { ShapeName } from "../bench/shape-names.ts";
 import { configOf } from "../bench/shapes.ts";
-import { packagePath } from "../package-root.ts";
-import { BORROWED_FILES } from "./goldens.ts";
 
 /** Numbers drawn once and written again and again; odd, so that rows of weights differ. */
 const NOISE_LENGTH = 4_194_301;

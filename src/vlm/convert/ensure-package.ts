@@ -10,8 +10,9 @@ import { convertCheckpoint } from "./convert.ts";
 import type { ConvertOptions } from "./convert-options.ts";
 import { withDiskTrouble } from "./disk-trouble.ts";
 import type { Precision } from "./linear-layers.ts";
-import { isMarkedAsPackage, isPackageOf, verifyPackage } from "./manifest.ts";
+import { isMarkedAsPackage, isPackageOf, readManifest, verifyPackage } from "./manifest.ts";
 import {
+  checkPrecision,
   DECODER_PRECISIONS,
   defaultVisionPrecision,
   deviceOfPrecision,
@@ -67,6 +68,27 @@ async function findOrMake(options: EnsurePackageOptions): Promise<string> {
     if (await holdsPackageOf(place, { ...options, device }, precision)) return place;
   }
   return convertInto(places, { ...options, device, checkpointDir: model }, precision);
+}
+
+/**
+ * The precision of the package that {@link ensurePackage} will find or make.
+ *
+ * @throws ModelLoadError, TypeError when it would refuse to
+ */
+export async function plannedPrecision({
+  model,
+  precision,
+  visionPrecision,
+  device = "cpu",
+}: Omit<EnsurePackageOptions, "onProgress">): Promise<PackagePrecision> {
+  if (await isMarkedAsPackage(model)) {
+    const manifest = await readManifest(model);
+    assertDevice(model, manifest.device, device);
+    return manifest.precision;
+  }
+  const planned = choosePrecision(precision, visionPrecision, device);
+  checkPrecision(planned, device);
+  return planned;
 }
 
 /** The precisions of a conversion, with what nobody named filled in. */

@@ -4,7 +4,7 @@
 import { isDevicePrecision } from "../convert/package-graphs.ts";
 import { ModelLoadError } from "../errors.ts";
 import { CudaDevice } from "../runtime/cuda-device.ts";
-import { deviceKind, openDevice } from "../runtime/device.ts";
+import { type DeviceKind, deviceKind, openDevice } from "../runtime/device.ts";
 import type { SessionOptions } from "../runtime/session.ts";
 import { Decoder } from "./decoder.ts";
 import type { DecoderBackend, SlotPool } from "./decoder-backend.ts";
@@ -21,6 +21,8 @@ import { webGpuMostTokens } from "./webgpu-attention.ts";
 
 export interface BackendOptions {
   readonly session: SessionOptions;
+  /** What the package was made for, where the device can compute that of another. @default the device's own kind */
+  readonly madeFor?: DeviceKind;
   readonly contextTokens: number;
   readonly maxConcurrent: number | undefined;
   /** Of a graphics card; what is free, times 0.9, when left out. */
@@ -46,7 +48,7 @@ export interface Backend {
 /** @throws ModelLoadError, DeviceError `device-memory` */
 export async function loadBackend(model: OnnxPackage, options: BackendOptions): Promise<Backend> {
   const { device = "cpu" } = options.session;
-  expectDevice(model, deviceKind(device));
+  expectDevice(model, options.madeFor ?? deviceKind(device));
   return isDevicePrecision(model.manifest.precision.decoder)
     ? loadInDeviceForm(model, options)
     : loadPlain(model, options);
@@ -115,7 +117,7 @@ async function limit(card: CudaDevice, bytes: number | undefined): Promise<void>
   else await card.limitToFree();
 }
 
-function expectDevice({ manifest, directory }: OnnxPackage, kind: "cpu" | "cuda" | "webgpu"): void {
+function expectDevice({ manifest, directory }: OnnxPackage, kind: DeviceKind): void {
   if (manifest.device === kind) return;
   throw new ModelLoadError(
     "model-unsupported",

@@ -12,32 +12,44 @@ export interface ChosenDevice {
 
 /** How a device is tried, for tests. */
 export interface DeviceTrials {
-  /** Resolves to what was found, such as the name of a card. */
+  /** Resolves to what was found: the name of a card. */
   readonly cuda: () => Promise<string>;
-  readonly webgpu: () => Promise<void>;
+  readonly webgpu: () => Promise<undefined>;
 }
 
 const TRIALS: DeviceTrials = {
   cuda: async () => (await openCuda(0)).facts.name,
-  webgpu: () => tryDevice("webgpu"),
+  webgpu: () => tryDevice("webgpu").then(() => undefined),
 };
 
-export async function chooseDevice(trials: DeviceTrials = TRIALS): Promise<ChosenDevice> {
+/**
+ * Tries them in this order.
+ *
+ * @param prove rejects for a device that computes wrongly, which is one more reason to take the next
+ */
+export async function chooseDevice(
+  prove: (device: Device) => Promise<void> = async () => {},
+  trials: DeviceTrials = TRIALS,
+): Promise<ChosenDevice> {
   const refusals: string[] = [];
-  const refuse = (error: unknown) => {
-    refusals.push(error instanceof Error ? error.message : String(error));
-  };
-  try {
-    const card = await trials.cuda();
-    return { device: "cuda:0", why: `The device "auto" is cuda:0: ${card}.` };
-  } catch (error) {
-    refuse(error);
+  const attempts = [
+    ["cuda:0", trials.cuda],
+    ["webgpu", trials.webgpu],
+  ] as const;
+  for (const [device, attempt] of attempts) {
+    try {
+      const found = await attempt();
+      await prove(device);
+      return { device, why: because(device, refusals, found) };
+    } catch (error) {
+      refusals.push(error instanceof Error ? error.message : String(error));
+    }
   }
-  try {
-    await trials.webgpu();
-    return { device: "webgpu", why: `The device "auto" is webgpu, because: ${refusals.join(" ")}` };
-  } catch (error) {
-    refuse(error);
-  }
-  return { device: "cpu", why: `The device "auto" is cpu, because: ${refusals.join(" ")}` };
+  return { device: "cpu", why: because("cpu", refusals) };
+}
+
+function because(device: Device, refusals: readonly string[], found?: string): string {
+  const card = found ? `: ${found}` : "";
+  const why = refusals.length > 0 ? `, because: ${refusals.join(" ")}` : ".";
+  return `The device "auto" is ${device}${card}${why}`;
 }

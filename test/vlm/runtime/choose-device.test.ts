@@ -9,16 +9,21 @@ const fails = (message: string) => async () => {
   throw new Error(message);
 };
 
+const proven = async () => {};
+
 describe("chooseDevice", () => {
   it("takes the card where there is one, and names it", async () => {
-    expect(await chooseDevice({ cuda: works("H100"), webgpu: works(undefined) })).toEqual({
+    expect(await chooseDevice(proven, { cuda: works("H100"), webgpu: works(undefined) })).toEqual({
       device: "cuda:0",
       why: 'The device "auto" is cuda:0: H100.',
     });
   });
 
   it("takes WebGPU next, and says why no card", async () => {
-    const chosen = await chooseDevice({ cuda: fails("No driver."), webgpu: works(undefined) });
+    const chosen = await chooseDevice(proven, {
+      cuda: fails("No driver."),
+      webgpu: works(undefined),
+    });
     expect(chosen).toEqual({
       device: "webgpu",
       why: 'The device "auto" is webgpu, because: No driver.',
@@ -26,10 +31,29 @@ describe("chooseDevice", () => {
   });
 
   it("takes the CPU last, and says why neither", async () => {
-    const chosen = await chooseDevice({ cuda: fails("No driver."), webgpu: fails("No adapter.") });
+    const chosen = await chooseDevice(proven, {
+      cuda: fails("No driver."),
+      webgpu: fails("No adapter."),
+    });
     expect(chosen).toEqual({
       device: "cpu",
       why: 'The device "auto" is cpu, because: No driver. No adapter.',
+    });
+  });
+
+  it("passes over a device that computes wrongly, and says so", async () => {
+    const tried: string[] = [];
+    const chosen = await chooseDevice(
+      async (device) => {
+        tried.push(device);
+        if (device === "cuda:0") throw new Error("The device cuda:0 computes wrongly.");
+      },
+      { cuda: works("H100"), webgpu: works(undefined) },
+    );
+    expect(tried).toEqual(["cuda:0", "webgpu"]);
+    expect(chosen).toEqual({
+      device: "webgpu",
+      why: 'The device "auto" is webgpu, because: The device cuda:0 computes wrongly.',
     });
   });
 });

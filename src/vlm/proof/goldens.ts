@@ -3,7 +3,7 @@
 
 import { copyFile, mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { packagePath } from "../package-root.ts";
+import { packagePath } from "../../package-root.ts";
 
 /** Files a published checkpoint has besides, from the tiny chat model, which shares every preprocessing size. */
 export const BORROWED_FILES = [

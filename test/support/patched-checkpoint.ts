@@ -41,7 +41,7 @@ export type Json =
   | readonly Json[]
   | { readonly [key: string]: Json };
 
-interface Tensor extends AddedTensor {
+export interface Tensor extends AddedTensor {
   readonly bytes: Buffer;
 }
 
@@ -119,32 +119,31 @@ async function changedTensors({
 
 /** The tensors of examples/tiny-chat in the order of its header. */
 export async function tinyTensors(): Promise<Tensor[]> {
-  const file = await readFile(join(TINY_CHAT, "model.safetensors"));
+  return tensorsOf(await readFile(join(TINY_CHAT, "model.safetensors"))).tensors;
+}
+
+/** Everything in a safetensors file, in the order of its header. */
+export function tensorsOf(file: Buffer): {
+  readonly tensors: Tensor[];
+  readonly metadata: Readonly<Record<string, string>>;
+} {
   const dataStart = 8 + Number(file.readBigUInt64LE());
-  const header = JSON.parse(file.toString("utf8", 8, dataStart)) as Record<
+  const { __metadata__: metadata = {}, ...header } = JSON.parse(
+    file.toString("utf8", 8, dataStart),
+  ) as { __metadata__?: Record<string, string> } & Record<
     string,
     { dtype: string; shape: number[]; data_offsets: [number, number] }
   >;
-  return Object.entries(header)
-    .filter(([name]) => name !== "__metadata__")
-    .map(
-      ([
-        name,
-        {
-          dtype,
-          shape,
-          data_offsets: [begin, end],
-        },
-      ]) => ({
-        name,
-        dtype,
-        shape,
-        bytes: file.subarray(dataStart + begin, dataStart + end),
-      }),
-    );
+  const tensors = Object.entries(header).map(([name, { dtype, shape, data_offsets }]) => ({
+    name,
+    dtype,
+    shape,
+    bytes: file.subarray(dataStart + data_offsets[0], dataStart + data_offsets[1]),
+  }));
+  return { tensors, metadata };
 }
 
-function safetensors(tensors: readonly Tensor[]): Buffer {
+export function safetensors(tensors: readonly Tensor[]): Buffer {
   const header: Record<string, object> = { __metadata__: { format: "pt" } };
   let end = 0;
   for (const { name, dtype, shape, bytes } of tensors) {
@@ -159,7 +158,7 @@ function safetensors(tensors: readonly Tensor[]): Buffer {
 }
 
 /** RFC 7386. */
-function merge(target: Json, patch: Json): Json {
+export function merge(target: Json, patch: Json): Json {
   if (!isObject(patch)) return patch;
   const result: Record<string, Json> = isObject(target) ? { ...target } : {};
   for (const [key, value] of Object.entries(patch)) {

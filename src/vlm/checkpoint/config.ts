@@ -137,7 +137,7 @@ function refuseOtherModels(top: JsonFields): void {
   }
 }
 
-/** The tensors decide: tools that merge a 4-bit training into 16 bits often leave its settings behind. */
+/** The tensors decide: what is quantised in a way that is known here was put together before. Tools that merge a 4-bit training into 16 bits often leave its settings behind. */
 function refuseQuantized(top: JsonFields, stored: StoredFacts | undefined, assume: Assume): void {
   const holder = [top, top.objectOrUndefined("text_config")].find((fields) =>
     fields?.has("quantization_config"),
@@ -151,6 +151,7 @@ function refuseQuantized(top: JsonFields, stored: StoredFacts | undefined, assum
       `This checkpoint is quantised already (${method})${shown}; use the bf16 checkpoint, the converter quantises it.`,
     );
   }
+  if (stored.decoded.length > 0) return;
   assume(
     `quantization_config of ${top.where} (${said ?? "no quant_method"}) is ignored: all weights are stored as plain ${stored.dtypes.join(", ")}.`,
   );

@@ -5,6 +5,7 @@ import { readdir } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { disk } from "../../disk.ts";
 import { ModelLoadError } from "../errors.ts";
+import { assembleWeights } from "./assemble-weights.ts";
 import {
   filesMissing,
   findWeights,
@@ -17,11 +18,12 @@ import {
 } from "./checkpoint-files.ts";
 import { type ConfigContext, parseConfig, type Qwen3VlConfig } from "./config.ts";
 import { type GenerationDefaults, parseGenerationConfig } from "./generation-config.ts";
-import { readJsonFile } from "./json-fields.ts";
+import { JsonFields, readJsonFile } from "./json-fields.ts";
 import { type ImageProcessorConfig, parseImageProcessorConfig } from "./processor-config.ts";
-import { INDEX_FILE, Safetensors, type StoredTensor } from "./safetensors.ts";
+import { parseQuantizationConfig, type QuantizationConfig } from "./quantization-config.ts";
+import { INDEX_FILE, Safetensors } from "./safetensors.ts";
 import { sameContent } from "./same-content.ts";
-import { type Assume, readStoredFacts } from "./stored-facts.ts";
+import { type Assume, quantizationOf, readStoredFacts } from "./stored-facts.ts";
 import {
   canonicalName,
   EMBED_TOKENS,
@@ -29,6 +31,7 @@ import {
   LM_HEAD,
   resolveTensors,
 } from "./tensor-names.ts";
+import type { Weight } from "./weight.ts";
 
 /** Settings of a model directory: a checkpoint, or the package made from it. */
 export interface ModelSettings {
@@ -52,8 +55,7 @@ export interface Checkpoint extends ModelSettings {
   readonly dir: string;
   readonly source: CheckpointSource;
   /** By canonical name. */
-  readonly tensors: ReadonlyMap<string, StoredTensor>;
-  readonly weights: Safetensors;
+  readonly tensors: ReadonlyMap<string, Weight>;
   /** Configuration and tokenizer files that are there, to be copied beside the graphs. */
   readonly settingsFiles: readonly string[];
   readonly weightFiles: readonly string[];
@@ -77,17 +79,17 @@ export async function openCheckpoint(dir: string): Promise<Checkpoint> {
 
   const weights = await Safetensors.open(dir, found.files);
   try {
-    const stored = readStoredFacts(weights.tensors.values(), found.index?.keys());
+    const whole = await assembleWeights(weights, await readQuantization(dir, weights));
+    const stored = readStoredFacts(whole, found.index?.keys());
     const settings = await readSettings(dir, present, { stored, assume });
     checkShardIndex(dir, found, weights, settings.config);
-    const tensors = resolveTensors(settings.config, weights.tensors.values(), assume);
+    const tensors = resolveTensors(settings.config, whole, assume);
     if (settings.config.tiedEmbeddings) await tellOtherHead(weights, tensors, assume);
     return {
       ...settings,
       assumptions,
       dir,
       source: await findSource(dir),
-      weights,
       tensors,
       settingsFiles: settingsFiles(present),
       weightFiles: found.index === undefined ? found.files : [INDEX_FILE, ...found.files],
@@ -142,6 +144,18 @@ async function readSettings(
   return { config, generation, processor: pictures };
 }
 
+/** Settings left behind by a merged training are of no interest: plain weights are read as they are. */
+async function readQuantization(
+  dir: string,
+  weights: Safetensors,
+): Promise<QuantizationConfig | undefined> {
+  if ([...weights.tensors.values()].every((tensor) => quantizationOf(tensor) === undefined)) {
+    return undefined;
+  }
+  const config = await readJsonFile(dir, "config.json");
+  return parseQuantizationConfig(new JsonFields(config, "config.json"));
+}
+
 /** transformers 5 nests the image part in processor_config.json; older files of that name have none. */
 function hasImagePart(processor: unknown): boolean {
   return typeof processor === "object" && processor !== null && "image_processor" in processor;
@@ -182,11 +196,11 @@ function checkShardIndex(
 /** Tied checkpoints may store the head as well. When it says something else than the table, people should know. */
 async function tellOtherHead(
   weights: Safetensors,
-  tensors: ReadonlyMap<string, StoredTensor>,
+  tensors: ReadonlyMap<string, Weight>,
   assume: Assume,
 ): Promise<void> {
   const head = [...weights.tensors.values()].find(({ name }) => canonicalName(name) === LM_HEAD);
-  const embedding = tensors.get(EMBED_TOKENS);
+  const embedding = tensors.get(EMBED_TOKENS)?.plain;
   if (head === undefined || embedding === undefined || head === embedding) return;
   if (await sameContent(weights, head, embedding)) return;
   assume(

@@ -1,8 +1,7 @@
 // What the stored tensors say about a model by their names, shapes and number formats alone. In: headers. Out: facts
 // that settle what config.json leaves open or tells wrongly. Reads no weights and no configuration.
 
-import type { StoredTensor } from "./safetensors.ts";
-import { canonicalName, EMBED_TOKENS, LM_HEAD } from "./tensor-names.ts";
+import { canonicalName, EMBED_TOKENS, LM_HEAD, type NamedTensor } from "./tensor-names.ts";
 
 /** Takes a sentence about something that was assumed, for the one warning that a person reads. */
 export type Assume = (sentence: string) => void;
@@ -17,7 +16,9 @@ export interface StoredFacts {
   readonly promisesHead: boolean;
   /** Number formats of the tensors, such as `BF16`. */
   readonly dtypes: readonly string[];
-  /** How the weights are quantised, and a tensor that shows it; undefined for plain weights. */
+  /** Quantised weights that can be read, by method. */
+  readonly decoded: readonly string[];
+  /** How other weights are quantised, and a tensor that shows it. */
   readonly quantized?: { readonly method: string; readonly tensor: string };
 }
 
@@ -39,14 +40,16 @@ const QUANTIZED_DTYPES: Readonly<Record<string, string>> = {
 
 /** @param promised names in the index, when there is one */
 export function readStoredFacts(
-  stored: Iterable<StoredTensor>,
+  stored: Iterable<NamedTensor & { readonly quantized?: string | undefined }>,
   promised: Iterable<string> = [],
 ): StoredFacts {
   const dtypes = new Set<string>();
   const shapes = new Map<string, readonly number[]>();
   let quantized: StoredFacts["quantized"];
+  const decoded = new Set<string>();
   for (const tensor of stored) {
     dtypes.add(tensor.dtype);
+    if (tensor.quantized !== undefined) decoded.add(tensor.quantized);
     shapes.set(canonicalName(tensor.name), tensor.shape);
     quantized ??= quantizationOf(tensor);
   }
@@ -59,11 +62,12 @@ export function readStoredFacts(
     promisesHead:
       !shapes.has(LM_HEAD) && [...promised].some((name) => canonicalName(name) === LM_HEAD),
     dtypes: [...dtypes].sort(),
+    decoded: [...decoded].sort(),
     ...(quantized === undefined ? {} : { quantized }),
   };
 }
 
-function quantizationOf({ name, dtype }: StoredTensor): StoredFacts["quantized"] {
+export function quantizationOf({ name, dtype }: NamedTensor): StoredFacts["quantized"] {
   const byName = QUANTIZED_NAMES.find(([ending]) => ending.test(name))?.[1];
   // Integer buffers are no weights: position ids, counters.
   const byDtype = name.endsWith(".weight") ? QUANTIZED_DTYPES[dtype] : undefined;

@@ -3,12 +3,16 @@
 
 import { ModelLoadError } from "../errors.ts";
 import type { Qwen3VlConfig } from "./config.ts";
-import type { StoredTensor } from "./safetensors.ts";
 import type { Assume } from "./stored-facts.ts";
 
 export interface TensorSpec {
   readonly name: string;
   readonly shape: readonly number[];
+}
+
+/** What names are given to: a stored tensor, or a weight put together from several. */
+export interface NamedTensor extends TensorSpec {
+  readonly dtype: string;
 }
 
 export const EMBED_TOKENS = "model.language_model.embed_tokens.weight";
@@ -124,11 +128,11 @@ function textTensors({ text }: Qwen3VlConfig): TensorSpec[] {
  * @throws ModelLoadError naming tensors that are missing, unexpected, doubled, of a wrong shape or of a
  *   number format that cannot be read
  */
-export function resolveTensors(
+export function resolveTensors<T extends NamedTensor>(
   config: Qwen3VlConfig,
-  stored: Iterable<StoredTensor>,
+  stored: Iterable<T>,
   assume: Assume = () => {},
-): Map<string, StoredTensor> {
+): Map<string, T> {
   const found = byCanonicalName(stored);
   if (config.tiedEmbeddings) takeHeadForEmbedding(found, assume);
   const expected = expectedTensors(config);
@@ -152,11 +156,11 @@ export function resolveTensors(
       `The shapes of ${wrongShapes.length} tensors disagree with config.json: ${list(wrongShapes)}.`,
     );
   }
-  return new Map(expected.map(({ name }) => [name, found.get(name) as StoredTensor]));
+  return new Map(expected.map(({ name }) => [name, found.get(name) as T]));
 }
 
 /** Of two tensors that share their memory some tools keep the one, some the other. */
-function takeHeadForEmbedding(found: Map<string, StoredTensor>, assume: Assume): void {
+function takeHeadForEmbedding<T extends NamedTensor>(found: Map<string, T>, assume: Assume): void {
   const head = found.get(LM_HEAD);
   if (head === undefined || found.has(EMBED_TOKENS)) return;
   found.set(EMBED_TOKENS, head);
@@ -167,7 +171,7 @@ function takeHeadForEmbedding(found: Map<string, StoredTensor>, assume: Assume):
 
 /** What is stored beside the model: heads of other tasks are left out and named, anything else is refused. */
 function leaveOut(
-  found: ReadonlyMap<string, StoredTensor>,
+  found: ReadonlyMap<string, NamedTensor>,
   known: ReadonlySet<string>,
   assume: Assume,
 ): void {
@@ -188,8 +192,8 @@ function leaveOut(
   }
 }
 
-function byCanonicalName(stored: Iterable<StoredTensor>): Map<string, StoredTensor> {
-  const found = new Map<string, StoredTensor>();
+function byCanonicalName<T extends NamedTensor>(stored: Iterable<T>): Map<string, T> {
+  const found = new Map<string, T>();
   for (const tensor of stored) {
     if (BUFFER.test(tensor.name)) continue;
     refuseAdapter(tensor);
@@ -204,21 +208,22 @@ function byCanonicalName(stored: Iterable<StoredTensor>): Map<string, StoredTens
   return found;
 }
 
-function refuseAdapter({ name }: StoredTensor): void {
+function refuseAdapter({ name }: NamedTensor): void {
   if (!ADAPTER.test(name)) return;
   throw new ModelLoadError(
     "model-unsupported",
     `The checkpoint holds a LoRA or another adapter that was never merged into the weights (${name}); without it the ` +
       "answers would be those of the base model. Merge it (merge_and_unload in PEFT, `swift export --merge_lora true`, " +
-      "`llamafactory-cli export`) and use the merged checkpoint.",
+      "`llamafactory-cli export`) and use the merged checkpoint, or save the adapter alone and name it with `--lora`.",
   );
 }
 
-function refuseUnreadable(tensor: StoredTensor): void {
+function refuseUnreadable(tensor: NamedTensor): void {
   if (tensor.dtype.startsWith("F8_") || tensor.name.endsWith("weight_scale_inv")) {
     throw new ModelLoadError(
       "model-unsupported",
-      `This is an FP8 checkpoint (${tensor.name}); use the bf16 checkpoint, the converter quantises it.`,
+      `This is an FP8 checkpoint (${tensor.name}) without the settings that tell how it was made ` +
+        "(quantization_config of config.json); use its own config.json, or the bf16 checkpoint.",
     );
   }
   if (!READABLE_DTYPES.includes(tensor.dtype)) {

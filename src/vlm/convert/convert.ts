@@ -7,7 +7,6 @@ import { join } from "node:path";
 import { disk } from "../../disk.ts";
 import { DiskError } from "../../disk-error.ts";
 import { mendConfig } from "../checkpoint/config.ts";
-import { DTYPE_BYTES, weightDtype } from "../checkpoint/dtype.ts";
 import { readJsonFile } from "../checkpoint/json-fields.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.ts";
 import { EMBED_TOKENS } from "../checkpoint/tensor-names.ts";
@@ -19,7 +18,8 @@ import {
   packageFormats,
 } from "./convert-options.ts";
 import { withDiskTrouble, withNeededBytes } from "./disk-trouble.ts";
-import { type FileDigest, HashedFile, PIECE_BYTES, type StreamOptions } from "./hashed-file.ts";
+import { embeddingTableBytes, writeEmbeddingTable } from "./embedding-file.ts";
+import { type FileDigest, HashedFile, type StreamOptions } from "./hashed-file.ts";
 import type { WiderFormats } from "./linear-layers.ts";
 import {
   CONVERTER_VERSION,
@@ -143,8 +143,9 @@ class Conversion {
   }
 
   #outputBytes({ vision, decoder }: PlannedGraphs): number {
-    const table = this.#checkpoint.tensors.get(EMBED_TOKENS)?.byteLength ?? 0;
-    return vision.model.externalByteLength + decoder.model.externalByteLength + table;
+    const table = this.#checkpoint.tensors.get(EMBED_TOKENS);
+    const tableBytes = table === undefined ? 0 : embeddingTableBytes(table);
+    return vision.model.externalByteLength + decoder.model.externalByteLength + tableBytes;
   }
 
   async #write(
@@ -191,28 +192,17 @@ class Conversion {
     return { file, dataFile, inputs: describe(model.inputs), outputs: describe(model.outputs) };
   }
 
-  /** Rows as they are stored: looked up one by one, they need no other form. */
   async #writeEmbeddingTable(): Promise<PackageManifest["embedTokens"]> {
-    const tensor = this.#checkpoint.tensors.get(EMBED_TOKENS);
-    const [rows, columns] = tensor?.shape ?? [];
-    if (tensor === undefined || rows === undefined || columns === undefined) {
-      throw new RangeError(`The checkpoint has no matrix ${EMBED_TOKENS}.`);
-    }
-    const dtype = weightDtype(tensor.dtype);
+    const weight = this.#checkpoint.tensors.get(EMBED_TOKENS);
+    if (weight === undefined) throw new RangeError(`The checkpoint has no ${EMBED_TOKENS}.`);
     const table = await HashedFile.create(join(this.#dir, EMBED_TOKENS_FILE), this.#stream);
     try {
-      const piece = new Uint8Array(PIECE_BYTES);
-      const byteLength = rows * columns * DTYPE_BYTES[dtype];
-      for (let start = 0; start < byteLength; start += piece.byteLength) {
-        const part = piece.subarray(0, Math.min(piece.byteLength, byteLength - start));
-        await this.#checkpoint.weights.read(tensor, start, part);
-        await table.append(part);
-      }
+      const form = await writeEmbeddingTable(weight, table);
       this.#outputs.push(await table.finish());
+      return { file: EMBED_TOKENS_FILE, ...form };
     } finally {
       await table.close();
     }
-    return { file: EMBED_TOKENS_FILE, dtype, rows, columns };
   }
 
   /** As they are stored; but a package has no tensors to settle what its config.json leaves open. */

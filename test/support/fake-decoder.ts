@@ -22,11 +22,16 @@ interface IdBlock extends KvBlock {
 class FakeSlot implements KvSlot {
   readonly capacity: number;
   ids: number[] = [];
+  parked?: boolean;
+  disposed = false;
   readonly #onDispose: () => void;
+  readonly #onCopy: () => void;
 
-  constructor(capacity: number, onDispose: () => void) {
+  constructor(capacity: number, parks: boolean, onDispose: () => void, onCopy: () => void) {
     this.capacity = capacity;
+    if (parks) this.parked = false;
     this.#onDispose = onDispose;
+    this.#onCopy = onCopy;
   }
 
   get length(): number {
@@ -42,11 +47,13 @@ class FakeSlot implements KvSlot {
   }
 
   async append(block: IdBlock, tokens: number): Promise<void> {
+    this.#onCopy();
     this.ids.push(...block.ids.slice(0, tokens));
   }
 
   dispose(): void {
-    this.#onDispose();
+    if (!this.disposed) this.#onDispose();
+    this.disposed = true;
   }
 }
 
@@ -60,13 +67,19 @@ export class FakeDecoder implements DecoderBackend, SlotPool {
   readonly count: number;
   readonly capacity: number;
   readonly runs: FakeRun[] = [];
+  /** Blocks that were copied into slots. */
+  copied = 0;
   #open = 0;
   /** Called before a run ends; what it throws is what the run throws. */
   onRun: (run: FakeRun, options: BackendRunOptions) => Promise<void> | void = () => {};
 
-  constructor({ count = 4, capacity = 4096 } = {}) {
+  readonly #parks: boolean;
+
+  /** @param parks may slots lie idle? */
+  constructor({ count = 4, capacity = 4096, parks = false } = {}) {
     this.count = count;
     this.capacity = capacity;
+    this.#parks = parks;
   }
 
   /** Slots that are taken. */
@@ -77,11 +90,8 @@ export class FakeDecoder implements DecoderBackend, SlotPool {
   open(): KvSlot {
     if (this.#open === this.count) throw new RangeError(`All ${this.count} slots are taken`);
     this.#open++;
-    let open = true;
-    return new FakeSlot(this.capacity, () => {
-      if (open) this.#open--;
-      open = false;
-    });
+    const [onDispose, onCopy] = [() => this.#open--, () => this.copied++];
+    return new FakeSlot(this.capacity, this.#parks, onDispose, onCopy);
   }
 
   async append(input: DecoderInput, slot: FakeSlot, options: AppendOptions = {}) {

@@ -52,6 +52,12 @@ export interface KvSlot {
   read(start: number, end: number): Promise<KvBlock>;
   /** Appends the first `tokens` of a block, which were computed after exactly the tokens that the slot holds. */
   append(block: KvBlock, tokens: number): Promise<void>;
+  /**
+   * Nobody computes in it, and what it holds may be gone on from; it may be disposed of for others. Undefined where slots
+   * that lie idle would cost time.
+   */
+  parked?: boolean;
+  readonly disposed: boolean;
   /** Gives the place to others. Calling it again is fine. */
   dispose(): void;
 }
@@ -83,6 +89,8 @@ export interface BackendRunOptions {
 export interface AppendOptions extends BackendRunOptions {
   /** After which tokens scores are wanted. @default "last" */
   readonly scores?: "none" | "last" | "all";
+  /** Whose step it is when it fails: a prompt's, or that of an answer whose guesses are checked. @default "prefill" */
+  readonly stage?: "prefill" | "decode";
 }
 
 /** Runs over slots of one pool. The loop never asks for two at once. */
@@ -91,7 +99,7 @@ export interface DecoderBackend {
    * Appends a few tokens to one slot, in one run.
    *
    * @returns the scores that are wanted, in order
-   * @throws InferenceError `prefill`; RangeError when the tokens do not fit; the signal's reason when aborted
+   * @throws InferenceError of that stage; RangeError when the tokens do not fit; the signal's reason when aborted
    */
   append(input: DecoderInput, slot: KvSlot, options?: AppendOptions): Promise<readonly Scores[]>;
   /**

@@ -107,12 +107,12 @@ export class Decoder implements DecoderBackend {
   async append(
     input: DecoderInput,
     cache: KvCache,
-    { scores = "last", signal }: AppendOptions = {},
+    { scores = "last", stage = "prefill", signal }: AppendOptions = {},
   ): Promise<readonly Float32Array[]> {
     this.#check(input, cache);
     const release = cache.occupy();
     try {
-      return await atStage("prefill", signal, () => this.#append(input, cache, scores, signal));
+      return await atStage(stage, signal, () => this.#append(input, cache, scores, signal));
     } finally {
       release();
     }

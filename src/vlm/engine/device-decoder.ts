@@ -109,13 +109,13 @@ export class DeviceDecoder implements DecoderBackend {
   async append(
     input: DecoderInput,
     slot: DeviceSlot,
-    { scores = "last", signal }: AppendOptions = {},
+    { scores = "last", stage = "prefill", signal }: AppendOptions = {},
   ): Promise<readonly Scores[]> {
     const tokens = input.ids.length;
     if (tokens === 0) throw new RangeError("Expected at least one token");
     const release = slot.occupy(tokens);
     try {
-      return await atStage("prefill", signal, () => this.#append(input, slot, scores, signal));
+      return await atStage(stage, signal, () => this.#append(input, slot, scores, signal));
     } finally {
       release();
     }

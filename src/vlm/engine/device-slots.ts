@@ -178,6 +178,10 @@ export class DeviceSlot implements KvSlot {
     return this.slots.capacity;
   }
 
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
   get length(): number {
     return this.#disposed ? 0 : this.slots.lengths[this.row]!;
   }

@@ -2,12 +2,14 @@
 // most one picture is encoded. It chooses what runs next; what runs, and what lies where, is the business of its parts.
 
 import { DisposedError } from "../errors.ts";
-import type { DecoderBackend, Scores, SlotPool } from "./decoder-backend.ts";
+import type { DecoderBackend, KvSlot, Scores, SlotPool } from "./decoder-backend.ts";
 import type { Speculation } from "./draft.ts";
 import type { FeatureCache } from "./feature-cache.ts";
+import { IdleSlots } from "./idle-slots.ts";
 import { Pace } from "./pace.ts";
 import type { Forgettable, PrefixCache } from "./prefix-cache.ts";
 import type { Sequence } from "./sequence.ts";
+import { StallBudget } from "./stall-budget.ts";
 import type { VisionEncoder } from "./vision-encoder.ts";
 import { VisionLane } from "./vision-lane.ts";
 import { WaitingLine } from "./waiting-line.ts";
@@ -40,7 +42,8 @@ export class Engine {
   readonly #writing: Writing;
   /** Sequences that have a slot. */
   readonly #running = new Set<Sequence>();
-  #lastStep = 0;
+  readonly #idle = new IdleSlots();
+  readonly #stall: StallBudget;
   #awake: Promise<void> | undefined;
   #closed = false;
 
@@ -55,6 +58,7 @@ export class Engine {
       onChange: () => this.#wake(),
       onFailure: (sequence, error) => this.#fail(sequence, error),
     });
+    this.#stall = new StallBudget({ ...options, pace: this.#pace });
     this.#writing = new Writing({
       ...options,
       pace: this.#pace,
@@ -104,6 +108,7 @@ export class Engine {
       if (seen || (what.chat !== undefined && chat === what.chat)) sequence.forgotten = true;
     }
     this.#vision.forget(what);
+    this.#idle.forget(what);
     const features = this.#options.features.forget(what);
     const prefixes = this.#options.prefixes.forget(what);
     return { bytes: features.bytes + prefixes.bytes };
@@ -117,6 +122,7 @@ export class Engine {
     }
     await this.#vision.close();
     await this.#awake;
+    this.#idle.clear();
   }
 
   #wake(): void {
@@ -132,6 +138,7 @@ export class Engine {
       this.#vision.next(this.#inOrder(["seeing", "reading"]));
       const [prompt] = this.#inOrder(["reading"]);
       if (prompt) await this.#readOn(prompt);
+      if (this.#mayReadOn()) continue;
       const writers = this.#at("writing");
       if (writers.length > 0) await this.#writeOn(writers);
     }
@@ -174,17 +181,29 @@ export class Engine {
       const sequence = line.take([...this.#running]);
       if (!sequence) return;
       this.#running.add(sequence);
-      sequence.slot = this.#options.slots.open();
+      sequence.slot = this.#slotFor(sequence);
       await this.#prepare(sequence);
     }
     this.#line.announce([...this.#running]);
+  }
+
+  /** One that holds the beginning of the prompt already, or an empty one. */
+  #slotFor(sequence: Sequence): KvSlot {
+    const idle = this.#idle.take(sequence.content, sequence.ids.length - 1);
+    if (idle) {
+      sequence.reusedTokens += idle.length;
+      return idle;
+    }
+    const { slots } = this.#options;
+    if (this.#running.size + this.#idle.count > slots.count) this.#idle.drop();
+    return slots.open();
   }
 
   /** Work for later gives its slot up. What it has computed is in the cache. */
   #putBack(): void {
     const sequence = [...this.#running].find(({ ahead }) => ahead);
     if (!sequence) return;
-    this.#release(sequence);
+    this.#leave(sequence);
     sequence.stage = "queued";
     this.#aheadLine.add(sequence);
   }
@@ -229,7 +248,8 @@ export class Engine {
       // Somebody else may have computed the same meanwhile.
       await this.#reuse(sequence);
       const slot = sequence.slot!;
-      const chunk = sequence.chunk(this.#chunkTokens(sequence));
+      const writers = this.#at("writing").length;
+      const chunk = sequence.chunk(this.#stall.chunkTokens(writers, sequence.ahead));
       const ends = chunk.ids.length === sequence.remaining;
       const started = performance.now();
       const scores = await decoder.append(chunk, slot, {
@@ -246,6 +266,7 @@ export class Engine {
 
   async #beginWriting(sequence: Sequence, [scores]: readonly Scores[]): Promise<void> {
     if (!scores) return this.#finish(sequence);
+    if (this.#at("writing").length === 0) this.#stall.gotText();
     sequence.stage = "writing";
     sequence.watch.begin("decodeMs");
     await this.#hand(sequence, scores);
@@ -256,11 +277,10 @@ export class Engine {
    * want the same cores, and whoever begins to write joins the others in the same runs.
    */
   async #writeOn(writers: readonly Sequence[]): Promise<void> {
-    const sinceLast = performance.now() - this.#lastStep;
-    await this.#vision.idle(this.#options.maxStallMs / 2 - sinceLast);
-    this.#lastStep = performance.now();
+    await this.#vision.idle(this.#options.maxStallMs / 2 - this.#stall.sinceText);
     try {
       await this.#writing.goOn(writers);
+      this.#stall.gotText();
     } catch (error) {
       for (const sequence of writers) {
         const { aborted, reason } = sequence.signal;
@@ -296,18 +316,23 @@ export class Engine {
         // A cache that could not be filled costs time later, and nothing else.
         .catch(() => {});
     }
-    this.#release(sequence);
+    this.#leave(sequence);
   }
 
   #fail(sequence: Sequence, error: unknown): void {
-    this.#release(sequence);
+    sequence.slot?.dispose();
+    this.#leave(sequence);
     sequence.end({ error });
   }
 
-  #release(sequence: Sequence): void {
-    sequence.slot?.dispose();
+  /** Its slot stays as it is for whoever goes on from there, unless that must not be. */
+  #leave(sequence: Sequence): void {
+    const { slot, content, chat, forgotten } = sequence;
     sequence.slot = undefined;
     this.#running.delete(sequence);
+    if (!slot || slot.disposed) return;
+    if (forgotten || !this.#options.prefixes.enabled) slot.dispose();
+    else this.#idle.keep(slot, content, chat);
   }
 
   #at(...stages: readonly string[]): Sequence[] {
@@ -328,11 +353,10 @@ export class Engine {
       .map(({ sequence }) => sequence);
   }
 
-  /** Large chunks when nobody is kept waiting by them. */
-  #chunkTokens(sequence: Sequence): number {
-    const { maxChunkTokens, maxStallMs } = this.#options;
+  /** More of a prompt before those who write go on? */
+  #mayReadOn(): boolean {
     const writers = this.#at("writing").length;
-    if (writers === 0 && !sequence.ahead) return maxChunkTokens;
-    return this.#pace.chunkTokens(maxStallMs - this.#pace.stepMs(writers), maxChunkTokens);
+    const [next] = this.#inOrder(["reading"]);
+    return writers > 0 && next !== undefined && this.#stall.hasRoomFor(next.remaining, writers);
   }
 }

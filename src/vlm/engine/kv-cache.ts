@@ -15,6 +15,7 @@ export class KvCache implements KvSlot {
   readonly slots: KvSlots;
   /** @internal Where it lies now; the slots change it. */
   row: number;
+  parked = false;
   #length = 0;
   #busy = false;
   #disposed = false;

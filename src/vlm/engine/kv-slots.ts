@@ -145,12 +145,13 @@ export class KvSlots implements SlotPool {
 
   /**
    * Moves caches so that they are the leading rows, in whatever order, and binds these rows together.
-   * Whoever was in these rows gets the places of those who came.
+   * Whoever was in these rows gets the places of those who came; what lay idle there is gone.
    */
   async lead(caches: readonly KvCache[]): Promise<BoundRows> {
     const outside = caches.filter((cache) => cache.row >= caches.length);
     const slice = new TimeSlice();
     for (let row = 0; row < caches.length && outside.length > 0; row++) {
+      if (this.#owners[row]?.parked) this.#owners[row]?.dispose();
       const owner = this.#owners[row];
       if (owner && caches.includes(owner)) continue;
       const mover = outside.shift()!;

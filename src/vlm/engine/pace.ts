@@ -3,7 +3,7 @@
 /** Weight of the newest measurement: a change of load is noticed within a few runs. */
 const NEWEST = 0.3;
 /** A chunk is planned this much shorter than it may be: later tokens are slower, and the machine does other things too. */
-const MARGIN = 0.7;
+const MARGIN = 0.85;
 /** Smaller chunks would spend their time on reading weights. */
 const FEWEST_TOKENS = 4;
 
@@ -42,8 +42,12 @@ export class Pace {
 
   /** Tokens of a prompt that are computed within so many milliseconds, at most `most`. */
   chunkTokens(limitMs: number, most: number): number {
-    const tokens = this.#chunks.within(MARGIN * limitMs) ?? FEWEST_TOKENS;
-    return Math.min(most, Math.max(tokens, FEWEST_TOKENS));
+    return Math.min(most, Math.max(this.tokensWithin(limitMs), FEWEST_TOKENS));
+  }
+
+  /** The same, and none or fewer where there is no time; none before the first measurement. */
+  tokensWithin(limitMs: number): number {
+    return this.#chunks.within(MARGIN * limitMs) ?? 0;
   }
 }
 

@@ -73,7 +73,8 @@ export class Writing {
   /** Computes guesses as if they had been chosen. */
   #tryDraft(sequence: Sequence, draft: readonly number[], signal: AbortSignal) {
     const input = sequence.text([sequence.pending, ...draft]);
-    return this.#options.decoder.append(input, sequence.slot!, { scores: "all", signal });
+    const options = { scores: "all", stage: "decode", signal } as const;
+    return this.#options.decoder.append(input, sequence.slot!, options);
   }
 
   /** Keeps guesses as far as the reader does choose them. */

@@ -75,6 +75,8 @@ export class Ort {
   readonly #releaseStatus: NativeFunction;
   /** glibc's `malloc_trim`; undefined where there is no glibc. */
   readonly #trimHeap: NativeFunction | undefined;
+  /** The C library's `memcpy`; undefined where it has another name than expected. */
+  readonly #memcpy: NativeFunction | undefined;
 
   /** @internal Use {@link loadOrt}. */
   constructor(koffi: typeof Koffi, libraryPath: string) {
@@ -96,6 +98,7 @@ export class Ort {
     this.#errorMessage = this.#function(GET_ERROR_MESSAGE, "str", ["address"]);
     this.#releaseStatus = this.#function(RELEASE_STATUS, "void", ["address"]);
     this.#trimHeap = findHeapTrim(koffi);
+    this.#memcpy = this.#findMemcpy();
     const out = addresses(1);
     this.call("CreateEnv", LOG_ERROR, "napcat-vlm", out);
     this.environment = out[0]!;
@@ -208,9 +211,30 @@ export class Ort {
     return this.#koffi.view(address, byteLength);
   }
 
+  /** Copies memory; neither side may be freed or moved meanwhile. */
+  copy(target: Handle, source: Handle, byteLength: number): void {
+    if (this.#memcpy) this.#memcpy(target, source, byteLength);
+    else {
+      const bytes = (address: Handle) => new Uint8Array(this.memory(address, byteLength));
+      bytes(target).set(bytes(source));
+    }
+  }
+
   /** Where an array lies. It must stay referenced, and {@link offHeap}, as long as the address is used. */
   address(array: OffHeapView): Handle {
     return this.#koffi.address(array);
+  }
+
+  #findMemcpy(): NativeFunction | undefined {
+    const library = C_LIBRARIES[process.platform];
+    if (library === undefined) return undefined;
+    try {
+      this.loadLibrary(library);
+      const types = ["void *", "void *", "size_t"];
+      return this.#libraries.get(library)!.func("memcpy", "void *", types);
+    } catch {
+      return undefined;
+    }
   }
 
   #check(status: Handle | null): void {
@@ -324,6 +348,12 @@ function findHeapTrim(koffi: typeof Koffi): NativeFunction | undefined {
     return undefined; // Another C library than glibc; musl returns free memory by itself.
   }
 }
+
+const C_LIBRARIES: Partial<Record<NodeJS.Platform, string>> = {
+  linux: "libc.so.6",
+  darwin: "libSystem.B.dylib",
+  win32: "msvcrt.dll",
+};
 
 function loadKoffi(): typeof Koffi {
   try {

@@ -76,7 +76,7 @@ export class Value {
   #backing: Backing | undefined;
   #users = 0;
   #disposed = false;
-  /** A view of the memory, made when pieces are first copied; gone before the memory is. */
+  /** Where the memory lies, once pieces were copied; gone before the memory is. */
   #address: Handle | undefined;
 
   private constructor(
@@ -240,20 +240,20 @@ export class Value {
   /**
    * Copies pieces, one after the other, into `target` from byte `offset` on.
    *
-   * @throws RangeError when a piece leaves the value.
+   * @throws RangeError when a piece leaves the value or the target.
    */
   async readPieces(pieces: Pieces, target: Uint8Array, offset = 0): Promise<void> {
-    const { count, byteLength } = pieces;
-    const pieceAt = this.#viewPieces(pieces);
-    for (let piece = 0; piece < count; piece++) {
-      target.set(pieceAt(piece), offset + piece * byteLength);
-    }
+    const { byteLength } = pieces;
+    expectInside(target, offset, byteLength, pieces);
+    const to = { address: addressOf(target) + BigInt(offset), stride: byteLength };
+    copyPieces(pieces, to, this.#placeOf(pieces));
   }
 
   /**
    * Fills pieces from `source`.
    *
    * @param step bytes from the beginning of one piece in `source` to that of the next: by default they follow one another
+   * @throws RangeError when a piece leaves the value or the source.
    */
   async writePieces(
     pieces: Pieces,
@@ -261,19 +261,14 @@ export class Value {
     offset = 0,
     step = pieces.byteLength,
   ): Promise<void> {
-    const { count, byteLength } = pieces;
-    const pieceAt = this.#viewPieces(pieces);
-    for (let piece = 0; piece < count; piece++) {
-      const from = offset + piece * step;
-      pieceAt(piece).set(source.subarray(from, from + byteLength));
-    }
+    expectInside(source, offset, step, pieces);
+    const from = { address: addressOf(source) + BigInt(offset), stride: step };
+    copyPieces(pieces, this.#placeOf(pieces), from);
   }
 
   /** Copies pieces to the same places of another value with the same distances. */
   async copyPieces(pieces: Pieces, target: Value): Promise<void> {
-    const pieceAt = this.#viewPieces(pieces);
-    const placeOf = target.#viewPieces(pieces);
-    for (let piece = 0; piece < pieces.count; piece++) placeOf(piece).set(pieceAt(piece));
+    copyPieces(pieces, target.#placeOf(pieces), this.#placeOf(pieces));
   }
 
   /**
@@ -303,11 +298,8 @@ export class Value {
     this.dispose();
   }
 
-  /**
-   * Looks at the pieces one by one. Never at the whole value: the garbage collector counts what is looked at, and
-   * gigabytes of keys and values would keep it at work.
-   */
-  #viewPieces({ first, stride, count, byteLength }: Pieces): (piece: number) => Uint8Array {
+  /** Where the first of the pieces lies, after a look at whether all of them lie inside. */
+  #placeOf({ first, stride, count, byteLength }: Pieces): Place {
     const end = first + Math.max(count - 1, 0) * stride + byteLength;
     if (first < 0 || end > this.byteLength) {
       throw new RangeError(`Expected pieces of ${this.byteLength} bytes, got ${first} to ${end}`);
@@ -316,11 +308,8 @@ export class Value {
       throw new TypeError(`Memory of "${this.location.name}" cannot be copied without a run`);
     }
     if (this.#disposed) throw new DisposedError("The value");
-    const ort = loadOrt();
-    this.#address ??= ort.create("GetTensorMutableData", this.#handle);
-    const address = this.#address;
-    return (piece) =>
-      new Uint8Array(ort.memory(address + BigInt(first + piece * stride), byteLength));
+    this.#address ??= loadOrt().create("GetTensorMutableData", this.#handle);
+    return { address: this.#address + BigInt(first), stride };
   }
 
   #freeIfUnused(): void {
@@ -332,6 +321,40 @@ export class Value {
     else loadOrt().release("ReleaseValue", this.#handle);
     onFree?.();
   }
+}
+
+/** Where pieces lie in memory. */
+interface Place {
+  readonly address: Handle;
+  /** Bytes from the beginning of one piece to that of the next. */
+  readonly stride: number;
+}
+
+/**
+ * Memory to memory, never through arrays of JavaScript: the garbage collector counts every byte that it sees an array of,
+ * and gigabytes of keys and values would keep it at work.
+ */
+function copyPieces({ count, byteLength }: Pieces, to: Place, from: Place): void {
+  const ort = loadOrt();
+  for (let piece = 0; piece < count; piece++) {
+    const target = to.address + BigInt(piece * to.stride);
+    ort.copy(target, from.address + BigInt(piece * from.stride), byteLength);
+  }
+}
+
+function addressOf(bytes: Uint8Array): Handle {
+  return loadOrt().address(offHeap(bytes));
+}
+
+function expectInside(
+  bytes: Uint8Array,
+  offset: number,
+  step: number,
+  { count, byteLength }: Pieces,
+): void {
+  const end = offset + Math.max(count - 1, 0) * step + byteLength;
+  if (offset >= 0 && step >= 0 && end <= bytes.byteLength) return;
+  throw new RangeError(`Expected pieces of ${bytes.byteLength} bytes, got ${offset} to ${end}`);
 }
 
 /** Bytes of one element. */

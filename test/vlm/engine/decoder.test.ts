@@ -174,6 +174,8 @@ describe("wrong input", () => {
       cause: expect.any(RangeError),
     });
     await expect(step(decoder, -1, 0, cache)).rejects.toMatchObject({ stage: "decode" });
+    const guesses = decoder.append(unknown, cache, { scores: "all", stage: "decode" });
+    await expect(guesses).rejects.toMatchObject({ stage: "decode" });
     cache.dispose();
 
     const encoder = await VisionEncoder.load(model);

@@ -1,7 +1,8 @@
 // The loop alone: which run comes after which, and who gets what. Decoder and eyes are fakes.
 
 import { describe, expect, it, vi } from "vitest";
-import { Engine } from "../../../src/vlm/engine/engine.ts";
+import type { AppendOptions } from "../../../src/vlm/engine/decoder-backend.ts";
+import { Engine, type EngineOptions } from "../../../src/vlm/engine/engine.ts";
 import { FeatureCache } from "../../../src/vlm/engine/feature-cache.ts";
 import { PrefixCache } from "../../../src/vlm/engine/prefix-cache.ts";
 import type { Sequence } from "../../../src/vlm/engine/sequence.ts";
@@ -16,6 +17,9 @@ interface Choices {
   readonly chunkTokens?: number;
   readonly maxQueue?: number;
   readonly cached?: boolean;
+  readonly parks?: boolean;
+  readonly maxStallMs?: number;
+  readonly speculation?: EngineOptions["speculation"];
 }
 
 function makeEngine({
@@ -23,8 +27,11 @@ function makeEngine({
   chunkTokens = 1000,
   maxQueue = 16,
   cached = false,
+  parks = false,
+  maxStallMs = 500,
+  speculation,
 }: Choices = {}) {
-  const decoder = new FakeDecoder({ count });
+  const decoder = new FakeDecoder({ count, parks });
   const eyes = new FakeEyes();
   const features = new FeatureCache(cached ? MIB : 0);
   const prefixes = new PrefixCache({ maxBytes: cached ? MIB : 0, blockTokens: 4 });
@@ -35,7 +42,8 @@ function makeEngine({
     features,
     prefixes,
     maxQueue,
-    maxStallMs: 500,
+    maxStallMs,
+    speculation,
     maxChunkTokens: chunkTokens,
   });
   return { engine, decoder, eyes, features, prefixes };
@@ -80,7 +88,7 @@ describe("one sequence", () => {
 
 describe("several sequences", () => {
   it("are written together, and read between two steps of the others", async () => {
-    const { engine, decoder } = makeEngine({ chunkTokens: 4 });
+    const { engine, decoder } = makeEngine({ chunkTokens: 4, maxStallMs: 0 });
     const first = engine.run(sequenceOf(promptOf([[1]]), { reader: saying(100, 40) }));
     await until(() => decoder.runs.length > 2);
     const second = engine.run(sequenceOf(promptOf([text(0, 12)]), { reader: saying(200, 3) }));
@@ -91,6 +99,21 @@ describe("several sequences", () => {
     // Never two chunks without a step in between.
     for (const index of chunks) expect(decoder.runs[index + 1]?.type).toBe("decode");
     expect(decoder.runs.some(({ ids }) => ids.includes(200) && ids.length === 2)).toBe(true);
+  });
+
+  it("are read one after the other while those who write can wait", async () => {
+    const { engine, decoder } = makeEngine({ maxStallMs: 600_000 });
+    const reader = saying(100, 40);
+    const first = engine.run(sequenceOf(promptOf([[1]]), { reader }));
+    await until(() => reader.scores.length > 2);
+    const others = [200, 300, 400].map((id) =>
+      engine.run(sequenceOf(promptOf([text(id, 12)]), { reader: saying(id + 50, 3) })),
+    );
+    await Promise.all([first, ...others]);
+    const types = decoder.runs.map(({ type }) => type);
+    const begin = types.indexOf("append", 1);
+    expect(types.slice(begin, begin + 4)).toEqual(["append", "append", "append", "decode"]);
+    expect(decoder.runs[begin + 3]?.ids).toHaveLength(4);
   });
 
   it("are read in the order of need: what is short does not wait for what is long", async () => {
@@ -179,6 +202,17 @@ describe("what goes wrong", () => {
     expect(together[0]).toMatchObject({ status: "rejected", reason: { message: "kernel failed" } });
     expect(together[1]?.status).toBe("fulfilled");
     await until(() => decoder.taken === 0);
+  });
+
+  it("while guesses are checked is a step of the answer, not of a prompt", async () => {
+    const speculation = { draft: () => [101, 102], ran: vi.fn(), checked: vi.fn() };
+    const { engine, decoder } = makeEngine({ speculation });
+    const stages: (string | undefined)[] = [];
+    decoder.onRun = ({ type }, { stage }: AppendOptions) => {
+      if (type === "append") stages.push(stage);
+    };
+    await engine.run(sequenceOf(promptOf([[1]]), { reader: saying(100, 4) }));
+    expect(stages).toEqual([undefined, "decode", "decode"]);
   });
 
   it("with a picture costs those who wanted it", async () => {
@@ -419,6 +453,65 @@ describe("what was computed before", () => {
     await Promise.all([running, ...waiting]);
     await until(() => decoder.taken === 0);
     expect([prefixes.blocks, features.pictures]).toEqual([0, 0]);
+  });
+});
+
+describe("a slot that lies idle", () => {
+  const ask = (engine: Engine, first: number, chat: string) => {
+    const sequence = sequenceOf(promptOf([text(first, 12)]), {
+      reader: saying(first + 12, 3),
+      chat,
+    });
+    return engine.run(sequence).then(() => sequence);
+  };
+
+  it("is taken over by who goes on from what it holds, and nothing is copied", async () => {
+    const { engine, decoder } = makeEngine({ cached: true, parks: true });
+    await ask(engine, 100, "one");
+    const followUp = sequenceOf(promptOf([text(100, 15), text(500, 5)]), {
+      reader: saying(600, 0),
+      chat: "one",
+    });
+    await engine.run(followUp);
+    expect(followUp.reusedTokens).toBe(15);
+    expect(decoder.runs.at(-1)).toEqual({ type: "append", ids: text(500, 5) });
+    expect([decoder.copied, decoder.taken]).toEqual([0, 1]);
+    // The same beginning, but little of what the slot holds: that stays whole, and the beginning is copied.
+    const other = sequenceOf(promptOf([text(100, 8), text(700, 30)]), { reader: saying(1, 0) });
+    await engine.run(other);
+    expect(other.reusedTokens).toBe(8);
+    expect([decoder.copied, decoder.taken]).toEqual([2, 2]);
+  });
+
+  it("goes to others when there is none left, the one that was not used for longest first", async () => {
+    const { engine, decoder } = makeEngine({ cached: true, parks: true, count: 2 });
+    for (const first of [100, 200, 300]) await ask(engine, first, String(first));
+    expect(decoder.taken).toBe(2);
+    await ask(engine, 300, "300");
+    expect(decoder.copied).toBe(0);
+    const again = await ask(engine, 100, "100");
+    expect(again.reusedTokens).toBe(11);
+    expect(decoder.copied).toBeGreaterThan(0);
+    await engine.close();
+    expect(decoder.taken).toBe(0);
+  });
+
+  it("is given back when its chat or a picture in it is forgotten, or nothing is to be kept", async () => {
+    const { engine, decoder } = makeEngine({ cached: true, parks: true });
+    const seen = promptOf([text(0, 3), fakePicture("a"), [9]]);
+    await ask(engine, 100, "one");
+    await ask(engine, 200, "two");
+    await engine.run(sequenceOf(seen, { reader: saying(1, 0), chat: "three" }));
+    await until(() => decoder.taken === 3);
+    engine.forget({ chat: "one" });
+    await until(() => decoder.taken === 2);
+    engine.forget({ picture: (key) => key === "a" });
+    await until(() => decoder.taken === 1);
+    expect((await ask(engine, 100, "one")).reusedTokens).toBe(0);
+
+    const uncached = makeEngine({ parks: true });
+    await ask(uncached.engine, 100, "one");
+    await until(() => uncached.decoder.taken === 0);
   });
 });
 

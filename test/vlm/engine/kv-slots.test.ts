@@ -152,6 +152,21 @@ describe("KvSlots", () => {
     }
   });
 
+  it("lets what lies idle go when its place is wanted", async () => {
+    using slots = new KvSlots(session, SMALL, 4, 12);
+    const [idle, one, other] = [slots.open(), slots.open(), slots.open()];
+    await fill(idle, 5, 1);
+    await fill(one, 6, 2);
+    await fill(other, 7, 3);
+    const expected = await Promise.all([contents(one), contents(other)]);
+    idle.parked = true;
+    await slots.lead([one, other]);
+    expect(idle.disposed).toBe(true);
+    expect([one.row, other.row].toSorted()).toEqual([0, 1]);
+    expect(await Promise.all([contents(one), contents(other)])).toEqual(expected);
+    expect(slots.open().row).toBe(2);
+  });
+
   it("copies tokens out and in, also a part of them", async () => {
     using slots = new KvSlots(session, SMALL, 2, 12);
     const [one, other] = [slots.open(), slots.open()];

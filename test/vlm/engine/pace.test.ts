@@ -6,7 +6,7 @@ describe("Pace", () => {
     const pace = new Pace();
     expect(pace.chunkTokens(500, 256)).toBe(4); // nothing is known yet
     pace.prompt(256, 2560);
-    expect(pace.chunkTokens(500, 256)).toBe(35);
+    expect(pace.chunkTokens(500, 256)).toBe(42);
     expect(pace.chunkTokens(50_000, 256)).toBe(256);
     expect(pace.chunkTokens(0, 256)).toBe(4);
   });

@@ -1,0 +1,54 @@
+// How much of a prompt may be read before those who write have to go on. In: how fast the machine is, and when they last
+// got a token. Out: tokens. Who reads and who writes is the loop's business.
+
+import type { Pace } from "./pace.ts";
+
+export interface StallBudgetOptions {
+  readonly pace: Pace;
+  /** Longest time for which nobody's text stands still because of somebody else's prompt. */
+  readonly maxStallMs: number;
+  /** Most tokens of a prompt in one run. */
+  readonly maxChunkTokens: number;
+}
+
+/** Time for prompts between two tokens of those who write. */
+export class StallBudget {
+  readonly #options: StallBudgetOptions;
+  #lastText = 0;
+
+  constructor(options: StallBudgetOptions) {
+    this.#options = options;
+  }
+
+  /** Everybody who writes has just got a token. */
+  gotText(): void {
+    this.#lastText = performance.now();
+  }
+
+  /** Milliseconds since then. */
+  get sinceText(): number {
+    return performance.now() - this.#lastText;
+  }
+
+  /** Tokens of the next piece of a prompt: large ones when nobody is kept waiting by them. */
+  chunkTokens(writers: number, ahead: boolean): number {
+    const { pace, maxChunkTokens, maxStallMs } = this.#options;
+    if (writers === 0 && !ahead) return maxChunkTokens;
+    return pace.chunkTokens(writers === 0 ? maxStallMs : this.#leftMs(writers), maxChunkTokens);
+  }
+
+  /**
+   * Is there time for more of a prompt before the next step? Those who write have something to read meanwhile, and who
+   * waits for a first word has nothing. Small pieces are not worth a run, but the rest of a prompt is.
+   */
+  hasRoomFor(remaining: number, writers: number): boolean {
+    const { pace, maxChunkTokens, maxStallMs } = this.#options;
+    const whole = pace.chunkTokens(maxStallMs - pace.stepMs(writers), maxChunkTokens);
+    return pace.tokensWithin(this.#leftMs(writers)) >= Math.min(remaining, whole / 2);
+  }
+
+  #leftMs(writers: number): number {
+    const { pace, maxStallMs } = this.#options;
+    return maxStallMs - this.sinceText - pace.stepMs(writers);
+  }
+}

@@ -177,3 +177,29 @@ export class InferenceError extends VlmError {
     this.stage = stage;
   }
 }
+
+export type ResponseFormatErrorCode = "response-format-unsupported" | "response-format-too-complex";
+
+/** The form in which an answer was wanted cannot be kept token by token. */
+export class ResponseFormatError extends VlmError {
+  override readonly name = "ResponseFormatError";
+  readonly code: ResponseFormatErrorCode;
+  /** Where in the schema; undefined outside of one. */
+  readonly path: string | undefined;
+  /** The keyword of a schema, or the construct of a regular expression, that cannot be kept. */
+  readonly keyword: string | undefined;
+
+  constructor(
+    code: ResponseFormatErrorCode,
+    message: string,
+    options: VlmErrorOptions & {
+      readonly path?: string | undefined;
+      readonly keyword?: string | undefined;
+    } = {},
+  ) {
+    super(message, options);
+    this.code = code;
+    this.path = options.path;
+    this.keyword = options.keyword;
+  }
+}

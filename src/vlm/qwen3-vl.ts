@@ -4,6 +4,7 @@ import { sharedController, startDeadline } from "../abort.ts";
 import { unexpected } from "../parse-options.ts";
 import { readModelSettings } from "./checkpoint/open-checkpoint.ts";
 import { collectStream } from "./collect.ts";
+import { ResponseFormats } from "./constrain/response-format.ts";
 import { withDiskTrouble } from "./convert/disk-trouble.ts";
 import { ensurePackage, plannedPrecision } from "./convert/ensure-package.ts";
 import { preferredInt8Weights } from "./engine/cpu-settings.ts";
@@ -164,6 +165,7 @@ async function loadParts(
     ...(budget.maxImageTokens === undefined ? {} : { maxImageTokens: budget.maxImageTokens }),
   });
   disposals.push(() => images.clear());
+  const eosTokenIds = new Set([...settings.generation.eosTokenIds, ...tokenizer.stopTokenIds]);
   return {
     model: {
       config,
@@ -171,7 +173,13 @@ async function loadParts(
       images,
       contextTokens,
       generationDefaults: settings.generation,
-      eosTokenIds: new Set([...settings.generation.eosTokenIds, ...tokenizer.stopTokenIds]),
+      eosTokenIds,
+      formats: new ResponseFormats({
+        size: Math.min(tokenizer.size, config.text.vocabSize),
+        isAdded: (id) => tokenizer.isAdded(id),
+        tokenBytes: (id) => tokenizer.tokenBytes(id),
+        endIds: eosTokenIds,
+      }),
       engine: new Engine({
         decoder,
         slots,

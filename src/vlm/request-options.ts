@@ -3,10 +3,13 @@
 
 import {
   abortSignal,
+  boolean,
   callback,
   either,
   integer,
+  kindsOf,
   list,
+  literal,
   matching,
   nonEmptyText,
   number,
@@ -24,6 +27,7 @@ import type {
   ChatMessage,
   ForgetRequest,
   GenerateRequest,
+  ResponseFormat,
   SamplingOptions,
   ToolChoice,
   WarmRequest,
@@ -44,6 +48,7 @@ export interface ResolvedPrompt {
 
 export interface ResolvedRequest extends ResolvedPrompt {
   readonly toolChoice: ToolChoice;
+  readonly responseFormat?: ResponseFormat | undefined;
   readonly sampling: Required<SamplingOptions>;
   readonly maxReasoningTokens: number;
   readonly stop: readonly string[];
@@ -57,6 +62,22 @@ const REQUEST_SCHEMA = object({
   toolChoice: either(
     [oneOf(["auto", "none", "required"]), object({ name: nonEmptyText() })],
     '"auto", "none", "required" or an object with the name of a tool',
+  ).optional(),
+  responseFormat: kindsOf(
+    "type",
+    [
+      object({
+        type: literal("json"),
+        schema: either([boolean(), openObject({}, "an object")], "a JSON schema").optional(),
+      }),
+      object({ type: literal("regex"), pattern: nonEmptyText() }),
+      object({
+        type: literal("choice"),
+        options: matching<readonly string[]>("a list of different non-empty strings", isChoice),
+      }),
+    ],
+    ["json", "regex", "choice"],
+    "an object with a type",
   ).optional(),
   maxTokens: integer(1).optional(),
   maxReasoningTokens: integer(0).optional(),
@@ -89,10 +110,12 @@ export function resolveRequest(
   parseOptions(REQUEST_SCHEMA, request, "the request");
   const { tools = [], toolChoice = "auto" } = request;
   checkToolChoice(toolChoice, tools);
+  checkOneForm(request);
   return {
     messages: request.messages,
     tools: toolChoice === "none" ? [] : tools,
     toolChoice,
+    responseFormat: request.responseFormat,
     sampling: {
       temperature: request.temperature ?? (defaults.doSample ? defaults.temperature : 0),
       topP: request.topP ?? defaults.topP,
@@ -152,6 +175,15 @@ function isPicture(value: unknown): boolean {
   );
 }
 
+function isChoice(value: unknown): boolean {
+  return (
+    Array.isArray(value) &&
+    value.length > 0 &&
+    value.every((option) => typeof option === "string" && option !== "") &&
+    new Set(value).size === value.length
+  );
+}
+
 /** What has to be called must be there. @throws TypeError */
 function checkToolChoice(choice: ToolChoice, tools: ResolvedRequest["tools"]): void {
   const names = knownTools(tools).map(({ name }) => name);
@@ -164,6 +196,14 @@ function checkToolChoice(choice: ToolChoice, tools: ResolvedRequest["tools"]): v
     const expected = names.length === 0 ? "left out without tools" : `one of ${names.join(", ")}`;
     throw new TypeError(unexpected("toolChoice.name", expected, choice.name));
   }
+}
+
+/** A call that has to be made is no answer of some form. @throws TypeError */
+function checkOneForm({ responseFormat, toolChoice }: GenerateRequest): void {
+  const forced = toolChoice === "required" || typeof toolChoice === "object";
+  if (responseFormat === undefined || !forced) return;
+  const expected = "left out, because a tool has to be called";
+  throw new TypeError(unexpected("responseFormat", expected, responseFormat));
 }
 
 function maxTokensOf({ maxTokens }: { readonly maxTokens?: number }, thinking: boolean): number {

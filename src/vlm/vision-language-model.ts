@@ -67,12 +67,26 @@ export interface SamplingOptions {
 /** May, must or must not a tool be called; a name: that one. */
 export type ToolChoice = "auto" | "none" | "required" | { readonly name: string };
 
+/**
+ * The form that an answer must have. Tokens that would leave it are never chosen, so the answer always has it; where
+ * `maxTokens` comes near, the answer is ended in the shortest way.
+ */
+export type ResponseFormat =
+  /** JSON that satisfies a schema; without one, any object or array. A keyword that cannot be kept is an error. */
+  | { readonly type: "json"; readonly schema?: boolean | Readonly<Record<string, unknown>> }
+  /** The whole answer is what the expression describes: ECMAScript's, with the `u` flag. */
+  | { readonly type: "regex"; readonly pattern: string }
+  /** One of these, letter by letter. */
+  | { readonly type: "choice"; readonly options: readonly string[] };
+
 export interface GenerateRequest extends SamplingOptions {
   readonly messages: readonly ChatMessage[];
   /** JSON-schema descriptions of tools, put into the prompt as the model's chat template does. */
   readonly tools?: readonly Readonly<Record<string, unknown>>[];
   /** @default "auto" */
   readonly toolChoice?: ToolChoice;
+  /** The form of the answer, behind any thought. The model may call a tool instead where it has some. */
+  readonly responseFormat?: ResponseFormat;
   /** Most tokens to generate, reasoning included. @default 1024, for a Thinking model 2048 */
   readonly maxTokens?: number;
   /**
@@ -167,6 +181,8 @@ export interface FinishPart {
   readonly usage: Usage;
   readonly timings: Timings;
   readonly cache: CacheUse;
+  /** The answer is not whole: there was no room for even the shortest of the form, or it was cut off inside. */
+  readonly incomplete?: boolean;
   /** The thought was closed for the model: it had used up its tokens, went in circles, or ended inside it. */
   readonly reasoningCut?: boolean;
   /**

@@ -34,8 +34,9 @@ export class Answer implements TokenReader {
   }
 
   take(scores: Scores): TakenToken {
-    const id = this.flow.due ?? this.#choose(scores);
-    if (id === undefined) return "needs-all-scores";
+    const chosen = this.flow.due ?? this.#choose(scores);
+    if (chosen === undefined) return "needs-all-scores";
+    const id = chosen === this.flow.due ? chosen : this.flow.settle(chosen);
     for (const delta of this.flow.take(id)) this.#push(delta);
     if (this.flow.finishReason === undefined) {
       this.#sampler.accept(id);
@@ -46,7 +47,8 @@ export class Answer implements TokenReader {
   }
 
   #choose(scores: Scores): number | undefined {
-    if (scores instanceof Float32Array) return this.#sampler.sample(scores);
-    return this.#sampler.sampleTop(scores);
+    const { mask } = this.flow;
+    if (scores instanceof Float32Array) return this.#sampler.sample(scores, mask);
+    return this.#sampler.sampleTop(scores, mask);
   }
 }

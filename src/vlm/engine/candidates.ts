@@ -100,12 +100,14 @@ export class Candidates {
     return Math.fround(score / this.#temperature);
   }
 
-  #take(floor: number): void {
+  #take(lowest: number): void {
+    // What is at -Infinity cannot come, however few others there are.
+    const floor = Math.max(lowest, -Number.MAX_VALUE);
     const scores = this.#scores;
     const size = this.#size;
     // Rounding may lift a score a little: the exact test is left to the few that come near.
-    const near = floor * this.#temperature;
-    const unscaledFloor = near === Number.NEGATIVE_INFINITY ? near : near - Math.abs(near) * 2e-7;
+    const near = Math.max(floor * this.#temperature, -Number.MAX_VALUE);
+    const unscaledFloor = Math.max(near - Math.abs(near) * 2e-7, -Number.MAX_VALUE);
     this.#count = 0;
     for (let id = 0; id < size; id++) {
       const score = scores[id]!;

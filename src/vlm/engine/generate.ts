@@ -4,6 +4,7 @@
 import type { Deadline } from "../../abort.ts";
 import type { Qwen3VlConfig } from "../checkpoint/config.ts";
 import type { GenerationDefaults } from "../checkpoint/generation-config.ts";
+import type { ResponseFormats } from "../constrain/response-format.ts";
 import { type ImageDecodeError, isVlmError } from "../errors.ts";
 import { contentHash, type ImageTensorCache, type TensorView } from "../image/image-tensor.ts";
 import type { ResolvedPrompt, ResolvedRequest } from "../request-options.ts";
@@ -29,6 +30,7 @@ export interface ModelParts {
   readonly eosTokenIds: ReadonlySet<number>;
   readonly tokenizer: Tokenizer;
   readonly images: ImageTensorCache;
+  readonly formats: ResponseFormats;
   /** Most tokens of prompt and answer together. */
   readonly contextTokens: number;
   readonly engine: Engine;
@@ -52,10 +54,13 @@ export async function generate(
 ): Promise<void> {
   const watch = new Stopwatch();
   model.engine.expectRoom();
+  const { responseFormat } = request;
+  const constraint = responseFormat && (await model.formats.constraint(responseFormat));
   const { prompt, pictures, placed } = await readRequest(model, request, watch, stop.signal);
   const answer = new Answer({
     ...request,
     tools: knownTools(request.tools),
+    constraint,
     tokenizer: model.tokenizer,
     eosTokenIds: model.eosTokenIds,
     vocabSize: model.config.text.vocabSize,
@@ -77,6 +82,7 @@ export async function generate(
   push({
     type: "finish",
     finishReason: answer.flow.finishReason ?? "stop",
+    ...(answer.flow.incomplete ? { incomplete: true } : {}),
     ...(answer.flow.reasoningCut ? { reasoningCut: true } : {}),
     ...(answer.flow.repeatedCharacters > 0
       ? { repeatedCharacters: answer.flow.repeatedCharacters }

@@ -2,6 +2,7 @@
 // repetition penalty, presence penalty, temperature, top-k, top-p, min-p, then one draw.
 // In: the logits of one position. Out: one id. It knows no tokens, no text and no stop conditions.
 
+import { allows, type TokenMask } from "../constrain/local-mask.ts";
 import { InferenceError } from "../errors.ts";
 import type { SamplingOptions } from "../vision-language-model.ts";
 import { Candidates } from "./candidates.ts";
@@ -23,6 +24,8 @@ export class Sampler {
   readonly #generated = new Set<number>();
   /** (vocab) logits after penalties; empty without any. */
   readonly #penalised: Float32Array;
+  /** (vocab) logits of tokens that may come; made when it is first needed. */
+  #masked: Float32Array | undefined;
   readonly #candidates = new Candidates();
 
   /**
@@ -42,10 +45,11 @@ export class Sampler {
   /**
    * Chooses the next token. The logits are left as they are.
    * @param logits (vocab) of the last position.
+   * @param mask only its tokens are chosen among; left out: all
    * @throws {@link InferenceError} if they hold NaN or +Infinity, or nothing but -Infinity.
    */
-  sample(logits: Float32Array): number {
-    const best = this.#narrow(logits, (id) => id);
+  sample(logits: Float32Array, mask?: TokenMask): number {
+    const best = this.#narrow(mask ? this.#allowed(logits, mask) : logits, (id) => id);
     return this.#greedy ? best : this.#candidates.draw(this.#random.next());
   }
 
@@ -55,14 +59,14 @@ export class Sampler {
    * @returns undefined when they are not enough to know: then {@link sample} must see all. Nothing was drawn.
    * @throws {@link InferenceError} as `sample` does.
    */
-  sampleTop(top: TopScores): number | undefined {
+  sampleTop(top: TopScores, mask?: TokenMask): number | undefined {
     const { topK, repetitionPenalty, presencePenalty } = this.#sampling;
     // Penalties that lift scores could lift any; a cut by probability alone needs the sum over all.
     if (repetitionPenalty < 1 || presencePenalty < 0) return undefined;
     if (!this.#greedy && topK === 0) return undefined;
     const known = top.ids
       .map((id, index) => ({ id, score: top.scores[index]! }))
-      .filter(({ id }) => id < this.#vocabSize)
+      .filter(({ id }) => id < this.#vocabSize && (!mask || allows(mask, id)))
       .sort((a, b) => a.id - b.id);
     const ids = known.map(({ id }) => id);
     const scores = Float32Array.from(known, ({ score }) => score);
@@ -86,6 +90,26 @@ export class Sampler {
   distribution(logits: Float32Array): ReadonlyMap<number, number> {
     const best = this.#narrow(logits, (id) => id);
     return this.#greedy ? new Map([[best, 1]]) : this.#candidates.probabilities();
+  }
+
+  /** The logits, -Infinity for tokens that may not come. */
+  #allowed(logits: Float32Array, mask: TokenMask): Float32Array {
+    const size = Math.min(logits.length, this.#vocabSize);
+    this.#masked ??= new Float32Array(this.#vocabSize);
+    const masked = this.#masked.fill(Number.NEGATIVE_INFINITY);
+    for (let word = 0; word < mask.length; word++) {
+      const first = 32 * word;
+      // Words are mostly full or empty.
+      if (mask[word] === 0xffff_ffff && first + 32 <= size) {
+        for (let id = first; id < first + 32; id++) masked[id] = logits[id]!;
+        continue;
+      }
+      for (let bits = mask[word]!; bits !== 0; bits &= bits - 1) {
+        const id = first + 31 - Math.clz32(bits & -bits);
+        if (id < size) masked[id] = logits[id]!;
+      }
+    }
+    return masked;
   }
 
   /**

@@ -2,8 +2,11 @@
 // In: the tokens that were sampled, one at a time. Out: the tokens to go on with, text, and the reason of the end.
 // It knows no logits, no caches and no other answers.
 
+import type { Constraint } from "../constrain/constraint.ts";
+import type { TokenMask } from "../constrain/local-mask.ts";
 import type { FinishReason, ToolChoice } from "../vision-language-model.ts";
 import { ForcedCall } from "./forced-call.ts";
+import { FormedAnswer } from "./formed-answer.ts";
 import { LoopWatch } from "./loop-watch.ts";
 import { TextStream } from "./text-stream.ts";
 import { ThoughtBudget } from "./thought-budget.ts";
@@ -23,6 +26,8 @@ export interface AnswerFlowOptions {
   readonly tools?: readonly KnownTool[];
   /** @default "auto" */
   readonly toolChoice?: ToolChoice;
+  /** The form that the answer has to have. Left out: any. */
+  readonly constraint?: Constraint | undefined;
   /** Most tokens of the answer, reasoning included. */
   readonly maxTokens: number;
   /** Tokens after which a thought is closed for the model. A quarter of the room is left for the answer in any case. */
@@ -35,7 +40,7 @@ export interface AnswerFlowOptions {
  * One answer, token by token.
  *
  * @example
- * const id = answer.due ?? sampler.sample(logits);
+ * const id = answer.due ?? answer.settle(sampler.sample(logits, answer.mask));
  * for (const delta of answer.take(id)) push(delta);
  * if (answer.finishReason !== undefined) break;
  */
@@ -45,17 +50,25 @@ export class AnswerFlow {
   readonly #calls: ToolCallStream;
   readonly #budget: ThoughtBudget;
   readonly #forced: ForcedCall;
+  readonly #formed: FormedAnswer;
   #loops = new LoopWatch();
   #completionTokens = 0;
   #repeatedCharacters = 0;
+  #circling = false;
   #finishReason: FinishReason | undefined;
 
   constructor(options: AnswerFlowOptions) {
     const { tokenizer, stop, tools = [], maxTokens, maxReasoningTokens, contextRoom } = options;
     this.#options = options;
-    this.#text = new TextStream({ tokenizer, stop });
-    this.#calls = new ToolCallStream({ tokenizer, tools });
+    const formed = options.constraint !== undefined;
+    this.#text = new TextStream({ tokenizer, stop, literal: formed });
+    this.#calls = new ToolCallStream({ tokenizer, tools, bare: !formed });
     this.#forced = new ForcedCall(tokenizer, tools, options.toolChoice ?? "auto");
+    this.#formed = new FormedAnswer({
+      constraint: options.constraint,
+      callId: tools.length > 0 ? tokenizer.findSpecial("<tool_call>") : undefined,
+      afterThought: tokenizer.encodeText("\n\n"),
+    });
     const room = Math.min(maxTokens, contextRoom);
     this.#budget = new ThoughtBudget({ tokenizer, maxReasoningTokens, room });
     this.#closeUsedUpThought();
@@ -63,7 +76,24 @@ export class AnswerFlow {
 
   /** The token that has to come next; undefined: the model chooses. */
   get due(): number | undefined {
-    return this.#budget.due ?? (this.#text.reasoning ? undefined : this.#forced.due);
+    if (this.#budget.due !== undefined || this.#text.reasoning) return this.#budget.due;
+    return this.#forced.due ?? this.#formed.due;
+  }
+
+  /** Tokens that may come next; undefined: any. */
+  get mask(): TokenMask | undefined {
+    return this.#text.reasoning ? undefined : this.#formed.mask;
+  }
+
+  /** The answer has not the form that it has to have. */
+  get incomplete(): boolean {
+    return this.#text.reasoning ? this.#formed.on : this.#formed.incomplete;
+  }
+
+  /** The token to take where the model chose this one: another where an answer of some form could not end in time. */
+  settle(id: number): number {
+    if (this.#text.reasoning) return id;
+    return this.#formed.settle(id, this.#options.eosTokenIds, this.#room);
   }
 
   /** Why the answer is over; undefined: it is not. */
@@ -93,17 +123,21 @@ export class AnswerFlow {
 
   /** Takes the next token, the one that was due or one the model chose, and returns what may be shown now. */
   take(id: number): readonly AnswerPart[] {
+    const wasReasoning = this.#text.reasoning;
     if (id === this.#budget.due) this.#budget.advance();
-    else if (id === this.due) this.#forced.advance();
+    else if (id === this.#forced.due && !wasReasoning) this.#forced.advance();
+    else if (id === this.#formed.due && !wasReasoning) this.#formed.take(id);
     else if (this.#options.eosTokenIds.has(id)) {
-      this.#finishReason = "stop";
+      this.#finishReason = this.#formed.ending ? this.#cut : "stop";
       return [];
-    }
+    } else if (!wasReasoning) this.#formed.take(id);
     this.#completionTokens++;
 
-    const wasReasoning = this.#text.reasoning;
     const parts = this.#take(id);
     if (this.#text.reasoning !== wasReasoning) this.#loops = new LoopWatch();
+    // A closing that was written for the model has its empty line already.
+    if (wasReasoning && !this.#text.reasoning && this.#budget.due === undefined)
+      this.#formed.begin();
     this.#finishReason = this.#reasonToFinish(id, parts);
     this.#closeUsedUpThought();
     return parts;
@@ -130,7 +164,9 @@ export class AnswerFlow {
   #reasonToFinish(id: number, parts: readonly AnswerPart[]): FinishReason | undefined {
     const { maxTokens, contextRoom } = this.#options;
     if (this.#text.stopped) return "stop-string";
+    if (this.#formed.done) return this.#formed.ending ? this.#cut : "stop";
     const repeated = this.#loops.push(id, parts.map(textOf).join(""));
+    if (repeated !== undefined && !this.#text.reasoning && this.#endFormed()) return undefined;
     if (repeated !== undefined && !this.#closeThought()) {
       this.#repeatedCharacters = this.#text.reasoning ? 0 : repeated;
       return "repetition";
@@ -138,6 +174,27 @@ export class AnswerFlow {
     if (this.#completionTokens >= maxTokens) return "max-tokens";
     // The last token needs no room: nothing comes after it.
     return this.#completionTokens > contextRoom ? "context-full" : undefined;
+  }
+
+  /** Tokens that may still come. */
+  get #room(): number {
+    const { maxTokens, contextRoom } = this.#options;
+    return Math.min(maxTokens, contextRoom + 1) - this.#completionTokens;
+  }
+
+  /** Why an answer of some form was ended in the shortest way. */
+  get #cut(): FinishReason {
+    const { maxTokens, contextRoom } = this.#options;
+    if (this.#circling) return "repetition";
+    return maxTokens <= contextRoom + 1 ? "max-tokens" : "context-full";
+  }
+
+  /** An answer of some form that goes in circles is ended in its form, where there is room. */
+  #endFormed(): boolean {
+    if (this.#formed.ending) return true;
+    if (!this.#formed.endWithin(this.#room)) return false;
+    this.#circling = true;
+    return true;
   }
 
   /** Lets the model come out of its thought, once; false if there is none to come out of. */

@@ -15,6 +15,8 @@ export interface LeadingThoughtOptions {
   readonly opened?: boolean;
   /** `</think>` spelled in letters ends a thought, however it was opened. @default false: only one opened in letters */
   readonly endsInLetters?: boolean;
+  /** There is no thought but the one that the prompt has opened. @default false */
+  readonly literal?: boolean;
 }
 
 /**
@@ -26,6 +28,7 @@ export interface LeadingThoughtOptions {
 export class LeadingThought {
   #state: "start" | "thought" | "answer";
   #endsInLetters: boolean;
+  readonly #literal: boolean;
   readonly #lettersAlwaysEnd: boolean;
   /** The next thing shown follows a mark: line breaks in front of it are the format's. */
   #trimming: boolean;
@@ -34,7 +37,9 @@ export class LeadingThought {
   /** In a thought: white space at its end so far, shown only if more follows, and what may become `</think>`. */
   #blank = "";
 
-  constructor({ opened = false, endsInLetters = false }: LeadingThoughtOptions = {}) {
+  constructor(options: LeadingThoughtOptions = {}) {
+    const { opened = false, endsInLetters = false, literal = false } = options;
+    this.#literal = literal;
     this.#state = opened ? "thought" : "start";
     this.#trimming = opened;
     this.#lettersAlwaysEnd = endsInLetters;
@@ -53,7 +58,7 @@ export class LeadingThought {
    */
   open(): boolean {
     if (this.#state === "thought") return this.#trimming;
-    if (this.#state !== "start" || this.#held.trim() !== "") return false;
+    if (this.#literal || this.#state !== "start" || this.#held.trim() !== "") return false;
     this.#enter(false);
     return true;
   }
@@ -86,6 +91,7 @@ export class LeadingThought {
   }
 
   #start(text: string): readonly TextDelta[] {
+    if (this.#literal) return this.#answer(text);
     const shown = text.trimStart();
     if (shown.startsWith(OPENING)) {
       this.#enter(true);

@@ -12,6 +12,8 @@ export interface TextStreamOptions {
   readonly tokenizer: Pick<Tokenizer, "tokenBytes" | "isSpecial" | "findSpecial" | "thinking">;
   /** The answer ends in front of the first of these. They are not looked for in the reasoning. @default [] */
   readonly stop?: readonly string[] | undefined;
+  /** What follows a thought that the prompt has opened, or no thought, is the answer, whatever it looks like. @default false */
+  readonly literal?: boolean;
 }
 
 const NOTHING: readonly TextDelta[] = [];
@@ -33,7 +35,7 @@ export class TextStream {
   readonly #utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
   #reasoningTokens = 0;
 
-  constructor({ tokenizer, stop = [] }: TextStreamOptions) {
+  constructor({ tokenizer, stop = [], literal = false }: TextStreamOptions) {
     this.#tokenizer = tokenizer;
     this.#stops = new StopStrings(stop);
     this.#thinkId = tokenizer.findSpecial("<think>");
@@ -42,6 +44,7 @@ export class TextStream {
     this.#thought = new LeadingThought({
       opened: tokenizer.thinking,
       endsInLetters: this.#thinkEndId === undefined,
+      literal,
     });
   }
 

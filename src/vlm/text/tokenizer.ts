@@ -190,6 +190,11 @@ export class Tokenizer {
     return this.#addedById.get(id)?.special ?? false;
   }
 
+  /** Is this a token of its own, outside the byte-pair encoding? Text never becomes one. */
+  isAdded(id: number): boolean {
+    return this.#addedById.has(id);
+  }
+
   /** The bytes a token stands for, perhaps a part of a character; none for an id without a token. */
   tokenBytes(id: number): Uint8Array {
     const added = this.#addedById.get(id);

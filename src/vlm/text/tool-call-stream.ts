@@ -13,6 +13,8 @@ export interface ToolCallStreamOptions {
   readonly tokenizer: Pick<Tokenizer, "tokenBytes" | "findSpecial">;
   /** Those of the request; without any, marks of calls are text like any other. */
   readonly tools: readonly KnownTool[];
+  /** An answer that is nothing but the JSON of a call is one. @default true */
+  readonly bare?: boolean;
 }
 
 /** An answer that begins so may be a call without its marks. */
@@ -35,13 +37,13 @@ export class ToolCallStream {
   #held: string | undefined;
   #calls = 0;
 
-  constructor({ tokenizer, tools }: ToolCallStreamOptions) {
+  constructor({ tokenizer, tools, bare = true }: ToolCallStreamOptions) {
     this.#tokenizer = tokenizer;
     this.#tools = tools;
     const on = tools.length > 0;
     this.#openId = on ? tokenizer.findSpecial("<tool_call>") : undefined;
     this.#closeId = on ? tokenizer.findSpecial("</tool_call>") : undefined;
-    this.#held = on ? "" : undefined;
+    this.#held = on && bare ? "" : undefined;
   }
 
   /** How many calls were written. */

@@ -1,0 +1,192 @@
+// A nondeterministic automaton over bytes, put together from pieces: literals, sets of characters, sequences, choices,
+// repetitions. In: pieces. Out: states, and how far each is from the end. It knows no expressions and no JSON.
+
+import { type CodePoints, utf8Sequences } from "./code-points.ts";
+import { TooComplexError } from "./too-complex.ts";
+
+/** More states than this are not built: the memory of a pattern stays within a few megabytes. */
+const MAX_STATES = 60_000;
+
+export interface Transition {
+  readonly first: number;
+  readonly last: number;
+  readonly to: number;
+}
+
+/** Adds itself behind a state and returns the state behind it. */
+export type Piece = (nfa: ByteNfa, from: number) => number;
+
+/** States are numbers, the first is 0. */
+export class ByteNfa {
+  readonly transitions: Transition[][] = [[]];
+  /** States reached without a byte. */
+  readonly silent: number[][] = [[]];
+  end = 0;
+
+  static of(piece: Piece): ByteNfa {
+    const nfa = new ByteNfa();
+    nfa.end = piece(nfa, 0);
+    return nfa;
+  }
+
+  get size(): number {
+    return this.transitions.length;
+  }
+
+  /** @throws TooComplexError */
+  state(): number {
+    if (this.size >= MAX_STATES) throw new TooComplexError("it has too many states");
+    this.transitions.push([]);
+    this.silent.push([]);
+    return this.size - 1;
+  }
+
+  move(from: number, first: number, last: number, to: number): void {
+    this.transitions[from]!.push({ first, last, to });
+  }
+
+  step(from: number, to: number): void {
+    this.silent[from]!.push(to);
+  }
+
+  /** (states) bytes to the end by the shortest way; Infinity where none leads there. */
+  distances(): Float64Array {
+    const into: { from: number; cost: number }[][] = this.transitions.map(() => []);
+    for (let from = 0; from < this.size; from++) {
+      for (const { to } of this.transitions[from]!) into[to]!.push({ from, cost: 1 });
+      for (const to of this.silent[from]!) into[to]!.push({ from, cost: 0 });
+    }
+    const distances = new Float64Array(this.size).fill(Number.POSITIVE_INFINITY);
+    distances[this.end] = 0;
+    // Those at one distance, then those one byte further away.
+    let ring = [this.end];
+    for (let distance = 0; ring.length > 0; distance++) {
+      const further: number[] = [];
+      for (let i = 0; i < ring.length; i++) {
+        const state = ring[i]!;
+        if (distances[state] !== distance) continue;
+        for (const { from, cost } of into[state]!) {
+          if (distances[from]! <= distance + cost) continue;
+          distances[from] = distance + cost;
+          (cost === 0 ? ring : further).push(from);
+        }
+      }
+      ring = further;
+    }
+    return distances;
+  }
+}
+
+export const nothing: Piece = (_, from) => from;
+
+export function literal(text: string): Piece {
+  const bytes = Buffer.from(text, "utf8");
+  return (nfa, from) => {
+    let at = from;
+    for (const byte of bytes) {
+      const next = nfa.state();
+      nfa.move(at, byte, byte, next);
+      at = next;
+    }
+    return at;
+  };
+}
+
+/** One character of a set, in UTF-8. */
+export function oneOf(set: CodePoints): Piece {
+  const sequences = utf8Sequences(set);
+  return (nfa, from) => {
+    const end = nfa.state();
+    // Ways that end alike share their ends.
+    const shared = new Map<string, number>();
+    const behind = (rest: (typeof sequences)[number]): number => {
+      const key = rest.join(";");
+      if (key === "") return end;
+      let state = shared.get(key);
+      if (state === undefined) {
+        state = nfa.state();
+        shared.set(key, state);
+        const [[first, last] = [0, 0], ...more] = rest;
+        nfa.move(state, first, last, behind(more));
+      }
+      return state;
+    };
+    for (const [[first, last] = [0, 0], ...rest] of sequences) {
+      nfa.move(from, first, last, behind(rest));
+    }
+    return end;
+  };
+}
+
+export function sequence(...pieces: readonly Piece[]): Piece {
+  return (nfa, from) => pieces.reduce((at, piece) => piece(nfa, at), from);
+}
+
+export function either(...pieces: readonly Piece[]): Piece {
+  return (nfa, from) => {
+    const end = nfa.state();
+    for (const piece of pieces) {
+      const start = nfa.state();
+      nfa.step(from, start);
+      nfa.step(piece(nfa, start), end);
+    }
+    return end;
+  };
+}
+
+export function optional(piece: Piece): Piece {
+  return repeated(piece, 0, 1);
+}
+
+/** `max` may be Infinity. */
+export function repeated(piece: Piece, min: number, max: number): Piece {
+  return (nfa, from) => {
+    let at = from;
+    for (let i = 0; i < min; i++) at = piece(nfa, at);
+    if (max === Number.POSITIVE_INFINITY) {
+      const loop = nfa.state();
+      nfa.step(at, loop);
+      nfa.step(piece(nfa, loop), loop);
+      return loop;
+    }
+    if (max === min) return at;
+    const end = nfa.state();
+    for (let i = min; i < max; i++) {
+      nfa.step(at, end);
+      const start = nfa.state();
+      nfa.step(at, start);
+      at = piece(nfa, start);
+    }
+    nfa.step(at, end);
+    return end;
+  };
+}
+
+/** One of many texts, as a tree of their beginnings. */
+export function anyText(texts: Iterable<string>): Piece {
+  const all = [...texts].map((text) => Buffer.from(text, "utf8"));
+  return (nfa, from) => {
+    const end = nfa.state();
+    const children = new Map<number, number>();
+    for (const bytes of all) {
+      let at = nfa.state();
+      const root = children.get(-1);
+      if (root === undefined) {
+        nfa.step(from, at);
+        children.set(-1, at);
+      } else at = root;
+      for (const byte of bytes) {
+        const key = at * 256 + byte;
+        let next = children.get(key);
+        if (next === undefined) {
+          next = nfa.state();
+          children.set(key, next);
+          nfa.move(at, byte, byte, next);
+        }
+        at = next;
+      }
+      nfa.step(at, end);
+    }
+    return end;
+  };
+}

@@ -1,0 +1,202 @@
+// The words of JSON as automata: punctuation with the white space that models write around it, numbers, strings with a
+// pattern. In: what is known of a value. Out: rules of a grammar. It knows no schemas.
+
+import { LRUCache } from "lru-cache";
+import { all } from "./both.ts";
+import { anyText, either, literal, oneOf, type Piece, repeated, sequence } from "./byte-nfa.ts";
+import { ANY, type CodePoints, only, union, without } from "./code-points.ts";
+import { type Bound, numbersFrom, numbersUpTo } from "./decimal-range.ts";
+import { match, type Rule } from "./grammar.ts";
+import { LazyDfa } from "./lazy-dfa.ts";
+import { regexPiece } from "./regex.ts";
+
+/** Nothing, a space, or a new line with its indentation: endless white space is no answer. */
+const SPACE = either(
+  literal(""),
+  literal(" "),
+  sequence(literal("\n"), repeated(literal(" "), 0, 32)),
+);
+
+const shared = new Map<string, Rule>();
+
+/** One rule for what is spelled alike: what is found out about it is found out once. */
+function once(name: string, piece: () => Piece): Rule {
+  let rule = shared.get(name);
+  if (!rule) {
+    rule = match(new LazyDfa(piece()));
+    shared.set(name, rule);
+  }
+  return rule;
+}
+
+/** White space, the mark, white space. */
+export function punctuation(mark: "{" | "}" | "[" | "]" | ","): Rule {
+  const opens = mark === "{" || mark === "[";
+  const closes = mark === "}" || mark === "]";
+  return once(mark, () =>
+    sequence(closes ? SPACE : literal(""), literal(mark), opens || closes ? literal("") : SPACE),
+  );
+}
+
+export function space(): Rule {
+  return once("space", () => SPACE);
+}
+
+/** A key and its colon. */
+export function key(name: string): Rule {
+  return match(new LazyDfa(sequence(literal(`${JSON.stringify(name)}:`), oneSpace)));
+}
+
+const oneSpace: Piece = repeated(literal(" "), 0, 1);
+
+/** Characters that stand for themselves in a string of JSON. */
+const PLAIN: CodePoints = without(
+  ANY,
+  union([
+    [0, 0x1f],
+    [0x22, 0x22],
+    [0x5c, 0x5c],
+  ]),
+);
+const SHORT_ESCAPES: Readonly<Record<number, string>> = {
+  8: "\\b",
+  9: "\\t",
+  10: "\\n",
+  12: "\\f",
+  13: "\\r",
+  34: '\\"',
+  92: "\\\\",
+};
+
+/** One character of a set as a string of JSON spells it. */
+export function spellInJson(set: CodePoints): Piece {
+  const escaped = without(set, PLAIN).flatMap(([first, last]) =>
+    Array.from({ length: last - first + 1 }, (_, i) => first + i),
+  );
+  const spellings = escaped.map(
+    (point) => SHORT_ESCAPES[point] ?? `\\u${point.toString(16).padStart(4, "0")}`,
+  );
+  const plain = oneOf(only(set, PLAIN));
+  return spellings.length === 0 ? plain : either(plain, anyText(spellings));
+}
+
+/** A key that is none of some others, and its colon. Without escapes, so that none can be spelled in another way. */
+export function otherKey(names: Iterable<string>, pieces: readonly Piece[] = []): Rule {
+  const free = textExcept(names);
+  const inside = all(free, ...pieces);
+  return match(new LazyDfa(sequence(literal('"'), inside, literal('":'), oneSpace)));
+}
+
+interface NameTree {
+  readonly children: Map<number, NameTree>;
+  taken: boolean;
+}
+
+/** Any plain text that is none of the names. */
+function textExcept(names: Iterable<string>): Piece {
+  const root: NameTree = { children: new Map(), taken: false };
+  for (const name of names) {
+    let at = root;
+    for (const character of name) {
+      const point = character.codePointAt(0)!;
+      const child: NameTree = at.children.get(point) ?? { children: new Map(), taken: false };
+      at.children.set(point, child);
+      at = child;
+    }
+    at.taken = true;
+  }
+  const rest = repeated(oneOf(PLAIN), 0, Number.POSITIVE_INFINITY);
+  const pieceOf = ({ children, taken }: NameTree): Piece => {
+    const named = union([...children.keys()].map((point) => [point, point] as const));
+    return either(
+      ...(taken ? [] : [literal("")]),
+      sequence(oneOf(without(PLAIN, named)), rest),
+      ...[...children]
+        .filter(([point]) => only([[point, point]], PLAIN).length > 0)
+        .map(([point, child]) => sequence(oneOf([[point, point]]), pieceOf(child))),
+    );
+  };
+  return pieceOf(root);
+}
+
+export interface TextForm {
+  /** Each must be found somewhere in the text. */
+  readonly patterns: readonly string[];
+  readonly minLength: number;
+  readonly maxLength: number;
+}
+
+/** A string of JSON whose text has a form. @throws UnsupportedPatternError, TooComplexError */
+export function formedText(form: TextForm): Rule {
+  return match(new LazyDfa(sequence(literal('"'), formPiece(form), literal('"'))));
+}
+
+/** The same without its quotes; `plain`: without escapes. */
+export function formPiece(
+  { patterns, minLength, maxLength }: TextForm,
+  spell: (set: CodePoints) => Piece = spellInJson,
+): Piece {
+  const pieces = patterns.map((pattern) => regexPiece(pattern, { spell, match: "somewhere" }));
+  if (minLength > 0 || maxLength < Number.POSITIVE_INFINITY || pieces.length === 0) {
+    pieces.push(repeated(spell(ANY), minLength, maxLength));
+  }
+  return all(pieces[0]!, ...pieces.slice(1));
+}
+
+export function spellPlainly(set: CodePoints): Piece {
+  return oneOf(only(set, PLAIN));
+}
+
+export interface NumberForm {
+  readonly integer: boolean;
+  readonly from: readonly Bound[];
+  readonly upTo: readonly Bound[];
+}
+
+const SAFE = Number.MAX_SAFE_INTEGER;
+
+function plain(pattern: string): Piece {
+  return regexPiece(pattern, { spell: oneOf, match: "whole" });
+}
+
+/** What was made for a form of numbers is likely to be needed again. */
+const numbers = new LRUCache<string, Rule>({ max: 64 });
+
+/** A number that every reader of JSON understands as it was written. */
+export function formedNumber(form: NumberForm): Rule {
+  if (!form.integer && form.from.length === 0 && form.upTo.length === 0) return anyNumber();
+  const name = JSON.stringify(form);
+  const known = numbers.get(name);
+  if (known) return known;
+  const rule = match(new LazyDfa(numberPiece(form)));
+  numbers.set(name, rule);
+  return rule;
+}
+
+/** Up to 15 digits a number is what it looks like; integers are compared as such. */
+function digits(integer: boolean): Piece {
+  if (integer) return plain("-?(?:0|[1-9]\\d*)");
+  return all(plain("-?(?:0|[1-9]\\d*)(?:\\.\\d+)?"), plain("-?(?:\\d{1,15}|[\\d.]{1,16})"));
+}
+
+/** Without bounds of their own, numbers stay within those that are exact. */
+function numberPiece({ integer, from, upTo }: NumberForm): Piece {
+  const lower = from.length > 0 ? from : [{ value: -SAFE, exclusive: false }];
+  const upper = upTo.length > 0 ? upTo : [{ value: SAFE, exclusive: false }];
+  return all(
+    digits(integer),
+    ...lower.map((bound) => plain(numbersFrom(bound))),
+    ...upper.map((bound) => plain(numbersUpTo(bound))),
+  );
+}
+
+export function anyNumber(): Rule {
+  return once("number", () =>
+    plain("-?(?:0|[1-9]\\d{0,14})(?:\\.\\d{1,15})?(?:[eE][+-]?\\d{1,2})?"),
+  );
+}
+
+/** One of a few texts, letter by letter. */
+export function oneText(texts: readonly string[]): Rule {
+  return match(new LazyDfa(anyText(texts)));
+}

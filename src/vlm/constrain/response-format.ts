@@ -1,0 +1,115 @@
+// From the form that a request wants its answer in to the constraint of one answer. What is made for a form is kept for
+// the next answer of the same form; what is made of the vocabulary, for all of them. It knows no logits.
+
+import { LRUCache } from "lru-cache";
+import { ResponseFormatError } from "../errors.ts";
+import { TimeSlice } from "../image/time-slice.ts";
+import type { ResponseFormat } from "../vision-language-model.ts";
+import { anyArray, anyObject } from "./any-json.ts";
+import { oneOf } from "./byte-nfa.ts";
+import { Constraint } from "./constraint.ts";
+import { anyOf, Lengths, match, type Rule } from "./grammar.ts";
+import { GrammarStates } from "./grammar-states.ts";
+import { jsonSchemaRule } from "./json-schema.ts";
+import { oneText } from "./json-terminals.ts";
+import { LazyDfa } from "./lazy-dfa.ts";
+import { regexPiece, UnsupportedPatternError } from "./regex.ts";
+import { TokenMasks } from "./token-masks.ts";
+import { TokenTrie } from "./token-trie.ts";
+import { TooComplexError, tooComplex } from "./too-complex.ts";
+
+/** What has to be known of a vocabulary. */
+export interface ConstrainedVocabulary {
+  /** One more than the highest id that may be chosen. */
+  readonly size: number;
+  /** Tokens of their own are never text. */
+  readonly isAdded: (id: number) => boolean;
+  readonly tokenBytes: (id: number) => Uint8Array;
+  readonly endIds: ReadonlySet<number>;
+}
+
+const KEPT_FORMS = 16;
+/** An answer that cannot be shorter is none. */
+const LONGEST_SHORTEST = 100_000;
+
+/** Makes constraints for the answers of one model. */
+export class ResponseFormats {
+  readonly #vocabulary: ConstrainedVocabulary;
+  readonly #forms = new LRUCache<string, GrammarStates>({ max: KEPT_FORMS });
+  #masks: Promise<TokenMasks> | undefined;
+
+  constructor(vocabulary: ConstrainedVocabulary) {
+    this.#vocabulary = vocabulary;
+  }
+
+  /**
+   * The first one reads the whole vocabulary, which takes a moment, in slices.
+   *
+   * @throws ResponseFormatError that names what cannot be kept
+   */
+  async constraint(format: ResponseFormat): Promise<Constraint> {
+    return this.constraintOf(JSON.stringify(format), () => formatRule(format));
+  }
+
+  /** For a grammar made elsewhere. @param name tells it from others */
+  async constraintOf(name: string, make: () => Rule): Promise<Constraint> {
+    const states = this.#statesOf(name, make);
+    this.#masks ??= this.#readVocabulary();
+    const masks = await this.#masks;
+    const { tokenBytes, endIds } = this.#vocabulary;
+    const constraint = new Constraint({ states, masks, bytesOf: tokenBytes, endIds });
+    // What is too much for one token is known before anything is computed.
+    void constraint.mask;
+    return constraint;
+  }
+
+  #statesOf(name: string, make: () => Rule): GrammarStates {
+    const known = this.#forms.get(name);
+    if (known && !known.full) return known;
+    try {
+      const rule = make();
+      const shortest = new Lengths(rule).of(rule);
+      if (shortest > LONGEST_SHORTEST) {
+        throw new TooComplexError(
+          shortest === Number.POSITIVE_INFINITY
+            ? "no text satisfies it"
+            : `even its shortest answer has ${shortest} bytes`,
+        );
+      }
+      const states = new GrammarStates(rule);
+      this.#forms.set(name, states);
+      return states;
+    } catch (error) {
+      if (error instanceof TooComplexError) throw tooComplex(error);
+      if (!(error instanceof UnsupportedPatternError)) throw error;
+      throw new ResponseFormatError(
+        "response-format-unsupported",
+        `The pattern cannot be kept: ${error.message}.`,
+        { keyword: error.construct },
+      );
+    }
+  }
+
+  async #readVocabulary(): Promise<TokenMasks> {
+    const { size, isAdded, tokenBytes } = this.#vocabulary;
+    const bytesOf = (id: number) => (isAdded(id) ? undefined : tokenBytes(id));
+    const slice = new TimeSlice();
+    const masks = new TokenMasks(await TokenTrie.build(size, bytesOf, slice));
+    await masks.prepare(slice);
+    return masks;
+  }
+}
+
+function formatRule(format: ResponseFormat): Rule {
+  switch (format.type) {
+    case "json":
+      // A whole document, not a lone word.
+      return format.schema === undefined
+        ? anyOf(anyObject(), anyArray())
+        : jsonSchemaRule(format.schema);
+    case "regex":
+      return match(new LazyDfa(regexPiece(format.pattern, { spell: oneOf, match: "whole" })));
+    case "choice":
+      return oneText(format.options);
+  }
+}

@@ -1,0 +1,105 @@
+// The form of an answer while it is written: when it counts, which tokens may come, and its shortest end where the room
+// runs out. In: tokens as they are chosen. Out: masks and tokens that are due. It knows no logits and no text.
+
+import type { Constraint } from "../constrain/constraint.ts";
+import type { TokenMask } from "../constrain/local-mask.ts";
+
+export interface FormedAnswerOptions {
+  /** Left out: any answer will do. */
+  readonly constraint?: Constraint | undefined;
+  /** May come in place of the answer: it opens a call of a tool. */
+  readonly callId: number | undefined;
+  /** Tokens between a thought and the answer, as the chat template writes them. */
+  readonly afterThought: readonly number[];
+}
+
+/** Ends an answer before its room does, and in its form. */
+export class FormedAnswer {
+  readonly #constraint: Constraint | undefined;
+  readonly #callId: number | undefined;
+  readonly #afterThought: readonly number[];
+  #due: readonly number[] = [];
+  /** The model calls a tool instead. */
+  #called = false;
+  #ending = false;
+  /** There was never room for it. */
+  #hopeless = false;
+
+  constructor({ constraint, callId, afterThought }: FormedAnswerOptions) {
+    this.#constraint = constraint;
+    this.#callId = callId;
+    this.#afterThought = afterThought;
+  }
+
+  /** The answer has a form to keep. */
+  get on(): boolean {
+    return this.#constraint !== undefined && !this.#called;
+  }
+
+  /** Only for {@link on}: all tokens that may come. */
+  get mask(): TokenMask | undefined {
+    if (!this.on) return undefined;
+    const { mask, untouched } = this.#constraint!;
+    if (this.#callId === undefined || !untouched) return mask;
+    const wider = mask.slice();
+    const word = this.#callId >>> 5;
+    wider[word] = (wider[word] ?? 0) | (1 << (this.#callId & 31));
+    return wider;
+  }
+
+  get due(): number | undefined {
+    return this.#due[0];
+  }
+
+  /** The answer has its form and is to be over. */
+  get done(): boolean {
+    return this.on && this.#due.length === 0 && (this.#ending || this.#constraint!.ended);
+  }
+
+  /** It was ended in the shortest way. */
+  get ending(): boolean {
+    return this.#ending;
+  }
+
+  /** What was written so far has not the form. */
+  get incomplete(): boolean {
+    return this.on && !this.#constraint!.whole;
+  }
+
+  /** A thought has ended: the answer follows. */
+  begin(): void {
+    if (this.on) this.#due = this.#afterThought;
+  }
+
+  /** The token to take instead of a chosen one, for which there must be room to end the answer. */
+  settle(id: number, endIds: ReadonlySet<number>, room: number): number {
+    if (!this.on || this.#hopeless || endIds.has(id) || id === this.#callId) return id;
+    const constraint = this.#constraint!;
+    if (constraint.leavesRoom(id, room - 1)) return id;
+    this.#hopeless = !this.endWithin(room);
+    // Nothing is missing where there is no end to write: the answer is over.
+    if (this.#ending && this.#due.length === 0) return [...endIds][0] ?? id;
+    return this.#due[0] ?? id;
+  }
+
+  /** Lets the shortest end come. @returns false where it has more tokens than may come */
+  endWithin(room: number): boolean {
+    if (!this.on) return false;
+    const ending = this.#constraint!.ending();
+    if (ending.length > room) return false;
+    this.#ending = true;
+    this.#due = ending;
+    return true;
+  }
+
+  /** A token of the answer has come. */
+  take(id: number): void {
+    if (id === this.#due[0]) {
+      this.#due = this.#due.slice(1);
+      if (!this.#ending) return;
+    }
+    if (!this.on) return;
+    if (id === this.#callId && this.#constraint!.untouched) this.#called = true;
+    else this.#constraint!.accept(id);
+  }
+}

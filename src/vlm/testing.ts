@@ -8,6 +8,7 @@ import type {
   ChatMessage,
   GenerateRequest,
   GenerateResult,
+  ModelHealth,
   ModelInfo,
   StreamPart,
   VisionLanguageModel,
@@ -33,6 +34,8 @@ export interface FakeVisionLanguageModelOptions {
   /** @default "好的。" */
   readonly answer?: FakeAnswers;
   readonly info?: Partial<ModelInfo>;
+  /** What `health()` says until it is disposed. @default ready, nothing lost */
+  readonly health?: () => ModelHealth;
 }
 
 /**
@@ -48,10 +51,12 @@ export class FakeVisionLanguageModel implements VisionLanguageModel {
   /** Every request, in the order they came. */
   readonly requests: GenerateRequest[] = [];
   readonly #answer: FakeAnswers;
+  readonly #health: () => ModelHealth;
   readonly #disposal = sharedController();
 
   constructor(options: FakeVisionLanguageModelOptions = {}) {
     this.#answer = options.answer ?? "好的。";
+    this.#health = options.health ?? (() => ({ state: "ready", losses: 0 }));
     this.info = {
       name: "fake",
       device: "cpu",
@@ -63,6 +68,10 @@ export class FakeVisionLanguageModel implements VisionLanguageModel {
 
   get disposed(): boolean {
     return this.#disposal.signal.aborted;
+  }
+
+  health(): ModelHealth {
+    return this.disposed ? { state: "disposed" } : this.#health();
   }
 
   async *stream(request: GenerateRequest): AsyncGenerator<StreamPart> {

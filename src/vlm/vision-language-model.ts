@@ -234,10 +234,32 @@ export interface ModelInfo {
   readonly expectedFirstTokenMs?: number;
 }
 
+/**
+ * Can a model answer? `reloading`: its device was lost, and it is being loaded again; requests wait for that, or fail
+ * with `device-lost` between two attempts.
+ */
+export type ModelHealth =
+  | {
+      readonly state: "ready";
+      /** How often its device was lost since it was loaded first. */
+      readonly losses: number;
+    }
+  | {
+      readonly state: "reloading";
+      readonly losses: number;
+      /** What was lost, and why it is not back yet; for people. */
+      readonly reason: string;
+      /** Milliseconds to the next attempt; 0 while there is one. */
+      readonly nextAttemptMs: number;
+    }
+  | { readonly state: "disposed" };
+
 /** Something that sees pictures and answers. `stream` is the primitive; `generate` collects it. */
 export interface VisionLanguageModel {
   readonly info: ModelInfo;
   readonly disposed: boolean;
+  /** Engines that are never lost need not have it. */
+  health?(): ModelHealth;
   stream(request: GenerateRequest): AsyncIterable<StreamPart>;
   generate(request: GenerateRequest): Promise<GenerateResult>;
   /**

@@ -2,7 +2,12 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { type InstalledVlm, installVlm } from "../../src/bot/install-vlm.ts";
 import type { InstallVlmOptions } from "../../src/bot/options.ts";
 import { FakeNapCat, groupMessage, privateMessage } from "../../src/bot/testing.ts";
-import { ImageDecodeError, InferenceError, PromptTooLongError } from "../../src/vlm/index.ts";
+import {
+  DeviceError,
+  ImageDecodeError,
+  InferenceError,
+  PromptTooLongError,
+} from "../../src/vlm/index.ts";
 import { type FakeAnswers, FakeVisionLanguageModel } from "../../src/vlm/testing.ts";
 import type { StreamPart } from "../../src/vlm/vision-language-model.ts";
 import { PIXEL_PNG, readEvent } from "../support/events.ts";
@@ -284,6 +289,11 @@ describe("installVlm", () => {
       "an undecodable picture nobody knows",
       new ImageDecodeError("image-corrupt", "CANARY"),
       "这张图我看不了。",
+    ],
+    [
+      "a device that comes back by itself",
+      new DeviceError("device-lost", "CANARY"),
+      "现在有点忙，稍后再问我吧。",
     ],
     ["something else", new TypeError("CANARY"), "出错了，这次没能回答。"],
   ])("turns an error (%s) into a sentence and works on", async (_name, error, phrase) => {

@@ -66,12 +66,15 @@ export function createDebugApp(options: DebugAppOptions): {
     app.get(file.path, (context) => context.body(file.body, 200, { ...file.headers }));
   }
   app.get("/health", (context) => {
-    const loaded = !model.disposed;
+    const state = model.health?.();
+    const reloading = state?.state === "reloading" ? state : undefined;
+    const loaded = !model.disposed && !reloading;
     const health = {
       status: loaded ? "healthy" : "unhealthy",
       model_loaded: loaded,
       processor_loaded: loaded,
       device: model.info.device,
+      ...(reloading ? { reason: reloading.reason } : {}),
     };
     return context.json(health, loaded ? 200 : 503);
   });

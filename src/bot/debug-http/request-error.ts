@@ -58,6 +58,8 @@ function fromVlmError(error: VlmError): RequestError {
       return new RequestError(400, error.code, error.message);
     case "queue-full":
       return new RequestError(503, error.code, error.message, { "Retry-After": "5" });
+    case "device-lost":
+      return new RequestError(503, error.code, error.message, { "Retry-After": "5" });
     case "disposed":
       return new RequestError(503, error.code, error.message);
     default:

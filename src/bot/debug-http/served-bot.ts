@@ -8,4 +8,4 @@ import type { Responder } from "../chat/responder.ts";
 export type ChatResponder = Pick<Responder, "respond" | "reset">;
 
 /** What is told about a model: its state and its name. */
-export type DescribedModel = Pick<VisionLanguageModel, "info" | "disposed">;
+export type DescribedModel = Pick<VisionLanguageModel, "info" | "disposed" | "health">;

@@ -15,6 +15,7 @@ export function phraseForError(error: unknown, phrases: PeoplePhrases): string |
   if (isVlmError(error)) {
     switch (error.code) {
       case "queue-full":
+      case "device-lost": // It comes back by itself.
         return phrases.busy;
       case "prompt-too-long":
         return phrases.tooLong;

@@ -11,7 +11,7 @@ export interface Health {
 }
 
 export interface HealthFacts {
-  readonly model: Pick<VisionLanguageModel, "disposed">;
+  readonly model: Pick<VisionLanguageModel, "disposed" | "health">;
   /** `undefined` for a client that does not tell. */
   readonly connection: ConnectionState | undefined;
   readonly closed: boolean;
@@ -25,6 +25,7 @@ export function healthOf({ model, connection, closed, pausedChats }: HealthFacts
     ...(closed || connection === "closed" ? ["closed"] : []),
   ];
   const hurt = [
+    ...(model.health?.().state === "reloading" ? ["model-reloading"] : []),
     ...(connection === undefined || connection === "ready" || connection === "closed"
       ? []
       : [`napcat-${connection}`]),

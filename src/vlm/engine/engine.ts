@@ -45,7 +45,8 @@ export class Engine {
   readonly #idle = new IdleSlots();
   readonly #stall: StallBudget;
   #awake: Promise<void> | undefined;
-  #closed = false;
+  /** What whoever comes now is told. */
+  #closed: Error | undefined;
 
   constructor(options: EngineOptions) {
     this.#options = options;
@@ -68,7 +69,7 @@ export class Engine {
 
   /** @throws QueueFullError when a request that came now would be refused */
   expectRoom(): void {
-    if (this.#closed) throw new DisposedError("The model");
+    if (this.#closed) throw this.#closed;
     this.#line.expectRoom(this.#freeSlots());
   }
 
@@ -79,7 +80,7 @@ export class Engine {
    */
   async run(sequence: Sequence): Promise<void> {
     sequence.signal.throwIfAborted();
-    if (this.#closed) throw new DisposedError("The model");
+    if (this.#closed) throw this.#closed;
     const line = sequence.ahead ? this.#aheadLine : this.#line;
     line.expectRoom(sequence.ahead ? 0 : this.#freeSlots());
     const onAbort = () => {
@@ -114,11 +115,14 @@ export class Engine {
     return { bytes: features.bytes + prefixes.bytes };
   }
 
-  /** Sends the waiting away and resolves when nothing runs. Whoever runs must be aborted by its own signal. */
-  async close(): Promise<void> {
-    this.#closed = true;
+  /**
+   * Sends the waiting away with an error, and resolves when nothing runs. Whoever runs must be aborted by its own signal,
+   * or fail by itself.
+   */
+  async close(why: Error = new DisposedError("The model")): Promise<void> {
+    this.#closed = why;
     for (const sequence of [...this.#line.clear(), ...this.#aheadLine.clear()]) {
-      sequence.end({ error: new DisposedError("The model") });
+      sequence.end({ error: why });
     }
     await this.#vision.close();
     await this.#awake;

@@ -82,7 +82,7 @@ async function loadInDeviceForm(model: OnnxPackage, options: BackendOptions): Pr
   if (card) {
     await limit(card, options.deviceMemoryBytes);
     // A card that was lost has nothing to share out.
-    onMade(() => (card.lost ? undefined : card.limitToFree()));
+    onMade(() => (card.loss.aborted ? undefined : card.limitToFree()));
     const weights = weightBytes(model);
     card.reserve(weights, `the weights of ${model.manifest.source.name}`);
     onMade(() => card.unreserve(weights));

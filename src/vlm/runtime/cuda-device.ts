@@ -1,6 +1,7 @@
 // One CUDA card: its thread, its stream, its memory and the copies to and from it. In: sizes and arrays. Out: blocks
 // of memory, and calls to put between runs. Nothing above the runtime sees an address of it.
 
+import { sharedController } from "../../abort.ts";
 import { DeviceError } from "../errors.ts";
 import { type CudaFacts, climbCuda, type RungListener } from "./cuda-ladder.ts";
 import { DeviceThread, type NativeCall, type NativeResult } from "./device-thread.ts";
@@ -47,7 +48,9 @@ export class CudaDevice {
   readonly #ort: Ort;
   #limit = Number.POSITIVE_INFINITY;
   #used = 0;
-  #lost: DeviceError | undefined;
+  readonly #loss = sharedController();
+  /** Sessions that live on it. */
+  readonly sessions = new Set<Handle>();
 
   private constructor(index: number, facts: CudaFacts, thread: DeviceThread, stream: Handle) {
     this.index = index;
@@ -72,9 +75,9 @@ export class CudaDevice {
     return opened;
   }
 
-  /** Why the card cannot be used any more; undefined as long as it can. */
-  get lost(): DeviceError | undefined {
-    return this.#lost;
+  /** Aborts when the card is lost, with the error that says so. */
+  get loss(): AbortSignal {
+    return this.#loss.signal;
   }
 
   /** Bytes that are in use, or reserved. */
@@ -185,7 +188,7 @@ export class CudaDevice {
    * @throws OrtError, or DeviceError when the card fails
    */
   async call(calls: readonly NativeCall[]): Promise<void> {
-    if (this.#lost) throw this.#lost;
+    this.loss.throwIfAborted();
     const results = await this.thread.call(calls).catch((cause: unknown) => {
       throw this.#lose(`its thread ended`, cause);
     });
@@ -201,6 +204,22 @@ export class CudaDevice {
     }
   }
 
+  /** Makes calls that free something. On a lost card there is nothing left to free, and trying may crash. */
+  async release(calls: readonly NativeCall[]): Promise<void> {
+    if (!this.loss.aborted) await this.call(calls);
+  }
+
+  /**
+   * After a loss, when no session of this process is on the card any more: gives up what CUDA keeps for it, which goes
+   * on failing otherwise, and ends the thread.
+   */
+  async abandon(): Promise<void> {
+    if (this.sessions.size > 0) return;
+    const reset = this.#describe("cudaDeviceReset", [], []);
+    await this.thread.call([reset]).catch(() => {}); // Whether it helped shows when the card is opened again.
+    await this.thread.end();
+  }
+
   #failure(code: NativeResult): Error {
     if (code === OUT_OF_MEMORY) return new CudaError(OUT_OF_MEMORY);
     return this.#lose(`CUDA error ${code}`);
@@ -208,12 +227,11 @@ export class CudaDevice {
 
   /** A failed kernel or a card that is gone: CUDA keeps saying so until the process ends. */
   #lose(reason: string, cause?: unknown): DeviceError {
-    this.#lost ??= new DeviceError(
-      "device-lost",
-      `The device cuda:${this.index} (${this.facts.name}) was lost: ${reason}. Restart the process, or load the model again.`,
-      { cause },
-    );
-    return this.#lost;
+    if (!this.loss.aborted) {
+      const message = `The device cuda:${this.index} (${this.facts.name}) was lost: ${reason}.`;
+      this.#loss.abort(new DeviceError("device-lost", message, { cause }));
+    }
+    return this.loss.reason;
   }
 
   #outOfMemory(byteLength: number, what: string): DeviceError {
@@ -299,10 +317,13 @@ export function openCuda(index: number, told?: RungListener): Promise<CudaDevice
     });
     opened.set(index, device);
   }
-  return device.then((found) => {
+  return device.then(async (found) => {
     // A card that was lost may be there again, for a new thread.
-    if (!found.lost) return found;
-    opened.delete(index);
+    if (!found.loss.aborted) return found;
+    if (opened.get(index) === device) {
+      opened.delete(index);
+      await found.abandon();
+    }
     return openCuda(index, told);
   });
 }

@@ -9,7 +9,7 @@ import { endAtExit } from "./stop-at-exit.ts";
 /** Longest wait for a run in progress. */
 const EXIT_MS = 5000;
 
-const sessions = new Map<CudaDevice, Set<Handle>>();
+const devices = new Set<CudaDevice>();
 let listening = false;
 
 /** Remembers a session that is released at exit at the latest. */
@@ -17,24 +17,24 @@ export function keepSession(device: OpenDevice, session: Handle): void {
   if (!(device instanceof CudaDevice)) return;
   if (!listening) endAtExit(releaseAll);
   listening = true;
-  const known = sessions.get(device) ?? new Set();
-  sessions.set(device, known.add(session));
+  devices.add(device);
+  device.sessions.add(session);
 }
 
 /** Forgets a session that is released now. */
 export function endDevice(device: OpenDevice, session: Handle): void {
-  if (device instanceof CudaDevice) sessions.get(device)?.delete(session);
+  if (device instanceof CudaDevice) device.sessions.delete(session);
 }
 
 function releaseAll(): void {
   const ort = loadOrt();
-  const devices = [...sessions.entries()];
-  for (const [index, [device, handles]] of devices.entries()) {
-    if (device.lost) continue;
-    const calls = [...handles].map((handle) => ort.describeRelease("ReleaseSession", handle));
+  const there = [...devices].filter(({ loss }) => !loss.aborted);
+  for (const [index, device] of there.entries()) {
+    const calls = [...device.sessions].map((handle) =>
+      ort.describeRelease("ReleaseSession", handle),
+    );
     // The environment goes last of all: runs of the CPU in progress were told to stop and are over by then.
-    if (index === devices.length - 1)
-      calls.push(ort.describeRelease("ReleaseEnv", ort.environment));
+    if (index === there.length - 1) calls.push(ort.describeRelease("ReleaseEnv", ort.environment));
     device.thread.callAtExit(calls, EXIT_MS);
   }
 }

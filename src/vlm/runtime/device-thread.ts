@@ -87,6 +87,11 @@ export class DeviceThread {
     return Atomics.wait(done, 0, 0, timeoutMs) !== "timed-out";
   }
 
+  /** Ends the thread after the call in progress. What is on the device stays as it is. */
+  async end(): Promise<void> {
+    await this.#worker.terminate();
+  }
+
   #settle({ id, results, failure }: Reply): void {
     const pending = this.#pending.get(id);
     this.#pending.delete(id);

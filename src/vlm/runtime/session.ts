@@ -226,8 +226,7 @@ export class Session {
       const calls = allocator
         ? [ort.describeRelease("ReleaseAllocator", allocator), session]
         : [session];
-      // What was lost is gone already.
-      if (!this.open.lost) await this.open.call(calls);
+      await this.open.release(calls);
     } else {
       await ort.releaseAsync("ReleaseSession", this.#handle);
     }
@@ -340,7 +339,7 @@ async function cudaValue(
   return Value.onDevice(block.address, memoryOf(`cuda:${device.index}`), type, dims, {
     onFree: () => {
       onFree();
-      device.free(block).catch(() => {}); // Fails only on a card that was lost, with all its memory.
+      device.free(block).catch(() => {}); // Fails only on a card that is lost meanwhile, with all its memory.
     },
   });
 }
@@ -361,7 +360,7 @@ async function webGpuValue(
   ]);
   return Value.onDevice({ made: out[0]! }, memoryOf("webgpu"), type, dims, {
     release: (handle) => {
-      device.call([ort.describeRelease("ReleaseValue", handle)]).catch(() => {});
+      void device.release([ort.describeRelease("ReleaseValue", handle)]);
     },
     onFree,
   });

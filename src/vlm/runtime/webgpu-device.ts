@@ -1,6 +1,7 @@
 // The graphics card by way of WebGPU: one thread through which everything goes that touches it, since a run of one
 // session and anything else of another at the same time crash the process. It knows nothing of sessions.
 
+import { sharedController } from "../../abort.ts";
 import { DeviceError } from "../errors.ts";
 import { DeviceThread, type NativeCall } from "./device-thread.ts";
 import { loadOrt } from "./ort.ts";
@@ -12,19 +13,20 @@ const EXIT_MS = 20_000;
 /** The device "webgpu". One per process. */
 export class WebGpuDevice {
   readonly thread = new DeviceThread("webgpu");
-  #lost: DeviceError | undefined;
+  readonly #loss = sharedController();
 
   constructor() {
     endAtExit(() => this.thread.callAtExit([], EXIT_MS));
   }
 
-  get lost(): DeviceError | undefined {
-    return this.#lost;
+  /** Aborts when the device is lost, with the error that says so. */
+  get loss(): AbortSignal {
+    return this.#loss.signal;
   }
 
   /** Makes calls on the device's thread. @throws OrtError, or DeviceError when the device is lost */
   async call(calls: readonly NativeCall[]): Promise<void> {
-    if (this.#lost) throw this.#lost;
+    this.loss.throwIfAborted();
     const results = await this.thread.call(calls).catch((cause: unknown) => {
       throw this.#lose("its thread ended", cause);
     });
@@ -38,10 +40,20 @@ export class WebGpuDevice {
     }
   }
 
+  /**
+   * Makes calls that free something, whatever became of the device: a lost one stays the process's only one until all
+   * its sessions are released.
+   */
+  async release(calls: readonly NativeCall[]): Promise<void> {
+    await this.thread.call(calls).catch(() => {}); // With the thread it is gone.
+  }
+
   #lose(reason: string, cause: unknown): DeviceError {
-    const message = `The device webgpu was lost: ${reason}. Load the model again.`;
-    this.#lost ??= new DeviceError("device-lost", message, { cause });
-    return this.#lost;
+    if (!this.loss.aborted) {
+      const message = `The device webgpu was lost: ${reason}.`;
+      this.#loss.abort(new DeviceError("device-lost", message, { cause }));
+    }
+    return this.loss.reason;
   }
 }
 
@@ -49,6 +61,6 @@ let device: WebGpuDevice | undefined;
 
 /** The one device; a new one after the old one was lost. */
 export function openWebGpu(): WebGpuDevice {
-  if (device === undefined || device.lost) device = new WebGpuDevice();
+  if (device === undefined || device.loss.aborted) device = new WebGpuDevice();
   return device;
 }

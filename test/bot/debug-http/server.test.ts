@@ -284,6 +284,22 @@ describe("startDebugServer: what else it serves", () => {
     });
   });
 
+  it("reports a model whose device was lost with a 503 and the reason", async () => {
+    const reason = "The device cuda:0 (H100) was lost: CUDA error 700.";
+    const { server } = await start({
+      health: () => ({ state: "reloading", losses: 1, reason, nextAttemptMs: 0 }),
+    });
+    const response = await fetch(`${server.url}/health`);
+    expect(response.status).toBe(503);
+    expect(await response.json()).toEqual({
+      status: "unhealthy",
+      model_loaded: false,
+      processor_loaded: false,
+      device: "cuda:0",
+      reason,
+    });
+  });
+
   it("describes the model", async () => {
     const { model, server } = await start();
     expect(await (await fetch(`${server.url}/api/info`)).json()).toEqual({

@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { type InstalledVlm, installVlm } from "../../../src/bot/install-vlm.ts";
 import type { InstallVlmOptions } from "../../../src/bot/options.ts";
 import { FakeNapCat, groupMessage, privateMessage } from "../../../src/bot/testing.ts";
+import type { ModelHealth } from "../../../src/vlm/index.ts";
 import { FakeVisionLanguageModel } from "../../../src/vlm/testing.ts";
 import { RecordingLogger } from "../../support/recording-logger.ts";
 
@@ -116,6 +117,18 @@ describe("the status of a bot", () => {
     expect(bot.health()).toEqual({ status: "unhealthy", reasons: ["model-disposed"] });
     await bot.close();
     expect(bot.health().reasons).toEqual(["model-disposed", "closed"]);
+  });
+
+  it("says that the model's device was lost, until it is back", async () => {
+    let health: ModelHealth = { state: "ready", losses: 0 };
+    const model = new FakeVisionLanguageModel({ health: () => health });
+    const bot = installVlm(new FakeNapCat(), { model });
+    expect(bot.health()).toEqual({ status: "healthy", reasons: [] });
+    health = { state: "reloading", losses: 1, reason: "cuda:0 was lost.", nextAttemptMs: 0 };
+    expect(bot.health()).toEqual({ status: "degraded", reasons: ["model-reloading"] });
+    health = { state: "ready", losses: 1 };
+    expect(bot.health()).toEqual({ status: "healthy", reasons: [] });
+    await bot.close();
   });
 
   it("says that messages to a chat keep failing", async () => {

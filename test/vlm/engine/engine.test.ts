@@ -6,7 +6,7 @@ import { Engine, type EngineOptions } from "../../../src/vlm/engine/engine.ts";
 import { FeatureCache } from "../../../src/vlm/engine/feature-cache.ts";
 import { PrefixCache } from "../../../src/vlm/engine/prefix-cache.ts";
 import type { Sequence } from "../../../src/vlm/engine/sequence.ts";
-import { DisposedError, QueueFullError } from "../../../src/vlm/errors.ts";
+import { DeviceError, DisposedError, QueueFullError } from "../../../src/vlm/errors.ts";
 import { FakeDecoder, FakeEyes, fakePicture, gate } from "../../support/fake-decoder.ts";
 import { promptOf, Script, sequenceOf } from "../../support/golden-engine.ts";
 
@@ -337,6 +337,38 @@ describe("aborting", () => {
     await outcomes[1];
     await until(() => eyes.stopped.length === 1);
     expect(decoder.taken).toBe(0);
+  });
+
+  it("fails with a device that is lost, and whoever waits is told the same", async () => {
+    const { engine, decoder } = makeEngine({ count: 1 });
+    const lost = new DeviceError("device-lost", "The device cuda:0 was lost.");
+    decoder.onRun = () => {
+      throw lost;
+    };
+    const say = (id: number) => sequenceOf(promptOf([[id]]), { reader: saying(1, 3) });
+    const outcomes = [1, 2].map((id) => engine.run(say(id)).catch((error: unknown) => error));
+    await until(() => decoder.runs.length > 0);
+    await engine.close(lost);
+    expect(await Promise.all(outcomes)).toEqual([lost, lost]);
+    await expect(engine.run(say(3))).rejects.toBe(lost);
+    expect(decoder.taken).toBe(0);
+  });
+
+  it("fails alone when it needs more memory than there is, and the others go on", async () => {
+    const { engine, decoder } = makeEngine();
+    const full = new DeviceError("device-memory", "cuda:0 has no room for pictures.");
+    decoder.onRun = ({ type, ids }) => {
+      if (type === "append" && ids.includes(66)) throw full;
+    };
+    const reader = saying(100, 4);
+    const others = [reader, saying(200, 4)].map((one, index) =>
+      engine.run(sequenceOf(promptOf([[index]]), { reader: one })),
+    );
+    const large = engine.run(sequenceOf(promptOf([[66]]), { reader: saying(1, 1) }));
+    await expect(large).rejects.toBe(full);
+    await Promise.all(others);
+    expect(reader.scores.map(([after]) => after)).toEqual([0, 100, 101, 102, 103]);
+    await until(() => decoder.taken === 0);
   });
 
   it("is what close waits for", async () => {

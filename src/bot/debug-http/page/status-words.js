@@ -12,6 +12,7 @@ const zh = {
   health: { healthy: "一切正常", degraded: "部分不可用", unhealthy: "不可用" },
   reasons: {
     "model-disposed": "模型已关闭",
+    "model-reloading": "显卡丢失，正在重新加载模型",
     closed: "机器人已关闭",
     "sends-fail": "有会话发不出消息",
     "napcat-connecting": "正在连接 NapCat",
@@ -70,6 +71,7 @@ const en = {
   health: { healthy: "All is well", degraded: "Partly unavailable", unhealthy: "Unavailable" },
   reasons: {
     "model-disposed": "the model is closed",
+    "model-reloading": "the graphics card was lost, and the model is being loaded again",
     closed: "the bot is closed",
     "sends-fail": "messages to some chats fail",
     "napcat-connecting": "connecting to NapCat",

@@ -4,6 +4,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { sharedController } from "../abort.ts";
 import type { VisionLanguageModel } from "../vlm/index.ts";
+import { AwaitedPictures } from "./chat/awaited-pictures.ts";
 import { SettingsOfChats } from "./chat/chat-settings.ts";
 import { ChatSwitches } from "./chat/chat-switches.ts";
 import { RecentPictures } from "./chat/recent-pictures.ts";
@@ -88,6 +89,7 @@ class VlmBot implements InstalledVlm {
   readonly #errors = new RecentErrors();
   readonly #model: VisionLanguageModel;
   readonly #recent: RecentPictures;
+  readonly #awaited: AwaitedPictures;
   readonly #questions = new AskedQuestions();
   readonly #cancellation: Cancellation;
   readonly #pipeline: Pipeline;
@@ -134,7 +136,8 @@ class VlmBot implements InstalledVlm {
       if (outcome !== "answered") return;
       for (const messageId of turn.messageIds) this.#recent.forgetMessage(turn.chat, messageId);
     });
-    const memories = [this.responder, this.#recent, this.#questions];
+    this.#awaited = new AwaitedPictures(settings.images.recentOwnMs);
+    const memories = [this.responder, this.#recent, this.#awaited, this.#questions];
     this.#cancellation = new Cancellation(this.#turns, memories);
     const { enabled, prefix, own, permissions } = settings.commands;
     this.commands = new Commands(prefix, enabled ? [...BUILT_IN, ...own] : own, permissions);
@@ -152,6 +155,7 @@ class VlmBot implements InstalledVlm {
       turns: this.#turns,
       cancellation: this.#cancellation,
       recent: this.#recent,
+      awaited: this.#awaited,
       questions: this.#questions,
       metrics: this.#metrics,
       errors: this.#errors,

@@ -75,6 +75,8 @@ export interface ReplyOptions {
   readonly jitterMs: number;
   /** From this many questions ahead on, an asker is told how many there are; 0: never. */
   readonly queueNoticeFrom: number;
+  /** Milliseconds somebody waits before that. */
+  readonly queueNoticeAfterMs: number;
   /** Signs that the bot is at work. */
   readonly acknowledge: AcknowledgeOptions;
 }
@@ -115,7 +117,7 @@ export interface InstallVlmOptions extends ResponderOptions, GateOptions {
   readonly images?: Partial<ImageOptions>;
   /** Longest time from a question to its answer, waiting included. @default 300000 */
   readonly turnTimeoutMs?: number;
-  /** Older messages are not answered, because QQ replays them after an outage; `Infinity`: all are. @default 120000 */
+  /** Older messages are not answered, because QQ replays them after an outage; `Infinity`: all are. @default 60000 */
   readonly maxMessageAgeMs?: number;
   /** Functions that are asked before and after what the bot does. @default none */
   readonly hooks?: Hooks;
@@ -140,6 +142,7 @@ export const DEFAULT_REPLY: ReplyOptions = {
   gapMs: 500,
   jitterMs: 500,
   queueNoticeFrom: 4,
+  queueNoticeAfterMs: 2000,
   acknowledge: { afterMs: 2000, receipt: "128064", done: "124", failed: "123" },
 };
 
@@ -155,7 +158,7 @@ export const DEFAULT_IMAGES: ImageOptions = {
 };
 
 const DEFAULT_TURN_TIMEOUT_MS = 300_000;
-const DEFAULT_MAX_MESSAGE_AGE_MS = 120_000;
+const DEFAULT_MAX_MESSAGE_AGE_MS = 60_000;
 
 /** As in a URL: a name or an address, and perhaps a port; nothing of a scheme or a path. */
 function isHost(value: unknown): boolean {
@@ -195,6 +198,7 @@ const INSTALL_SCHEMA = object({
     gapMs: integer(0, 600_000).optional(),
     jitterMs: integer(0, 600_000).optional(),
     queueNoticeFrom: integer(0).optional(),
+    queueNoticeAfterMs: integer(0, 600_000).optional(),
     acknowledge: object({
       afterMs: integer(0, 2 ** 31 - 1).optional(),
       receipt: text().optional(),

@@ -132,9 +132,10 @@ export class QueueFullError extends VlmError {
   readonly waiting: number;
   readonly limit: number;
 
-  constructor(waiting: number, limit: number) {
+  /** @param remedy what lets more of them in */
+  constructor(waiting: number, limit: number, remedy = "raise maxQueue") {
     super(
-      `${waiting} requests are waiting already and the limit is ${limit}. Try again later or raise maxQueue.`,
+      `${waiting} requests are waiting already and the limit is ${limit}. Try again later or ${remedy}.`,
     );
     this.waiting = waiting;
     this.limit = limit;

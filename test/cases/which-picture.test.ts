@@ -78,6 +78,35 @@ describe("a quote that was lost on the way", () => {
     },
   );
 
+  it("completes the question with the picture that comes then, and with that only once", async () => {
+    const { napcat, receive, asked, model } = setUp();
+    await receive(at("这是什么"), at("这是谁"), shows());
+    expect(napcat.sentTexts).toEqual([
+      DEFAULT_PHRASES.pictureMissing,
+      DEFAULT_PHRASES.pictureMissing,
+      "一只猫。",
+    ]);
+    expect(asked()).toBe("小明：<图>这是谁");
+    await receive(shows());
+    expect(model.requests, "nobody asked about this one").toHaveLength(1);
+  });
+
+  it("does not ask for what came too long ago to be answered, but a moment before", async () => {
+    const { receive, asked } = setUp({ maxMessageAgeMs: 60_000 });
+    await receive(shows({ timeMs: Date.now() - 70_000 }), at("这是什么"));
+    expect(asked()).toBe("小明：<图>这是什么");
+  });
+
+  it("looks into a forward that came a moment before", async () => {
+    const { napcat, receive, asked } = setUp();
+    napcat.answer("get_forward_msg", { messages: [shows(HER)] });
+    const forward = { type: "forward", data: { id: "7403218976543210987" } };
+    await receive({ ...shows(), message: [forward] });
+    expect(napcat.calls, "nothing is looked up before somebody asks").toEqual([]);
+    await receive(at("里面说了什么"));
+    expect(asked()).toContain("[转发的聊天记录]\n小红：<图>\n[聊天记录结束]");
+  });
+
   it("bothers nobody who did not speak to the bot", async () => {
     const { model, receive } = setUp({ triggers: { group: ["any"] } });
     await receive(groupMessage({ text: "这是什么" }));

@@ -1,5 +1,5 @@
-// Pictures that were sent a moment ago, for questions that come after them. In: every message. Out: the message whose
-// pictures somebody may mean. Only references are kept: not a byte is fetched before somebody asks.
+// Pictures that were sent a moment ago, for questions that come after them, and forwards, which may hold some. In: every
+// message. Out: the message somebody may mean. Only references are kept: not a byte is fetched before somebody asks.
 
 import { LRUCache } from "lru-cache";
 import type { IncomingMessage, Segment } from "../napcat/events.ts";
@@ -18,6 +18,10 @@ const MAX_MESSAGES_PER_CHAT = 20;
 /** Links are short, but some servers put whole pictures into their events: characters kept of one chat, and of all. */
 const MAX_CHARACTERS_PER_CHAT = 4 * 1024 * 1024;
 const MAX_CHARACTERS = 4 * MAX_CHARACTERS_PER_CHAT;
+
+/** What a forward brought along counts, too. */
+const MAX_FORWARDED = 50;
+const MAX_FORWARD_CHARACTERS = 256 * 1024;
 
 /** QQ rounds its times to seconds, NapCat's own do not. */
 const CLOCK_MS = 1000;
@@ -57,9 +61,9 @@ export class RecentPictures {
 
   /** A message came, whether or not it is for the bot. */
   note(message: IncomingMessage): void {
-    if (message.fromSelf || !message.segments.some(({ type }) => type === "image")) return;
-    // References of pictures are all that is kept: what was said beside them is nobody's business yet.
-    const segments = message.segments.filter(({ type }) => type === "image");
+    if (message.fromSelf || !showsPictures(message)) return;
+    // References are all that is kept: what was said beside them is nobody's business yet.
+    const segments = message.segments.filter(isPicture).map(bounded);
     const now = this.#now();
     const sighting = { message: { ...message, segments }, arrivedMs: now, size: sizeOf(segments) };
     const keptMs = Math.max(this.#limits.recentOwnMs, this.#limits.recentOthersMs);
@@ -114,6 +118,30 @@ export class RecentPictures {
   }
 }
 
+/** Does it hold pictures, or a forward, which may? */
+export function showsPictures({ segments }: IncomingMessage): boolean {
+  return segments.some(isPicture);
+}
+
+function isPicture({ type }: Segment): boolean {
+  return type === "image" || type === "forward";
+}
+
+/** Of a forward that came with what it holds, no more is kept than anybody would read. */
+function bounded(segment: Segment): Segment {
+  if (segment.type !== "forward" || segment.content === undefined) return segment;
+  const content = Array.isArray(segment.content)
+    ? segment.content.slice(0, MAX_FORWARDED)
+    : undefined;
+  // What is too long is looked up again, if somebody asks.
+  const fits = charactersOf(content) <= MAX_FORWARD_CHARACTERS;
+  return { ...segment, content: fits ? content : undefined };
+}
+
+function charactersOf(content: unknown): number {
+  return content === undefined ? 0 : JSON.stringify(content).length;
+}
+
 /** What a message says in words, without mentions. */
 export function textOf({ segments }: IncomingMessage): string {
   return segments
@@ -134,6 +162,7 @@ function newest(sightings: readonly Sighting[]): readonly Sighting[] {
 
 function sizeOf(segments: readonly Segment[]): number {
   return segments.reduce((sum, segment) => {
+    if (segment.type === "forward") return sum + segment.id.length + charactersOf(segment.content);
     if (segment.type !== "image") return sum;
     return sum + segment.image.url.length + segment.image.file.length;
   }, 0);

@@ -69,7 +69,7 @@ export class TurnQueue {
 
   #refuseIfFull(waitingHere: number): void {
     if (waitingHere >= this.#maxWaitingPerChat) {
-      throw new QueueFullError(waitingHere, this.#maxWaitingPerChat);
+      throw new QueueFullError(waitingHere, this.#maxWaitingPerChat, "raise maxQueuePerChat");
     }
     if (this.#waiting >= this.#maxWaiting)
       throw new QueueFullError(this.#waiting, this.#maxWaiting);

@@ -53,9 +53,10 @@ export class Gates {
     this.limits = new RateLimits({ limits: options.limits, admins, phrases, notices });
     this.atDoor = [
       new NobodyWrote(),
+      // Before all that may change: what was refused once is not taken when QQ replays it.
+      new Arrivals(options.maxMessageAgeMs),
       this.standing,
       this.recalled,
-      new Arrivals(options.maxMessageAgeMs),
       this.loopGuard.atDoor,
       access.atDoor,
     ];

@@ -20,7 +20,11 @@ export class Recalled implements Gate {
   }
 
   refuse({ chat, messageId }: IncomingMessage): Refusal | undefined {
-    return this.#recalled.has(key(chat, messageId)) ? { reason: "recalled" } : undefined;
+    return this.has(chat, messageId) ? { reason: "recalled" } : undefined;
+  }
+
+  has(chat: ChatId, messageId: string): boolean {
+    return this.#recalled.has(key(chat, messageId));
   }
 }
 

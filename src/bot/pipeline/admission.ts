@@ -33,7 +33,9 @@ export class Admission {
     const { turns, settings, turnTimeoutMs } = this.#options;
     const { queuePolicy } = settings.of(chat);
     const others = turns.inChat(chat).filter(({ signal }) => !signal.aborted);
-    if (queuePolicy === "reject" && others.length > 0) throw new QueueFullError(others.length, 0);
+    if (queuePolicy === "reject" && others.length > 0) {
+      throw new QueueFullError(others.length, 0, 'give the chat another queuePolicy than "reject"');
+    }
     if (queuePolicy === "replace") {
       for (const earlier of others) if (earlier.senderId === sender.id) earlier.cancel("replaced");
     }

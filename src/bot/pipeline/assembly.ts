@@ -2,6 +2,7 @@
 // Every stage gets what it needs, and nothing else. What happens to a message is in the stages, not here.
 
 import { isVlmError } from "../../vlm/index.ts";
+import type { AwaitedPictures } from "../chat/awaited-pictures.ts";
 import type { ChatId } from "../chat/chat-id.ts";
 import type { SettingsOfChats } from "../chat/chat-settings.ts";
 import type { ChatSwitches } from "../chat/chat-switches.ts";
@@ -55,6 +56,7 @@ export interface BotParts {
   readonly turns: RunningTurns;
   readonly cancellation: Cancellation;
   readonly recent: RecentPictures;
+  readonly awaited: AwaitedPictures;
   readonly questions: AskedQuestions;
   readonly metrics: BotMetrics;
   readonly errors: RecentErrors;
@@ -103,6 +105,7 @@ export function assemble(parts: BotParts): Assembly {
       gates: countedGates(gates.atDoor, refused),
       logger,
       onMessage: ({ chat }) => metrics.received(chat.kind),
+      onStale: (message) => recent.note(message),
     }),
     gates,
     typing: new Typing(responder, closing),
@@ -130,12 +133,14 @@ export function assemble(parts: BotParts): Assembly {
     merge: new Merge(settings.merge),
     admission: new Admission({ ...settings, turns, settings: chatSettings }),
     recent,
+    awaited: parts.awaited,
     gather: new Gather({
       calls,
       quotes,
       recent,
       remembered: (chat, senderId) =>
         turns.inChat(chat).length > 1 ? undefined : responder.remembered(chat, senderId),
+      isRecalled: (chat, messageId) => gates.recalled.has(chat, messageId),
       images: new ImageFetcher(calls, parts.downloader, images),
       phrases,
       maxImages: images.maxPerTurn,
@@ -149,7 +154,7 @@ export function assemble(parts: BotParts): Assembly {
     hooks,
     deliver,
     acknowledge: new Acknowledge(calls, reply.acknowledge),
-    queuePosition: new QueuePosition(turns, reply.queueNoticeFrom, phrases),
+    queuePosition: new QueuePosition(turns, reply, phrases),
     turns,
     cancellation,
     onReply: ({ result }) => metrics.answered(result),

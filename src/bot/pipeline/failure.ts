@@ -1,13 +1,14 @@
 // The one place where errors become sentences. In: what went wrong with which message. Out: a line in the log, a call
 // of the host's `onError`, and a sentence for the asker where one helps.
 
+import { isVlmError } from "../../vlm/index.ts";
 import { chatKey } from "../chat/chat-id.ts";
 import { describeError, TurnCancelledError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { IncomingMessage } from "../napcat/events.ts";
 import type { ErrorContext } from "../options.ts";
 import { phraseForError } from "../reply/error-phrase.ts";
-import type { NoticeLimiter } from "../reply/notice-limiter.ts";
+import { NoticeLimiter } from "../reply/notice-limiter.ts";
 import type { Phrases } from "../reply/phrases.ts";
 import type { RecentErrors } from "../status/recent-errors.ts";
 import type { Deliver } from "./deliver.ts";
@@ -28,6 +29,8 @@ export interface FailureOptions {
 /** Deals with turns that failed. */
 export class Failure {
   readonly #options: FailureOptions;
+  /** A flood is one piece of news for each chat and minute, not one for each question. */
+  readonly #floods = new NoticeLimiter();
 
   constructor(options: FailureOptions) {
     this.#options = options;
@@ -41,8 +44,10 @@ export class Failure {
       logger.debug("A turn was ended before its answer.", facts(message, error));
       return;
     }
-    logger.error("A message could not be answered.", facts(message, error));
-    recent.add(chatKey(message.chat), error);
+    if (!isQueueFull(error) || this.#floods.take(message.chat)) {
+      logger.error("A message could not be answered.", facts(message, error));
+      recent.add(chatKey(message.chat), error);
+    }
     // Not awaited: an error tracker that hangs must not keep the asker waiting.
     Promise.resolve({ message })
       .then((context) => onError(error, context))
@@ -56,6 +61,10 @@ export class Failure {
       logger.error("Nor could the asker be told.", facts(message, thrown));
     }
   }
+}
+
+function isQueueFull(error: unknown): boolean {
+  return isVlmError(error) && error.code === "queue-full";
 }
 
 /** What a log may hold of a message and an error: where, which and why, never what was said. */

@@ -6,7 +6,12 @@ import { untilAborted } from "../../abort.ts";
 import type { ChatId } from "../chat/chat-id.ts";
 import { withForwarded } from "../chat/forwarded-messages.ts";
 import { isEmptyMessage, loadTurn } from "../chat/load-turn.ts";
-import { lacksItsPicture, type Remembered, withMeantPictures } from "../chat/meant-pictures.ts";
+import {
+  type Asked,
+  lacksItsPicture,
+  type Remembered,
+  withMeantPictures,
+} from "../chat/meant-pictures.ts";
 import type { QuoteLookups } from "../chat/quote-lookups.ts";
 import type { QuotedMessage } from "../chat/quoted-message.ts";
 import type { RecentPictures } from "../chat/recent-pictures.ts";
@@ -25,6 +30,8 @@ export interface GatherOptions {
   readonly recent: RecentPictures;
   /** What the model knows of a chat when this person asks; `undefined` while another turn may be about to change that. */
   readonly remembered: (chat: ChatId, senderId: string) => Remembered | undefined;
+  /** Was this message taken back, as far as anybody remembers? */
+  readonly isRecalled: (chat: ChatId, messageId: string) => boolean;
   readonly images: ImageFetcher;
   readonly phrases: Phrases;
   /** Most pictures of one turn. */
@@ -36,10 +43,10 @@ export interface GatherOptions {
 /** Triggers by which somebody speaks to the bot. Whoever did not is not asked for a picture. */
 const ADDRESSING: ReadonlySet<string> = new Set(["mention", "nickname", "prefix"]);
 
-/** A turn for the model, or what is said in its place. */
+/** A turn for the model, or what the asker is asked for in its place. */
 export type Gathered =
   | { readonly kind: "turn"; readonly turn: Turn }
-  | { readonly kind: "say"; readonly text: string };
+  | { readonly kind: "ask"; readonly text: string };
 
 /** Puts turns together. */
 export class Gather {
@@ -73,8 +80,8 @@ export class Gathering {
   /** Starts fetching what a piece holds. Resolves when all of it is there, or cannot be had; never rejects. */
   async prepare(piece: IncomingMessage): Promise<void> {
     this.#running.involve(piece.messageId);
-    if (this.#ready !== undefined) return;
-    if (quotedId(piece) !== undefined) this.#options.quotes.of(piece).catch(() => {});
+    if (this.#ready !== undefined || this.#isTakenBack(piece)) return;
+    if (quotedId(piece) !== undefined) this.#involveQuote(piece);
     const spare = this.#options.maxImages - this.#pictures.size;
     const images = piece.segments.flatMap((part) => (part.type === "image" ? [part.image] : []));
     await Promise.allSettled(
@@ -86,16 +93,16 @@ export class Gathering {
   async finish(pieces: Pieces): Promise<Gathered> {
     if (this.#ready !== undefined) return { kind: "turn", turn: this.#ready };
     const { recent, remembered, phrases, onImageError } = this.#options;
-    const asked = await this.#lookUp(pieces);
-    const { message, quote, from } = withMeantPictures(asked, recent);
+    const meant = withMeantPictures(await this.#lookUp(pieces), recent);
+    const { message, quote, from } = await this.#unfolded(meant);
     const past = ADDRESSING.has(this.#running.trigger)
       ? remembered(message.chat, message.sender.id)
       : undefined;
     if (quote.kind === "none" && isEmptyMessage(message, phrases)) {
-      return { kind: "say", text: phrases.emptyMention };
+      return { kind: "ask", text: phrases.emptyMention };
     }
     if (past !== undefined && lacksItsPicture({ message, quote }, past)) {
-      return { kind: "say", text: phrases.pictureMissing };
+      return { kind: "ask", text: phrases.pictureMissing };
     }
     for (const id of quotedIds(quote)) this.#running.involve(id);
     if (from !== undefined) this.#running.involve(from.messageId);
@@ -133,18 +140,45 @@ export class Gathering {
     return loadTurn(message, quote, sources, this.#running.signal);
   }
 
-  /** The question as one message, and what it quotes; what either of them forwards is looked up too. */
-  async #lookUp(pieces: Pieces) {
-    const { calls, quotes } = this.#options;
-    const { signal } = this.#running;
+  /** A recall may be faster than the message it takes back. */
+  #isTakenBack({ chat, messageId }: IncomingMessage): boolean {
+    if (!this.#options.isRecalled(chat, messageId)) return false;
+    if (this.#running.spare(messageId)) this.#running.release(messageId);
+    else this.#running.cancel("recalled");
+    return true;
+  }
+
+  /** What is quoted is a part of the question from the moment it is known: taken back, it ends the turn. */
+  #involveQuote(piece: IncomingMessage): void {
+    this.#options.quotes
+      .of(piece)
+      .then((quote) => {
+        for (const id of quotedIds(quote)) this.#running.involve(id);
+      })
+      .catch(() => {});
+  }
+
+  /** The question as one message, and what it quotes. */
+  async #lookUp(pieces: Pieces): Promise<Asked> {
     const quoting = pieces.find((piece) => quotedId(piece) !== undefined) ?? pieces[0];
-    const [message, quote] = await Promise.all([
-      withForwarded(mergePieces(pieces), calls, signal),
-      untilAborted(quotes.of(quoting), signal),
+    const { quotes, isRecalled } = this.#options;
+    const quote = await untilAborted(quotes.of(quoting), this.#running.signal);
+    // It may have been taken back while it was looked up.
+    const gone = quotedIds(quote).some((id) => isRecalled(quoting.chat, id));
+    return { message: mergePieces(pieces), quote: gone ? { kind: "lost" } : quote };
+  }
+
+  /** The same with what is forwarded in it. */
+  async #unfolded<T extends Asked>(asked: T): Promise<T> {
+    const { calls } = this.#options;
+    const { signal } = this.#running;
+    const { message, quote } = asked;
+    const [unfolded, quoted] = await Promise.all([
+      withForwarded(message, calls, signal),
+      quote.kind === "found" ? withForwarded(quote.message, calls, signal) : undefined,
     ]);
-    if (quote.kind !== "found") return { message, quote };
-    const quoted = await withForwarded(quote.message, calls, signal);
-    return { message, quote: { ...quote, message: quoted } };
+    if (quote.kind !== "found" || quoted === undefined) return { ...asked, message: unfolded };
+    return { ...asked, message: unfolded, quote: { ...quote, message: quoted } };
   }
 
   /** Fetches each picture once, however often it is asked for. */

@@ -54,7 +54,7 @@ export class MergeWindow {
 
   /** Tells of every piece, those that are there already included. */
   eachPiece(listener: (piece: IncomingMessage) => void): void {
-    for (const piece of this.#pieces) listener(piece);
+    for (const piece of this.pieces) listener(piece);
     this.#onPiece = listener;
   }
 

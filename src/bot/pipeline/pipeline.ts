@@ -2,6 +2,7 @@
 // Every stage is a file of its own with one input and one output; this one only says what comes after what.
 
 import type { Reply } from "../chat/answer-text.ts";
+import type { AwaitedPictures, WaitingQuestion } from "../chat/awaited-pictures.ts";
 import type { ChatId } from "../chat/chat-id.ts";
 import type { OwnNames } from "../chat/own-names.ts";
 import type { RecentPictures } from "../chat/recent-pictures.ts";
@@ -39,6 +40,7 @@ export interface PipelineOptions {
   readonly tools: CommandTools;
   readonly gates: Gates;
   readonly recent: RecentPictures;
+  readonly awaited: AwaitedPictures;
   readonly typing: Typing;
   readonly ask: Ask;
   readonly merge: Merge;
@@ -153,25 +155,36 @@ export class Pipeline {
 
   /** The question this message begins. A message that belongs to an open one goes there. */
   async #ask(message: IncomingMessage): Promise<Question | undefined> {
-    const { ask, merge, gates } = this.#stages;
+    const { ask, merge, gates, awaited } = this.#stages;
     const { recalled } = gates;
     while (merge.undecided(message) !== undefined) await merge.undecided(message);
-    if (recalled.refuse(message) !== undefined) return undefined;
     const window = merge.windowFor(message);
     if (window !== undefined) {
+      // One that was taken back meanwhile, too: gathering knows what that means for the question.
       window.add(message);
       return undefined;
     }
-    const decided = ask.trigger(message);
+    if (recalled.refuse(message) !== undefined) return undefined;
+    const waiting = ask.closed(message) === undefined ? awaited.take(message) : undefined;
+    const decided = waiting?.trigger ?? ask.trigger(message);
     if (decided === undefined) return undefined;
     return merge.decide(message, async () => {
       const trigger = await decided;
       if (trigger === undefined) return undefined;
+      awaited.forget(message);
       const refusal = (await ask.refusal(message)) ?? recalled.refuse(message);
-      if (refusal === undefined) return { trigger, window: merge.open(message) };
+      if (refusal === undefined) return { trigger, window: this.#open(message, waiting) };
       await this.#say(refusal.notice, message);
       return undefined;
     });
+  }
+
+  /** A picture somebody was asked for is a piece of what they had asked. */
+  #open(message: IncomingMessage, waiting: WaitingQuestion | undefined): MergeWindow {
+    const [first, ...more] = [...(waiting?.pieces ?? []), message] as const;
+    const window = this.#stages.merge.open(first ?? message);
+    for (const piece of more) window.add(piece);
+    return window;
   }
 
   /** @param ready what the pieces were found to be when they were asked for the first time */
@@ -180,7 +193,7 @@ export class Pipeline {
     message: IncomingMessage,
     ready?: Turn,
   ): Promise<void> {
-    const { gather, tools, acknowledge, queuePosition } = this.#stages;
+    const { gather, tools, acknowledge, queuePosition, awaited } = this.#stages;
     const turn = this.#begin(trigger, window, message);
     const gathering = gather.begin(turn, ready);
     const acknowledged = acknowledge.begin(message);
@@ -195,11 +208,12 @@ export class Pipeline {
         turn.stage = "gathering";
         acknowledged.start();
         turn.signal.throwIfAborted(); // muted or taken back while pieces came: nothing is announced
-        this.#say(queuePosition.notice(turn), message, turn.signal).catch(() => {});
+        queuePosition.watch(turn, (notice) => this.#say(notice, message, turn.signal));
         const question = { pieces: window.pieces, trigger, messageIds: turn.messageIds };
         tools.questions.note(question);
         const gathered = await gathering.finish(window.pieces);
         if (gathered.kind === "turn") tools.questions.note(askedWith(gathered.turn, question));
+        else awaited.expect(question);
         turn.stage = "waiting";
         return gathered;
       });
@@ -254,6 +268,9 @@ export class Pipeline {
         priority: admission.priorityOf(message),
         onStart: () => {
           turn.stage = "answering";
+        },
+        onPart: () => {
+          turn.writing = true;
         },
         ownNames: () => ownNames.in(chat, message.selfId, signal),
         edit: async (reply, asked) => {

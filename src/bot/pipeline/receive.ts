@@ -10,6 +10,8 @@ export interface ReceiveOptions {
   readonly logger: Logger;
   /** Told of every message that somebody else wrote. */
   readonly onMessage?: (message: IncomingMessage) => void;
+  /** Told of every message that is too old to be answered: what it shows may still be meant by a newer one. */
+  readonly onStale?: (message: IncomingMessage) => void;
 }
 
 /** What is worth a line in the log, the first time it happens. */
@@ -27,12 +29,14 @@ export class Receive {
   readonly #gates: readonly Gate[];
   readonly #logger: Logger;
   readonly #onMessage: (message: IncomingMessage) => void;
+  readonly #onStale: (message: IncomingMessage) => void;
   readonly #warned = new Set<string>();
 
-  constructor({ gates, logger, onMessage = () => {} }: ReceiveOptions) {
+  constructor({ gates, logger, onMessage = () => {}, onStale = () => {} }: ReceiveOptions) {
     this.#gates = gates;
     this.#logger = logger;
     this.#onMessage = onMessage;
+    this.#onStale = onStale;
   }
 
   /** Never throws. */
@@ -48,6 +52,7 @@ export class Receive {
     this.#onMessage(message);
     const refusal = refusedBy(this.#gates, message);
     if (refusal === undefined) return message;
+    if (refusal.reason === "stale") this.#onStale(message);
     this.#warnOnce(refusal.reason);
     return undefined;
   }

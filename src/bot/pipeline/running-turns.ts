@@ -28,6 +28,8 @@ export class RunningTurn implements TurnFacts {
   /** Milliseconds since 1970. */
   readonly startedAtMs = Date.now();
   stage: TurnStage = "merging";
+  /** The model has begun its answer. */
+  writing = false;
   /** Set while the turn is still being put together: takes a message out of it, if it can do without. */
   spare: (messageId: string) => boolean = () => false;
   readonly #controller = sharedController();

@@ -20,9 +20,10 @@ const BUSY = "现在有点忙，稍后再问我吧。";
 it("a flood keeps the queue within its bounds, answers what it took, and says once per chat that it is busy", async () => {
   const napcat = new FakeNapCat();
   const model = new FakeVisionLanguageModel({ answer: "一只猫。" });
+  const logger = new RecordingLogger();
   const bot = installVlm(napcat, {
     model,
-    logger: new RecordingLogger(),
+    logger,
     limits: { personPerMinute: 0, groupPerMinute: 0, totalPerMinute: 0 },
   });
   for (let index = 0; index < 200; index++) {
@@ -52,6 +53,11 @@ it("a flood keeps the queue within its bounds, answers what it took, and says on
   expect(answers).toHaveLength(model.requests.length);
   expect(model.requests.length).toBeGreaterThanOrEqual(4 * GROUPS);
   expect(model.requests.length).toBeLessThan(50);
+  // One line a chat, which says what could be changed.
+  expect(logger.at("error")).toHaveLength(GROUPS);
+  expect(logger.lines.find(({ level }) => level === "error")?.facts?.error).toContain(
+    "raise maxQueuePerChat",
+  );
   await bot.close();
   expect(napcat.listeners).toBe(0);
 });

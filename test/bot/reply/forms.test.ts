@@ -96,9 +96,12 @@ describe("an answer", () => {
   });
 
   it("that has to wait behind many others is announced, once a minute and chat", async () => {
-    const { napcat, bot } = setUp(() => new Promise(() => {}), { queueNoticeFrom: 2 });
+    const { napcat, bot } = setUp(() => new Promise(() => {}), {
+      queueNoticeFrom: 2,
+      queueNoticeAfterMs: 1,
+    });
     for (const groupId of [1, 2, 3]) napcat.receive(ask(40 + groupId, groupId));
-    napcat.receive(ask(44, 3));
+    napcat.receive({ ...ask(44, 3), message_id: 6 });
     while (napcat.sent.length === 0) await new Promise(setImmediate);
     await bot.close();
     expect(napcat.sentTexts).toEqual(["收到，前面还有2个问题，轮到了就回答。"]);

@@ -69,7 +69,7 @@ export class Disk {
   /** Opens a file; waits while a scanner has it. The flags `wx` make a new one. */
   open(
     path: string,
-    flags: "r" | "wx" | "a",
+    flags: "r" | "r+" | "wx" | "a",
     options: PatienceOptions = {},
   ): Promise<promises.FileHandle> {
     return this.#patiently(path, () => this.#parts.fs.open(path, flags), {

@@ -65,6 +65,45 @@ export class ModelLoadError extends VlmError {
   }
 }
 
+export type PullErrorCode =
+  | "model-not-found"
+  | "revision-not-found"
+  | "access-denied"
+  | "rate-limited"
+  | "hub-unreachable"
+  | "hub-answer"
+  | "wrong-bytes"
+  | "pull-running"
+  | "not-pulled";
+
+/** A model could not be fetched from a hub. What came so far is kept, and the next pull goes on from there. */
+export class PullError extends VlmError {
+  override readonly name = "PullError";
+  readonly code: PullErrorCode;
+  /** Host that was asked, without path and query. */
+  readonly host: string | undefined;
+  /** Its last HTTP status, where one came. */
+  readonly status: number | undefined;
+  /** The file that it is about, by its name in the model. */
+  readonly file: string | undefined;
+
+  constructor(
+    code: PullErrorCode,
+    message: string,
+    options: VlmErrorOptions & {
+      readonly host?: string | undefined;
+      readonly status?: number | undefined;
+      readonly file?: string | undefined;
+    } = {},
+  ) {
+    super(message, options);
+    this.code = code;
+    this.host = options.host;
+    this.status = options.status;
+    this.file = options.file;
+  }
+}
+
 export type ImageDecodeErrorCode = "image-unsupported" | "image-corrupt" | "image-too-large";
 
 /** The bytes of a picture could not become pixels. */

@@ -19,6 +19,12 @@ export type { Int8Weights, Precision } from "./convert/linear-layers.ts";
 export { type PackageManifest, readManifest, verifyPackage } from "./convert/manifest.ts";
 export type { VisionPrecision } from "./convert/vision-graph.ts";
 
+// Fetching a model from a hub.
+
+export { pullModel } from "./hub/pull-model.ts";
+export type { PulledModel, PullOptions } from "./hub/pull-options.ts";
+export type { PullProgress } from "./hub/pull-progress.ts";
+
 // What this machine offers.
 
 export { preferredInt8Weights } from "./engine/cpu-settings.ts";

@@ -1,0 +1,195 @@
+// The files of one revision, from wherever they can be had. In: a hub, a listing, a directory. Out: all of them there, every
+// one with the hash that the hub names. What is here already, in earlier snapshots or other programs' caches, is not
+// fetched. The hash of one file of weights is computed while the next one comes.
+
+import { readdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { startDeadline } from "../../abort.ts";
+import { disk } from "../../disk.ts";
+import { readShardIndex } from "../checkpoint/safetensors.ts";
+import { PullError } from "../errors.ts";
+import { runAtOnce } from "./at-once.ts";
+import { downloadFile, isHere } from "./download-file.ts";
+import type { ExistingFiles } from "./existing-files.ts";
+import type { Hub, HubContext, ListedFile, Listing } from "./hub.ts";
+import { indexedWeights, isAdapter, neededFiles } from "./needed-files.ts";
+import { PartialFile } from "./partial-file.ts";
+import { PullMeter, type PullProgress } from "./pull-progress.ts";
+
+export interface FetchRequest {
+  readonly model: string;
+  /** undefined: nobody is asked, everything has to be here. */
+  readonly hub: Hub | undefined;
+  readonly host: string;
+  readonly listing: Listing;
+  /** Where the files go. */
+  readonly dir: string;
+  readonly existing: ExistingFiles;
+  readonly context: HubContext;
+  readonly connections: number;
+  readonly onProgress: (progress: PullProgress) => void;
+  /** Bytes that a package of this many bytes of weights takes; called when the settings are here. */
+  readonly packageBytes: (weightBytes: number) => Promise<number>;
+}
+
+export interface FetchedFiles {
+  readonly files: readonly ListedFile[];
+  /** Only a LoRA: nothing that could be converted by itself. */
+  readonly isAdapter: boolean;
+}
+
+/** Small files at once. */
+const SMALL_AT_ONCE = 4;
+
+/** @throws PullError, DiskError, the signal's reason */
+export async function fetchFiles(request: FetchRequest): Promise<FetchedFiles> {
+  await disk.makeDirectory(request.dir);
+  // One file that fails for good ends the others.
+  const stop = startDeadline(undefined, request.context.signal);
+  const context = { ...request.context, signal: stop.signal };
+  try {
+    return await fetchAll({ ...request, context }, stop.abort);
+  } finally {
+    stop.end();
+  }
+}
+
+async function fetchAll(
+  request: FetchRequest,
+  abort: (reason: unknown) => void,
+): Promise<FetchedFiles> {
+  const { listing, model, host, dir, onProgress } = request;
+  const { settings, index, ...needed } = neededFiles(listing, model, host);
+  let { weights } = needed;
+  if (index !== undefined) {
+    // Nobody knows how much there is before this one is here.
+    await new Fetching(request, new PullMeter(index.size, onProgress), abort).provide(index);
+    weights = indexedWeights((await readShardIndex(dir)).values(), listing, host);
+  }
+  const files = [...settings, ...weights];
+  const fetching = new Fetching(request, new PullMeter(sum(files), onProgress), abort);
+  await fetching.provideAtOnce(settings);
+  await assertRoom(request, weights);
+  await fetching.provideInOrder(weights);
+  return { files, isAdapter: isAdapter({ weights }) };
+}
+
+class Fetching {
+  readonly #request: FetchRequest;
+  readonly #meter: PullMeter;
+  readonly #abort: (reason: unknown) => void;
+  /** Snapshots of other revisions, and of other hubs. */
+  #others: Promise<readonly string[]> | undefined;
+
+  constructor(request: FetchRequest, meter: PullMeter, abort: (reason: unknown) => void) {
+    this.#request = request;
+    this.#meter = meter;
+    this.#abort = abort;
+  }
+
+  /** Small ones. */
+  async provideAtOnce(files: readonly ListedFile[]): Promise<void> {
+    await runAtOnce(SMALL_AT_ONCE, files, (file) => this.provide(file), this.#abort);
+  }
+
+  /** Large ones: the next begins when all bytes of this one are here, while they are hashed. */
+  async provideInOrder(files: readonly ListedFile[]): Promise<void> {
+    const hashing: Promise<void>[] = [];
+    try {
+      for (const file of files) {
+        this.#request.context.signal.throwIfAborted();
+        await new Promise<void>((resolve, reject) => {
+          const whole = this.provide(file, resolve);
+          hashing.push(whole);
+          whole.then(resolve, (error) => {
+            this.#abort(error);
+            reject(error);
+          });
+        });
+      }
+      await Promise.all(hashing);
+    } finally {
+      await Promise.allSettled(hashing);
+    }
+  }
+
+  /** @param onCame all bytes are here, and are hashed now */
+  async provide(file: ListedFile, onCame: () => void = () => {}): Promise<void> {
+    const { dir, context } = this.#request;
+    const path = join(dir, file.path);
+    const onVerified = (bytes: number) => this.#meter.verified(file, bytes);
+    const { signal } = context;
+    if (await isHere(path, file, { signal, onVerified })) return this.#meter.found(file, file.size);
+    if (await this.#takeExisting(file, path, onVerified)) return;
+    await this.#download(file, path, { onVerified, onCame });
+  }
+
+  async #takeExisting(
+    file: ListedFile,
+    path: string,
+    onVerified: (bytes: number) => void,
+  ): Promise<boolean> {
+    const { existing, context } = this.#request;
+    const { signal } = context;
+    this.#others ??= otherSnapshots(this.#request.dir);
+    const others = (await this.#others).map((other) => join(other, file.path));
+    const found = await existing.provide(file, path, { signal, onBytes: onVerified }, others);
+    if (found) this.#meter.found(file, file.size);
+    else for (const other of others) await PartialFile.adopt(other, path, file);
+    return found;
+  }
+
+  async #download(
+    file: ListedFile,
+    path: string,
+    hooks: { readonly onVerified: (bytes: number) => void; readonly onCame: () => void },
+  ): Promise<void> {
+    const { hub, model, listing, context, connections, host } = this.#request;
+    if (hub === undefined) {
+      throw new PullError(
+        "hub-unreachable",
+        `${file.path} of ${model} is in no cache here, and no hub may or can be asked.`,
+        { host, file: file.path },
+      );
+    }
+    const source = {
+      url: hub.fileUrl(model, listing.ref, file.path),
+      credentials: { origin: hub.origin, headers: hub.credentials },
+    };
+    let isFirst = true;
+    await downloadFile(source, path, file, {
+      context,
+      connections,
+      ...hooks,
+      onBytes: (bytes) => {
+        if (isFirst) this.#meter.found(file, bytes);
+        else this.#meter.came(file, bytes);
+        isFirst = false;
+      },
+    });
+  }
+}
+
+async function otherSnapshots(dir: string): Promise<string[]> {
+  const parent = dirname(dir);
+  const names = await readdir(parent).catch(() => []);
+  return names.map((name) => join(parent, name)).filter((path) => path !== dir);
+}
+
+/** What has yet to come, and the package, before the first large file is begun. */
+async function assertRoom(
+  { dir, packageBytes }: FetchRequest,
+  weights: readonly ListedFile[],
+): Promise<void> {
+  let missing = 0;
+  for (const file of weights) {
+    const path = join(dir, file.path);
+    const isWhole = (await disk.fileSize(path)) === file.size;
+    if (!isWhole) missing += file.size - (await PartialFile.bytesLeft(path, file));
+  }
+  await disk.assertRoom(dir, missing + (await packageBytes(sum(weights))));
+}
+
+function sum(files: readonly ListedFile[]): number {
+  return files.reduce((bytes, { size }) => bytes + size, 0);
+}

@@ -1,0 +1,108 @@
+// Hugging Face, and mirrors that speak like it. In: a model and a revision. Out: its commit and files. The list is asked
+// for once, by commit; addresses of later pages never lead to another host.
+
+import { z } from "zod";
+import { PullError } from "../errors.ts";
+import type { Hub, HubContext, ListedFile, Listing } from "./hub.ts";
+import { checkListed } from "./listed-files.ts";
+import { type JsonAnswer, parseAs, readJson } from "./read-json.ts";
+import { type Asked, refusal } from "./refusals.ts";
+
+const MODEL = z.looseObject({ sha: z.string().regex(/^[0-9a-f]{40}$/) });
+
+const ENTRY = z.looseObject({
+  type: z.string(),
+  path: z.string(),
+  size: z.number().optional(),
+  oid: z
+    .string()
+    .regex(/^[0-9a-f]{40}$/)
+    .optional(),
+  lfs: z.looseObject({ oid: z.string().regex(/^[0-9a-f]{64}$/), size: z.number() }).nullish(),
+});
+
+const MOST_PAGES = 100;
+
+export interface HuggingFaceOptions {
+  /** Without a slash at the end; may have a path, as some mirrors do. */
+  readonly endpoint: URL;
+  readonly token?: string | undefined;
+}
+
+export class HuggingFace implements Hub {
+  readonly kind = "hf";
+  readonly host: string;
+  readonly origin: string;
+  readonly credentials: Readonly<Record<string, string>>;
+  readonly #base: string;
+
+  constructor({ endpoint, token }: HuggingFaceOptions) {
+    this.host = endpoint.host;
+    this.origin = endpoint.origin;
+    this.#base = endpoint.href.replace(/\/+$/, "");
+    this.credentials = token === undefined ? {} : { authorization: `Bearer ${token}` };
+  }
+
+  async list(context: HubContext, model: string, revision = "main"): Promise<Listing> {
+    const asked = this.#asked(model, revision);
+    const route = `${this.#base}/api/models/${model}`;
+    const answer = await this.#ask(
+      context,
+      new URL(`${route}/revision/${encodeURIComponent(revision)}`),
+      asked,
+    );
+    const { sha } = parseAs(MODEL, answer, this.host);
+    const files: ListedFile[] = [];
+    let next: URL | undefined = new URL(`${route}/tree/${sha}?recursive=true&expand=false`);
+    for (let page = 0; next !== undefined; page++) {
+      if (page === MOST_PAGES) throw noEnd(this.host);
+      const listed: JsonAnswer = await this.#ask(context, next, asked);
+      for (const entry of parseAs(z.array(ENTRY), listed, this.host)) {
+        if (entry.type === "file") files.push(toFile(entry));
+      }
+      next = this.#nextPage(listed, next);
+    }
+    return { revision: sha, ref: sha, files: checkListed(files, this.host) };
+  }
+
+  fileUrl(model: string, revision: string, path: string): URL {
+    return new URL(`${this.#base}/${model}/resolve/${revision}/${encodeURIComponent(path)}`);
+  }
+
+  pageOf(model: string): string {
+    return `${this.#base}/${model}`;
+  }
+
+  async #ask(context: HubContext, url: URL, asked: Asked): Promise<JsonAnswer> {
+    const credentials = { origin: this.origin, headers: this.credentials };
+    const answer = await readJson(context, url, { credentials });
+    if (answer.status >= 400) throw refusal(answer, asked);
+    return answer;
+  }
+
+  /** Mirrors pass on the hub's own addresses: only the query is believed, on the host that was asked. */
+  #nextPage({ headers }: JsonAnswer, page: URL): URL | undefined {
+    const found = /<([^>]+)>\s*;\s*rel="?next"?/.exec(headers.link ?? "")?.[1];
+    if (found === undefined || !URL.canParse(found, page.href)) return undefined;
+    const next = new URL(page);
+    next.search = new URL(found, page).search;
+    if (next.search === page.search) throw noEnd(this.host);
+    return next;
+  }
+
+  #asked(model: string, revision: string): Asked {
+    const withToken = "authorization" in this.credentials;
+    const page = this.pageOf(model);
+    return { model, revision, host: this.host, page, withToken, tokenVariable: "HF_TOKEN" };
+  }
+}
+
+/** The name of an LFS file is that of its pointer: only the hash inside counts. */
+function toFile({ path, size, oid, lfs }: z.infer<typeof ENTRY>): ListedFile {
+  if (lfs) return { path, size: lfs.size, sha256: lfs.oid };
+  return { path, size: size ?? Number.NaN, gitSha1: oid };
+}
+
+function noEnd(host: string): PullError {
+  return new PullError("hub-answer", `The list of files from ${host} does not end.`, { host });
+}

@@ -1,0 +1,98 @@
+// Which files of a repository a conversion reads. In: a listing, and the index of the shards once it is there. Out: files.
+// Pickled weights, GGUF, ONNX and pictures of a model card stay where they are.
+
+import { PullError } from "../errors.ts";
+import type { ListedFile, Listing } from "./hub.ts";
+import { shownText } from "./shown-text.ts";
+
+const SETTINGS = new Set([
+  "config.json",
+  "generation_config.json",
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "preprocessor_config.json",
+  "processor_config.json",
+  "chat_template.json",
+  "chat_template.jinja",
+]);
+/** Of a LoRA: what is merged into another model. */
+const ADAPTER = new Set(["adapter_config.json", "adapter_model.safetensors"]);
+const SINGLE_FILE = "model.safetensors";
+const INDEX_FILE = "model.safetensors.index.json";
+const SHARD = /^model-\d{5}-of-\d{5}\.safetensors$/;
+
+/** A tokenizer of 150 000 words has 11 MB; a "setting" of gigabytes is none. */
+const LARGEST_SETTING = 2 ** 28;
+
+export interface NeededFiles {
+  /** Small, and needed to know how much the rest takes. */
+  readonly settings: readonly ListedFile[];
+  /** Weights that are known by their usual names. */
+  readonly weights: readonly ListedFile[];
+  /** Names which files hold the weights; also one of `settings`. */
+  readonly index: ListedFile | undefined;
+}
+
+/** @throws PullError `model-not-found` where the repository holds no model that can be converted */
+export function neededFiles({ files }: Listing, model: string, host: string): NeededFiles {
+  const named = new Map(files.map((file) => [file.path, file]));
+  const single = named.get(SINGLE_FILE);
+  const index = single === undefined ? named.get(INDEX_FILE) : undefined;
+  const shards = files.filter(({ path }) => SHARD.test(path));
+  const adapter = files.filter(({ path }) => ADAPTER.has(path));
+  const weights = single === undefined ? shards : [single];
+  if (weights.length === 0 && index === undefined && adapter.length < ADAPTER.size) {
+    throw nothingToConvert(model, host, named);
+  }
+  const settings = files.filter(({ path }) => SETTINGS.has(path));
+  if (index !== undefined) settings.push(index);
+  const large = settings.find(({ size }) => size > LARGEST_SETTING);
+  if (large !== undefined) {
+    throw new PullError(
+      "hub-answer",
+      `${host} says that ${large.path} of ${model} has ${large.size} bytes, which no such file has.`,
+      { host, file: large.path },
+    );
+  }
+  if (weights.length > 0 || index !== undefined) return { settings, weights, index };
+  return { settings, weights: adapter, index: undefined };
+}
+
+/** The files that an index names. @throws PullError `hub-answer` for one that is not in the repository */
+export function indexedWeights(
+  names: Iterable<string>,
+  { files }: Listing,
+  host: string,
+): ListedFile[] {
+  const named = new Map(files.map((file) => [file.path, file]));
+  return [...new Set(names)].toSorted().map((name) => {
+    const file = named.get(name);
+    if (file !== undefined) return file;
+    throw new PullError(
+      "hub-answer",
+      `${INDEX_FILE} names ${shownText(name)}, which ${host} does not list.`,
+      { host, file: INDEX_FILE },
+    );
+  });
+}
+
+/** Only an adapter: there is nothing to convert yet. */
+export function isAdapter({ weights }: Pick<NeededFiles, "weights">): boolean {
+  return weights.some(({ path }) => ADAPTER.has(path));
+}
+
+function nothingToConvert(
+  model: string,
+  host: string,
+  named: ReadonlyMap<string, ListedFile>,
+): PullError {
+  const has = (pattern: RegExp) => [...named.keys()].some((path) => pattern.test(path));
+  const instead = has(/\.gguf$/i)
+    ? "It holds GGUF files: name the repository that they were made from."
+    : has(/\.(?:bin|pth|pt)$/i)
+      ? "Its weights are pickled (.bin, .pth): ask its author for safetensors."
+      : "It has no model.safetensors and no shards of one.";
+  return new PullError("model-not-found", `${model} on ${host} cannot be converted. ${instead}`, {
+    host,
+  });
+}

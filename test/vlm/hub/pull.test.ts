@@ -1,0 +1,542 @@
+import { randomBytes } from "node:crypto";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { pull } from "../../../src/vlm/hub/pull.ts";
+import type { PullOptions } from "../../../src/vlm/hub/pull-options.ts";
+import type { PullProgress } from "../../../src/vlm/hub/pull-progress.ts";
+import { madeUpFiles, tinyChatFiles } from "../../support/model-files.ts";
+import {
+  envelope,
+  json,
+  type ModelHub,
+  type ModelHubOptions,
+  refuse,
+  sendPart,
+  startModelHub,
+} from "../../support/model-hub.ts";
+import { tempDir } from "../../support/temp-dir.ts";
+
+const PACE = { pauseMs: 1, patienceMs: 2_000 };
+
+let dir: string;
+let hub: ModelHub;
+beforeEach(async () => {
+  dir = await tempDir();
+});
+afterEach(() => hub?.close());
+
+async function serve(options: ModelHubOptions): Promise<ModelHub> {
+  hub = await startModelHub(options);
+  return hub;
+}
+
+/** Without conversion: these tests are about what comes over the line. */
+function fetched(
+  options: Partial<PullOptions> & { readonly variables?: Record<string, string> } = {},
+  pace: Parameters<typeof pull>[1] = {},
+) {
+  const { variables, ...others } = options;
+  return pull(
+    {
+      model: hub.model,
+      convert: false,
+      modelsDir: join(dir, "models"),
+      env: {
+        HF_ENDPOINT: hub.url,
+        HF_HOME: join(dir, "hf"),
+        MODELSCOPE_CACHE: join(dir, "ms"),
+        ...variables,
+      },
+      onWarning: () => {},
+      ...others,
+    },
+    { ...PACE, ...pace },
+  );
+}
+
+const viaModelScope = () => ({ variables: { HF_ENDPOINT: "", MODELSCOPE_ENDPOINT: hub.url } });
+
+/** Every file that was pulled, and nothing that is not whole. */
+function expectWhole(path: string, files: Readonly<Record<string, Buffer>>): void {
+  for (const name of readdirSync(path)) {
+    expect(name).not.toMatch(/\.part|\.new|\.ranges/);
+    expect(readFileSync(join(path, name)).equals(files[name] ?? Buffer.alloc(0)), name).toBe(true);
+  }
+}
+
+describe("a pull", () => {
+  it("brings what a conversion reads, and nothing else, by commit and with every hash", async () => {
+    const files = tinyChatFiles();
+    await serve({ files, pageSize: 3 });
+    const seen: PullProgress[] = [];
+    const pulled = await fetched({ onProgress: (progress) => seen.push(progress) });
+    expect(pulled).toMatchObject({
+      name: hub.model,
+      revision: hub.commit,
+      hub: "hf",
+      wasHere: false,
+    });
+    expectWhole(pulled.path, files);
+    expect(readdirSync(pulled.path)).toContain("model.safetensors");
+    expect(readdirSync(pulled.path)).not.toContain("pytorch_model.bin");
+    expect(hub.asked.filter((line) => line === "list revision")).toHaveLength(1);
+    const total = readdirSync(pulled.path).reduce(
+      (sum, name) => sum + (files[name]?.byteLength ?? 0),
+      0,
+    );
+    const last = seen.filter(({ type }) => type === "download").at(-1);
+    expect(last).toMatchObject({ doneBytes: total, totalBytes: total, secondsLeft: 0 });
+  });
+
+  it("does the same with ModelScope", async () => {
+    const files = madeUpFiles(300_000);
+    await serve({ files, ranges: "200 with Content-Range" });
+    const pulled = await fetched(viaModelScope());
+    expect(pulled).toMatchObject({ hub: "modelscope", revision: hub.commit });
+    expectWhole(pulled.path, files);
+  });
+
+  it("asks for nothing a second time when everything is here", async () => {
+    await serve({ files: madeUpFiles(100_000) });
+    await fetched();
+    hub.asked.length = 0;
+    expect(await fetched()).toMatchObject({ wasHere: true });
+    expect(hub.asked.every((line) => line.startsWith("list"))).toBe(true);
+  });
+
+  it.each(["206", "200 with Content-Range", "none"] as const)(
+    "takes a file of several pieces from a CDN that answers ranges with %s",
+    async (ranges) => {
+      const files = madeUpFiles(40_000_000);
+      await serve({ files, ranges });
+      expectWhole((await fetched()).path, files);
+      const parts = hub.asked.filter((line) => line.startsWith("cdn model.safetensors"));
+      expect(parts.length).toBe(ranges === "none" ? 1 : 3);
+    },
+  );
+
+  it("sends the token to the hub and never to the CDN", async () => {
+    await serve({ files: madeUpFiles(100_000) });
+    await fetched({ variables: { HF_TOKEN: "hf_secret" } });
+    const by = (place: string) => hub.seen.filter((each) => each.place === place);
+    expect(by("list").every(({ headers }) => headers.authorization === "Bearer hf_secret")).toBe(
+      true,
+    );
+    expect(by("cdn").length).toBeGreaterThan(0);
+    for (const { headers } of by("cdn")) {
+      expect(headers.authorization).toBeUndefined();
+      expect(headers.cookie).toBeUndefined();
+      expect(headers["user-agent"]).toMatch(/^napcat-vlm\//);
+    }
+    await fetched({ ...viaModelScope(), modelsDir: join(dir, "other") });
+  });
+});
+
+describe("an interruption", () => {
+  const data = randomBytes(3_000_000);
+  const files = { ...madeUpFiles(1), "model.safetensors": data };
+
+  it.each([0, 1, 1_000, 65_536, 1_500_000, 2_999_999])(
+    "after %i bytes costs nothing that came",
+    async (most) => {
+      await serve({
+        files,
+        fault: (exchange) => {
+          if (exchange.place !== "cdn" || exchange.count > 1) return false;
+          sendPart(exchange, "206", most);
+          return true;
+        },
+      });
+      expectWhole((await fetched()).path, files);
+      const [, second] = hub.asked.filter((line) => line.startsWith("cdn"));
+      expect(second).toBe(`cdn model.safetensors ${most}-2999999`);
+    },
+  );
+
+  it("of the whole pull is gone on with by the next, with the same commit and at the same byte", async () => {
+    const controller = new AbortController();
+    await serve({
+      files,
+      fault: (exchange) => {
+        if (exchange.place !== "cdn" || exchange.count > 1) return false;
+        sendPart({ ...exchange, data: data.subarray(0) }, "206", 1_234_567);
+        exchange.response.on("close", () => controller.abort(new Error("enough")));
+        return true;
+      },
+    });
+    await expect(fetched({ signal: controller.signal })).rejects.toThrow("enough");
+    const [snapshot = ""] = readdirSync(join(dir, "models", "models--Test--Tiny", "snapshots"));
+    const names = readdirSync(join(dir, "models", "models--Test--Tiny", "snapshots", snapshot));
+    expect(names).toContain("model.safetensors.part");
+    expect(names).not.toContain("model.safetensors");
+    // What the journal says is there; the last bytes may have been on the way.
+    const journal = join(dir, "models", "models--Test--Tiny", "snapshots", snapshot);
+    const lines = readFileSync(join(journal, "model.safetensors.part.ranges"), "utf8").split("\n");
+    const came = Math.max(0, ...lines.slice(1).map((line) => Number(line.split(" ")[1] ?? 0)));
+    hub.asked.length = 0;
+    expectWhole((await fetched()).path, files);
+    expect(hub.asked).toContain(`cdn model.safetensors ${came}-2999999`);
+    expect(hub.asked.filter((line) => line.startsWith("small"))).toEqual([]);
+  });
+
+  it("begins again where the server knows no ranges", async () => {
+    await serve({
+      files,
+      ranges: "none",
+      fault: (exchange) => {
+        if (exchange.place !== "cdn" || exchange.count > 2) return false;
+        sendPart(exchange, "none", 1_000_000 * exchange.count);
+        return true;
+      },
+    });
+    expectWhole((await fetched()).path, files);
+  });
+
+  it("asks for a new link when the signed one has expired", async () => {
+    const large = { ...files, "model.safetensors": randomBytes(70_000_000) };
+    await serve({ files: large, linkUses: 2 });
+    expectWhole((await fetched({ connections: 2 })).path, large);
+    expect(hub.asked.filter((line) => line === "resolve model.safetensors").length).toBeGreaterThan(
+      1,
+    );
+  });
+
+  it("by a hub is no end where another has the same file", async () => {
+    await serve({
+      files,
+      fault: ({ place, url, response }) => {
+        if (place !== "resolve" || url.pathname.startsWith("/api/v1/")) return false;
+        response.writeHead(503).end();
+        return true;
+      },
+    });
+    const other = await startModelHub({ files });
+    const variables = { HF_ENDPOINT: hub.url, MODELSCOPE_ENDPOINT: other.url };
+    const warnings: string[] = [];
+    writeHubMemory(new URL(hub.url).host);
+    const pulled = await fetched({ variables, onWarning: (line) => warnings.push(line) });
+    expect(pulled).toMatchObject({ hub: "modelscope" });
+    expect(warnings.join()).toContain("Another hub is tried.");
+    await other.close();
+  });
+
+  function writeHubMemory(host: string): void {
+    const models = join(dir, "models");
+    mkdirSync(models, { recursive: true });
+    writeFileSync(join(models, "hub.json"), JSON.stringify({ hub: "hf", host }));
+  }
+});
+
+describe("what a server sends wrongly", () => {
+  const files = madeUpFiles(200_000);
+  const good = files["model.safetensors"] ?? Buffer.alloc(0);
+
+  it("is fetched once more, and then refused, with nothing left", async () => {
+    const flipped = Buffer.from(good);
+    flipped[1_000] = (flipped[1_000] ?? 0) ^ 1;
+    await serve({
+      files,
+      fault: (exchange) => {
+        if (exchange.place !== "cdn") return false;
+        sendPart({ ...exchange, data: flipped });
+        return true;
+      },
+    });
+    await expect(fetched()).rejects.toMatchObject({
+      code: "wrong-bytes",
+      file: "model.safetensors",
+    });
+    expect(hub.asked.filter((line) => line.startsWith("cdn"))).toHaveLength(2);
+    const snapshot = join(dir, "models", "models--Test--Tiny", "snapshots", hub.commit);
+    expect(readdirSync(snapshot).some((name) => name.startsWith("model.safetensors"))).toBe(false);
+  });
+
+  it.each([
+    ["another part than was asked for", 206, { "content-range": "bytes 5-200004/200005" }],
+    ["a part of another total", 206, { "content-range": "bytes 0-199999/300000" }],
+    ["a part of nonsense", 206, { "content-range": "bytes all of it" }],
+    ["a part without saying which", 206, {}],
+    ["a web page", 200, { "content-type": "text/html", "content-length": "99" }],
+    ["too much", 200, { "content-length": "900000" }],
+    ["nothing that fits", 416, { "content-range": "bytes */10" }],
+  ])("such as %s is tried again", async (_what, status, headers) => {
+    await serve({
+      files,
+      fault: ({ place, count, response }) => {
+        if (place !== "cdn" || count > 2) return false;
+        response.writeHead(status, headers);
+        response.end(
+          status === 416
+            ? undefined
+            : Buffer.alloc("content-length" in headers ? Number(headers["content-length"]) : 64),
+        );
+        return true;
+      },
+    });
+    expectWhole((await fetched()).path, files);
+  });
+
+  it("such as more than the file has, without a length, is not believed", async () => {
+    await serve({
+      files,
+      fault: ({ place, response, data }) => {
+        if (place !== "cdn") return false;
+        response.writeHead(200);
+        response.write(data);
+        response.end(Buffer.alloc(1_000));
+        return true;
+      },
+    });
+    expectWhole((await fetched()).path, files);
+  });
+
+  it("such as a line that stands still, or drips, is given up and asked for again", async () => {
+    await serve({
+      files,
+      fault: ({ place, count, response, data }) => {
+        if (place !== "cdn" || count > 2) return false;
+        response.writeHead(206, {
+          "content-range": `bytes 0-199999/200000`,
+          "content-length": 200_000,
+        });
+        if (count === 1) response.flushHeaders();
+        else drip(response, data);
+        return true;
+      },
+    });
+    const waits: string[] = [];
+    const onProgress = (event: PullProgress) => {
+      if (event.type === "wait") waits.push(event.why);
+    };
+    expectWhole((await fetched({ onProgress }, { patienceMs: 300 })).path, files);
+    expect(waits).toHaveLength(2);
+  });
+
+  function drip(response: import("node:http").ServerResponse, data: Buffer): void {
+    let at = 0;
+    const timer = setInterval(() => response.write(data.subarray(at, ++at)), 20);
+    response.on("close", () => clearInterval(timer));
+  }
+});
+
+describe("a refusal", () => {
+  const files = madeUpFiles(30_000);
+  const answer = async (
+    fault: ModelHubOptions["fault"],
+    options: Parameters<typeof fetched>[0] = {},
+  ) => {
+    await serve({ files, ...(fault && { fault }) });
+    return fetched(options).then(
+      () => {
+        throw new Error("It was pulled.");
+      },
+      (error: { code: string; message: string }) => error,
+    );
+  };
+
+  it.each([
+    [
+      401,
+      "GatedRepo",
+      "Access to model Test/Tiny is restricted.",
+      "access-denied",
+      /gated.*set HF_TOKEN/,
+    ],
+    [403, "GatedRepo", "Access to model Test/Tiny is restricted.", "access-denied", /gated/],
+    [
+      401,
+      undefined,
+      "Invalid username or password.",
+      "model-not-found",
+      /has no model Test\/Tiny, or it is private/,
+    ],
+    [404, "RepoNotFound", "Repository not found", "model-not-found", /has no model/],
+    [404, "RevisionNotFound", "Invalid rev id", "revision-not-found", /no revision/],
+    [403, undefined, "Access to this resource is disabled.", "access-denied", /disabled/],
+    [418, undefined, "\u001b[31mteapot\nline", "hub-answer", /HTTP 418: \[31mteapot line/],
+  ])("with %i %s says what to do", async (status, code, message, expected, words) => {
+    const error = await answer(({ place, response }) => {
+      if (place !== "list") return false;
+      refuse(response, status, code, message.replace("\u001b", "").replace("\n", " "));
+      return true;
+    });
+    expect(error).toMatchObject({ name: "PullError", code: expected });
+    expect(error.message).toMatch(words);
+  });
+
+  it("of a token says which variable holds it, and never the token", async () => {
+    const error = await answer(
+      ({ response }) => {
+        refuse(response, 401, undefined, "Invalid credentials in Authorization header");
+        return true;
+      },
+      { variables: { HF_TOKEN: "hf_secret" } },
+    );
+    expect(error).toMatchObject({ code: "access-denied" });
+    expect(error.message).toContain("HF_TOKEN");
+    expect(error.message).not.toContain("hf_secret");
+  });
+
+  it.each([
+    [
+      "an unknown revision",
+      (response: never) => envelope(response, { Files: null }),
+      "revision-not-found",
+    ],
+    ["an error inside HTTP 200", (response: never) => envelope(response, null, 500), "hub-answer"],
+  ])("of ModelScope is understood: %s", async (_what, send, code) => {
+    await serve({
+      files,
+      fault: ({ file, response }) => {
+        if (file !== "files") return false;
+        send(response as never);
+        return true;
+      },
+    });
+    await expect(fetched(viaModelScope())).rejects.toMatchObject({ code });
+  });
+
+  it.each([
+    [429, { "retry-after": "0" }],
+    [429, { ratelimit: '"resolvers";r=0;t=0', "x-pause": "1 s" }],
+    [503, { "retry-after": "0" }],
+    [500, {}],
+  ])("with %i %j is waited for", async (status, headers) => {
+    await serve({
+      files,
+      fault: ({ place, count, response }) => {
+        if ((place !== "resolve" && place !== "list") || count > 1) return false;
+        response.writeHead(status, headers).end("busy");
+        return true;
+      },
+    });
+    expectWhole((await fetched()).path, files);
+  });
+
+  it("that asks for longer than anybody waits is told at once", async () => {
+    const error = await answer(({ response }) => {
+      response.writeHead(429, { "retry-after": "99999" }).end();
+      return true;
+    });
+    expect(error).toMatchObject({ code: "rate-limited", status: 429 });
+    expect(error.message).toContain("99999 s");
+  });
+
+  it("of a link for good is told with the host and the storage's own word", async () => {
+    const error = await answer(({ place, response }) => {
+      if (place !== "cdn") return false;
+      response.writeHead(403).end("<Error><Code>InvalidKey</Code><Key>s3cret</Key></Error>");
+      return true;
+    });
+    expect(error).toMatchObject({ code: "hub-unreachable", status: 403 });
+    expect(error.message).toMatch(
+      /127\.0\.0\.1:\d+ refuses model\.safetensors \(HTTP 403, InvalidKey\)/,
+    );
+    expect(error.message).not.toContain("s3cret");
+  });
+});
+
+describe("a hostile hub", () => {
+  const files = madeUpFiles(30_000);
+  const pulledFrom = async (fault: NonNullable<ModelHubOptions["fault"]>) => {
+    await serve({ files, fault });
+    return fetched();
+  };
+
+  it.each([
+    "../evil.json",
+    "/etc/evil",
+    "a/../../evil",
+    "C:\\evil",
+    "..\\evil",
+    "nul.json",
+    "a\u0000b",
+    "a\u001b[31m",
+    "x/./y",
+    "trailing.",
+  ])("that names a file %j is refused", async (path) => {
+    const pulling = pulledFrom(({ file, response }) => {
+      if (file !== "tree") return false;
+      const oid = "0".repeat(40);
+      json(response, 200, [{ type: "file", path, size: 1, oid }]);
+      return true;
+    });
+    await expect(pulling).rejects.toMatchObject({ code: "hub-answer" });
+    await expect(pulling).rejects.toThrow(/leads out of its directory|twice/);
+  });
+
+  it.each([
+    ["a negative size", { size: -1 }],
+    ["a fraction", { size: 1.5 }],
+    ["a size beyond all disks", { size: 2 ** 50 }],
+    ["no size", {}],
+    ["a hash of another kind", { size: 1, oid: "xyz" }],
+  ])("that gives a file %s is refused", async (_what, facts) => {
+    const pulling = pulledFrom(({ file, response }) => {
+      if (file !== "tree") return false;
+      json(response, 200, [{ type: "file", path: "config.json", oid: "0".repeat(40), ...facts }]);
+      return true;
+    });
+    await expect(pulling).rejects.toMatchObject({ code: "hub-answer" });
+  });
+
+  it.each([
+    ["without an end", "list"],
+    ["of files without an end", "cdn"],
+  ])("that redirects %s is left", async (_what, place) => {
+    const pulling = pulledFrom((exchange) => {
+      if (exchange.place !== place) return false;
+      exchange.response.writeHead(302, { location: exchange.url.href }).end();
+      return true;
+    });
+    await expect(pulling).rejects.toMatchObject({ code: "hub-answer" });
+    await expect(pulling).rejects.toThrow("led nowhere");
+  });
+
+  it.each([
+    ["file:///etc/passwd", "which is not https"],
+    ["ftp://example.com/x", "which is not https"],
+    ["http://169.254.169.254/latest", "nobody's"],
+    ["http://10.0.0.1/x", "private"],
+    ["http://[::ffff:192.168.1.1]/x", "private"],
+    ["http://0/x", "nobody's"],
+    ["http://[/", "to no address"],
+  ])("that redirects to %s is left", async (location, words) => {
+    const pulling = pulledFrom((exchange) => {
+      if (exchange.place !== "resolve") return false;
+      exchange.response.writeHead(302, { location }).end();
+      return true;
+    });
+    await expect(pulling).rejects.toMatchObject({ code: "hub-answer" });
+    await expect(pulling).rejects.toThrow(words);
+  });
+
+  it("that answers with a web page, an endless list or another JSON is named", async () => {
+    const answers: readonly [string, (response: import("node:http").ServerResponse) => void][] = [
+      ["web page", (response) => response.setHeader("content-type", "text/html").end("<html>")],
+      ["more than 16 MiB", (response) => response.end(Buffer.alloc(17 * 2 ** 20, "["))],
+      ["another form", (response) => json(response, 200, { sha: "x" })],
+      ["another form", (response) => json(response, 200, [])],
+      ["something else", (response) => response.end("{")],
+    ];
+    for (const [words, send] of answers) {
+      const pulling = pulledFrom(({ response }) => {
+        send(response);
+        return true;
+      });
+      await expect(pulling).rejects.toThrow(words);
+      await hub.close();
+    }
+  });
+
+  it("that packs a list until it bursts is stopped", async () => {
+    const { gzipSync } = await import("node:zlib");
+    const bomb = gzipSync(Buffer.alloc(64 * 2 ** 20, " "));
+    const pulling = pulledFrom(({ response }) => {
+      response.writeHead(200, { "content-encoding": "gzip" }).end(bomb);
+      return true;
+    });
+    await expect(pulling).rejects.toThrow("more than 16 MiB");
+  });
+});

@@ -28,9 +28,28 @@ async function run(): Promise<number> {
       const { setupCuda } = await import("./cli/setup-cuda.ts");
       return setupCuda({ ...command, signal });
     }
+    case "list": {
+      const { listModels } = await import("./cli/list.ts");
+      await listModels(command);
+      return 0;
+    }
+    case "remove": {
+      const { removeModel } = await import("./cli/remove.ts");
+      return removeModel(command.model);
+    }
+    case "verify": {
+      const { verifyModel } = await import("./cli/verify.ts");
+      return verifyModel(command.model, signal);
+    }
+    case "path": {
+      const { printPath } = await import("./cli/path.ts");
+      await printPath(command.model);
+      return 0;
+    }
     case "start":
     case "convert":
     case "doctor":
+    case "pull":
     case "bench":
     case "prove":
   }
@@ -40,6 +59,11 @@ async function run(): Promise<number> {
     case "start": {
       const { start } = await import("./cli/start.ts");
       await start(settings, signal);
+      return 0;
+    }
+    case "pull": {
+      const { pull } = await import("./cli/pull.ts");
+      await pull({ ...command, ...settings, model: command.model }, signal);
       return 0;
     }
     case "convert": {

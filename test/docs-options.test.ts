@@ -17,6 +17,7 @@ import { parseGenerationConfig } from "../src/vlm/checkpoint/generation-config.t
 import { decoderGraph } from "../src/vlm/convert/decoder-graph.ts";
 import { DEFAULT_PRECISION } from "../src/vlm/convert/ensure-package.ts";
 import { visionGraph } from "../src/vlm/convert/vision-graph.ts";
+import { resolvePullOptions } from "../src/vlm/hub/pull-options.ts";
 import { DEFAULT_CONTEXT_TOKENS, resolveLoadOptions } from "../src/vlm/options.ts";
 import { DEFAULT_MAX_TOKENS, resolveRequest } from "../src/vlm/request-options.ts";
 import { FakeVisionLanguageModel } from "../src/vlm/testing.ts";
@@ -122,6 +123,19 @@ describe.each(LANGUAGES)("options in %s", (language) => {
       stop: undefined,
       temperature: undefined,
       seed: undefined,
+    });
+  });
+
+  it("are all of pullModel's, with their defaults", () => {
+    const label = "options: pullModel";
+    const known = knownOptions(() => resolvePullOptions({ model: "a/b", wrong: 1 } as never));
+    expect(names(label).toSorted()).toEqual(known.toSorted());
+    const { hub, convert, device, keepCheckpoint, connections } = resolvePullOptions({
+      model: "a/b",
+    });
+    expectDefaults(tableOf(language, label), {
+      ...{ hub, convert, device, keepCheckpoint, connections },
+      signal: undefined,
     });
   });
 

@@ -106,7 +106,7 @@ describe.each(PAGES)("%s", (_path, language, page) => {
       expect(Object.keys(scripts)).toContain(name);
     }
     for (const [, rest = ""] of text.matchAll(
-      /napcat-vlm ((?:start|convert|doctor|setup-cuda)[^`\n]*)/g,
+      /napcat-vlm ((?:start|convert|doctor|setup-cuda|pull|list|remove|verify|path)[^`\n]*)/g,
     )) {
       const words = rest.replace(/#.*/, "").trim();
       expect(() => parseCommand(words.split(/\s+/)), rest).not.toThrow();

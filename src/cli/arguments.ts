@@ -38,6 +38,18 @@ export type Command =
       readonly flags: SettingFlags;
     }
   | {
+      readonly name: "pull";
+      readonly model: string;
+      readonly hub: "auto" | "hf" | "modelscope" | undefined;
+      readonly revision: string | undefined;
+      readonly keepCheckpoint: boolean;
+      readonly convert: boolean;
+      readonly connections: number | undefined;
+      readonly flags: SettingFlags;
+    }
+  | { readonly name: "list"; readonly json: boolean }
+  | { readonly name: "remove" | "verify" | "path"; readonly model: string }
+  | {
       readonly name: "bench";
       readonly size: ShapeName;
       readonly threads: number | undefined;
@@ -87,6 +99,11 @@ const OPTIONS = {
   picture: { type: "string" },
   json: { type: "boolean" },
   quick: { type: "boolean" },
+  hub: { type: "string" },
+  revision: { type: "string" },
+  "keep-checkpoint": { type: "boolean" },
+  "no-convert": { type: "boolean" },
+  connections: { type: "string" },
   help: { type: "boolean", short: "h" },
   version: { type: "boolean", short: "v" },
 } as const;
@@ -105,6 +122,20 @@ const COMMANDS: Readonly<Record<string, readonly string[]>> = {
     "config",
   ],
   convert: ["precision", "device", "out", "config"],
+  pull: [
+    "hub",
+    "revision",
+    "precision",
+    "device",
+    "keep-checkpoint",
+    "no-convert",
+    "connections",
+    "config",
+  ],
+  list: ["json"],
+  remove: [],
+  verify: [],
+  path: [],
   doctor: [
     "model",
     "device",
@@ -159,6 +190,11 @@ export function parseCommand(argv: readonly string[]): Command {
     json = false,
     quick = false,
     picture,
+    hub,
+    revision,
+    "keep-checkpoint": keepCheckpoint = false,
+    "no-convert": noConvert = false,
+    connections,
     help: _,
     version: __,
     ...flags
@@ -169,9 +205,31 @@ export function parseCommand(argv: readonly string[]): Command {
     refuseMore(name, more);
     return { name, directory, out, flags };
   }
+  if (name === "pull") {
+    return {
+      name,
+      model: modelOf(name, rest),
+      hub: hubOf(hub),
+      revision,
+      keepCheckpoint,
+      convert: !noConvert,
+      connections: countOf("--connections", connections, 16),
+      flags,
+    };
+  }
+  if (name === "remove" || name === "verify" || name === "path") {
+    return { name, model: modelOf(name, rest) };
+  }
   refuseMore(name, rest);
+  if (name === "list") return { name, json: json === true };
   if (name === "bench") {
-    return { name, size: shapeName(size ?? "2b"), threads: threadCount(threads), out, flags };
+    return {
+      name,
+      size: shapeName(size ?? "2b"),
+      threads: countOf("--threads", threads, 999),
+      out,
+      flags,
+    };
   }
   if (name === "prove") {
     return { name, json: typeof json === "string" ? json : undefined, quick, flags };
@@ -234,10 +292,23 @@ function shapeName(text: string): ShapeName {
   return found;
 }
 
-function threadCount(text: string | undefined): number | undefined {
+function countOf(name: string, text: string | undefined, most: number): number | undefined {
   if (text === undefined) return undefined;
-  if (/^[1-9]\d{0,2}$/.test(text)) return Number(text);
-  throw new UsageError(`--threads: expected a number from 1 to 999, got \`${text}\`.`);
+  if (/^[1-9]\d{0,2}$/.test(text) && Number(text) <= most) return Number(text);
+  throw new UsageError(`${name}: expected a number from 1 to ${most}, got \`${text}\`.`);
+}
+
+function modelOf(name: string, [model, ...more]: readonly string[]): string {
+  if (model === undefined) {
+    throw new UsageError(`\`${name}\` needs the name of a model, such as qwen3-vl-2b.`);
+  }
+  refuseMore(name, more);
+  return model;
+}
+
+function hubOf(text: string | undefined): "auto" | "hf" | "modelscope" | undefined {
+  if (text === undefined || text === "auto" || text === "hf" || text === "modelscope") return text;
+  throw new UsageError(`--hub: expected auto, hf or modelscope, got \`${text.slice(0, 40)}\`.`);
 }
 
 function refuseMore(name: string, rest: readonly string[]): void {

@@ -4,10 +4,16 @@
 import { resolve } from "node:path";
 import { choosePrecision } from "../vlm/convert/ensure-package.ts";
 import { deviceOfPrecision } from "../vlm/convert/package-graphs.ts";
-import { convertCheckpoint, defaultPackageDir, preferredInt8Weights } from "../vlm/index.ts";
+import {
+  convertCheckpoint,
+  defaultPackageDir,
+  PullError,
+  preferredInt8Weights,
+} from "../vlm/index.ts";
 import { precisionForCheckpoint } from "../vlm/machine/precision-choice.ts";
 import { chooseDevice } from "../vlm/runtime/choose-device.ts";
 import { deviceKind } from "../vlm/runtime/device.ts";
+import { nameIn } from "./named-model.ts";
 import { showProgress } from "./progress.ts";
 import type { Settings } from "./settings.ts";
 import { print } from "./terminal.ts";
@@ -24,7 +30,7 @@ export interface ConvertCommand {
 /** Resolves when the package is complete. */
 export async function convert(command: ConvertCommand, signal: AbortSignal): Promise<void> {
   // What `start` converts to as well.
-  const checkpointDir = resolve(command.directory);
+  const checkpointDir = resolve(await checkpointOf(command.directory));
   const chosen = command.device === "auto" ? (await chooseDevice()).device : command.device;
   const device = chosen === "cpu" ? deviceOfPrecision(command.precision) : deviceKind(chosen);
   const named =
@@ -55,4 +61,17 @@ export async function convert(command: ConvertCommand, signal: AbortSignal): Pro
   } finally {
     progress.end();
   }
+}
+
+/** A directory, or the files of a pulled model, where they were kept. */
+async function checkpointOf(text: string): Promise<string> {
+  const name = await nameIn(text);
+  if (name === undefined) return text;
+  const { ModelStore } = await import("../vlm/hub/model-store.ts");
+  const { checkpoint } = await new ModelStore().get(name);
+  if (checkpoint !== undefined) return checkpoint;
+  throw new PullError(
+    "not-pulled",
+    `The files of ${name} were not kept. Pull it with another --precision, or with --keep-checkpoint: napcat-vlm pull ${name} --keep-checkpoint`,
+  );
 }

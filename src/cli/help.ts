@@ -4,6 +4,11 @@ export const HELP = `napcat-vlm: 会看图的 QQ 机器人 · QQ bots that see
 
 用法 Usage
   napcat-vlm start               启动机器人和调试页 · run the bot and its debug page
+  napcat-vlm pull NAME           下载模型并转换 · fetch a model and convert it
+  napcat-vlm list                已下载的模型 · the models that were pulled
+  napcat-vlm verify NAME         校验模型文件 · check every file of a model again
+  napcat-vlm path NAME           模型所在的目录 · where a model lies
+  napcat-vlm remove NAME         删除模型 · remove a model
   napcat-vlm convert DIR         把模型目录转换为 ONNX · convert a checkpoint to ONNX
   napcat-vlm doctor              检查这台机器和配置 · check this machine and the settings
   napcat-vlm bench               测量这台机器有多快 · measure how fast this machine is
@@ -12,7 +17,8 @@ export const HELP = `napcat-vlm: 会看图的 QQ 机器人 · QQ bots that see
   napcat-vlm --help, --version
 
 选项 Options                     环境变量 Environment
-  --model DIR                    VLM_MODEL      模型目录 · checkpoint or converted package
+  --model DIR|NAME               VLM_MODEL      模型目录，或已下载的名字 · checkpoint, package, or a
+                                                name that was pulled, such as qwen3-vl-2b
                                                 (默认 default: examples/tiny-chat)
   --device cpu|cuda:N|webgpu|auto VLM_DEVICE    (cpu)
   --precision w8a8|q4|fp32|q4f16|fp16
@@ -29,6 +35,17 @@ export const HELP = `napcat-vlm: 会看图的 QQ 机器人 · QQ bots that see
                                                 (默认不保存 default: they do not)
   --config FILE                                 JSON: model, device, precision, host, port, napcat,
                                                 napcatToken, imageHosts, data, debugToken
+                                 NAPCAT_VLM_MODELS  下载的模型存放于此 · where pulled models lie
+  --hub auto|hf|modelscope                      pull: 从哪里下载 · which hub (auto: the first to answer)
+                                 HF_ENDPOINT    镜像 · a mirror, such as https://hf-mirror.com
+                                 MODELSCOPE_ENDPOINT  ModelScope 的地址 · its address
+                                 HF_TOKEN       受限模型的 token · for gated models
+                                 MODELSCOPE_API_TOKEN  同上 · the same for ModelScope
+                                 HTTPS_PROXY    代理 · a proxy; NO_PROXY: 不经代理的主机 · hosts without
+  --revision REV                                pull: 分支、标签或提交 · a branch, a tag or a commit
+  --keep-checkpoint                             pull: 转换后保留原文件 · keep the hub's files too
+  --no-convert                                  pull: 不转换 · only fetch
+  --connections N                               pull: 每个文件的连接数 · of one file at once (4)
   --out DIR                                     convert, bench: 输出目录 · where the results go
   --lang zh|en                                  doctor: 报告的语言 · of the report (系统语言 the system's)
   --json                                        doctor: JSON 格式的报告 · the report as JSON

@@ -1,11 +1,13 @@
 // What the bot should do, from three places. In: flags, environment, a JSON file. Out: settings, checked, or a
 // UsageError naming the place. Flags win over the environment, the environment over the file. Tokens are never shown.
 
+import { existsSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { DiskError } from "../disk-error.ts";
 import { readTextSync } from "../disk-sync.ts";
 import { packagePath } from "../package-root.ts";
+import { modelName } from "../vlm/hub/model-name.ts";
 import type { SettingFlags } from "./arguments.ts";
 import { UsageError } from "./usage-error.ts";
 
@@ -59,7 +61,7 @@ const VARIABLES: Readonly<Record<Key, string>> = {
 };
 
 export interface Settings {
-  /** Directory of a checkpoint or of a converted package. */
+  /** Directory of a checkpoint or of a converted package, or the name of a pulled model. */
   readonly model: string;
   readonly device: "auto" | "cpu" | "webgpu" | `cuda:${number}`;
   /** Only a conversion needs it; left out, the converter decides. */
@@ -138,10 +140,13 @@ function readConfig(path: string): Values {
     );
   }
   const values = check(Object.entries(json), (key) => `\`${key}\` in ${path}`);
-  // A path in a file means what it means beside that file.
+  // A path in a file means what it means beside that file; the name of a pulled model is no path.
   const paths = (["model", "data"] as const).flatMap((key) => {
     const given = values[key];
-    return given === undefined ? [] : [[key, resolve(dirname(path), given)]];
+    if (given === undefined) return [];
+    const beside = resolve(dirname(path), given);
+    const isName = key === "model" && modelName(given) !== undefined && !existsSync(beside);
+    return [[key, isName ? given : beside]];
   });
   return { ...values, ...Object.fromEntries(paths) };
 }

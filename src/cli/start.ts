@@ -16,6 +16,7 @@ import { packageVersion } from "../package-root.ts";
 import { loadQwen3Vl, type VisionLanguageModel } from "../vlm/index.ts";
 import { describeForLog } from "./errors.ts";
 import { createLog } from "./log.ts";
+import { findOrPullModel } from "./named-model.ts";
 import { refuseTakenPort } from "./port.ts";
 import { showProgress } from "./progress.ts";
 import type { Settings } from "./settings.ts";
@@ -59,11 +60,12 @@ export async function start(settings: Settings, signal: AbortSignal): Promise<vo
 }
 
 async function loadModel(settings: Settings, signal: AbortSignal): Promise<VisionLanguageModel> {
+  const directory = await findOrPullModel(settings, signal);
   const startedAt = performance.now();
   const progress = showProgress();
   try {
     const model = await loadQwen3Vl({
-      model: settings.model,
+      model: directory,
       device: settings.device,
       ...(settings.precision === undefined ? {} : { precision: settings.precision }),
       signal,

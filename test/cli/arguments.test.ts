@@ -38,6 +38,21 @@ describe("parseCommand", () => {
       "doctor --napcat ws://b --lang zh --json",
       { name: "doctor", language: "zh", json: true, flags: { napcat: "ws://b" } },
     ],
+    [
+      "pull qwen3-vl-2b",
+      {
+        name: "pull",
+        model: "qwen3-vl-2b",
+        hub: undefined,
+        revision: undefined,
+        keepCheckpoint: false,
+        convert: true,
+        connections: undefined,
+        flags: {},
+      },
+    ],
+    ["list --json", { name: "list", json: true }],
+    ["verify a/b", { name: "verify", model: "a/b" }],
     ["setup-cuda", { name: "setup-cuda", force: false, libraries: false }],
     ["setup-cuda --force", { name: "setup-cuda", force: true, libraries: false }],
     [
@@ -56,8 +71,14 @@ describe("parseCommand", () => {
   });
 
   it.each([
-    ["", "Name a command: start, convert, doctor, bench, prove, setup-cuda."],
-    ["run", "Unknown command `run`. Known are start, convert, doctor, bench, prove, setup-cuda."],
+    [
+      "",
+      "Name a command: start, convert, pull, list, remove, verify, path, doctor, bench, prove, setup-cuda.",
+    ],
+    [
+      "run",
+      "Unknown command `run`. Known are start, convert, pull, list, remove, verify, path, doctor, bench, prove, setup-cuda.",
+    ],
     ["constructor", "Unknown command `constructor`."],
     ["start --frobnicate", "Unknown option '--frobnicate'."],
     ["start --port", "Option '--port <value>' argument missing."],

@@ -143,7 +143,9 @@ class PlayedHub implements ModelHub {
   /** Follows from the files, so that another content is another commit. */
   get commit(): string {
     if (this.#commit === undefined) {
-      const lines = [...this.#files].map(([path, data]) => `${path} ${this.#hashes(path, data).git}`);
+      const lines = [...this.#files].map(
+        ([path, data]) => `${path} ${this.#hashes(path, data).git}`,
+      );
       this.#commit = sha1Of(Buffer.from(lines.join("\n")));
     }
     return this.#commit;
@@ -210,7 +212,9 @@ class PlayedHub implements ModelHub {
         path,
         size: data.byteLength,
         oid: large ? sha1Of(Buffer.from(`pointer of ${path}`)) : this.#hashes(path, data).git,
-        ...(large && { lfs: { oid: this.#hashes(path, data).sha256, size: data.byteLength, pointerSize: 135 } }),
+        ...(large && {
+          lfs: { oid: this.#hashes(path, data).sha256, size: data.byteLength, pointerSize: 135 },
+        }),
       };
     });
     const next = first + pageSize;
@@ -244,7 +248,10 @@ class PlayedHub implements ModelHub {
       const use = this.#uses.size + 1;
       this.#uses.set(String(use), 0);
       const location = `${this.cdnUrl}/${encodeURIComponent(file)}?Expires=1&Signature=s3cret${use}&use=${use}`;
-      const linked = { "x-linked-size": data.byteLength, "x-linked-etag": `"${this.#hashes(file, data).sha256}"` };
+      const linked = {
+        "x-linked-size": data.byteLength,
+        "x-linked-etag": `"${this.#hashes(file, data).sha256}"`,
+      };
       response.writeHead(302, { location, "x-repo-commit": this.commit, ...linked }).end("Found");
     } else {
       response.writeHead(307, { location: `/api/resolve-cache/${file}?etag=1` }).end();

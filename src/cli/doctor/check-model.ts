@@ -7,21 +7,23 @@ import { isMarkedAsPackage, isPackageOf, verifyPackage } from "../../vlm/convert
 import { precisionForCheckpoint } from "../../vlm/machine/precision-choice.ts";
 import { deviceKind } from "../../vlm/runtime/device.ts";
 import { describeFailure } from "../errors.ts";
+import { findNamedModel } from "../named-model.ts";
 import type { Settings } from "../settings.ts";
 import type { CheckContext, Finding, Text } from "./finding.ts";
 import { describeLayers } from "./layers.ts";
 
 export async function checkModel({ settings, signal }: CheckContext): Promise<Finding> {
   const what = { zh: "模型", en: "Model" };
-  const { model } = settings;
+  const { model: named } = settings;
   try {
+    const model = await findNamedModel(settings);
     const found = (await isMarkedAsPackage(model))
       ? await describePackage(model, signal)
-      : await describeCheckpoint(settings, signal);
+      : await describeCheckpoint({ ...settings, model }, signal);
     return { verdict: "ok", what, found };
   } catch (error) {
     signal.throwIfAborted();
-    return { verdict: "fail", what, found: model, advice: describeFailure(error) };
+    return { verdict: "fail", what, found: named, advice: describeFailure(error) };
   }
 }
 

@@ -3,6 +3,7 @@
 // goes on from there.
 
 import { disk } from "../../disk.ts";
+import { packageVersion } from "../../package-root.ts";
 import { withDiskTrouble } from "../convert/disk-trouble.ts";
 import { PullError } from "../errors.ts";
 import { convertPulled, type PackagePlan, packageBytes, planPackage } from "./convert-pulled.ts";
@@ -25,7 +26,7 @@ import { findReach } from "./reach.ts";
 import { type Pace, USUAL_PACE } from "./tries.ts";
 
 /** Some CDNs refuse whoever does not say what they are. */
-const USER_AGENT = `napcat-vlm/1 node/${process.versions.node}`;
+const USER_AGENT = `napcat-vlm/${packageVersion()} node/${process.versions.node}`;
 
 /** @param pace for tests @throws as `pullModel` */
 export async function pull(options: PullOptions, pace?: Partial<Pace>): Promise<PulledModel> {

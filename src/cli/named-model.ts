@@ -1,0 +1,72 @@
+// What `--model` means: a directory, or the name of a pulled model. In: a text, and what it is for. Out: a directory, or an
+// error that names the command that helps. Asks on a terminal, never elsewhere.
+
+import { stat } from "node:fs/promises";
+import { createInterface } from "node:readline/promises";
+import { packageDevice } from "../vlm/hub/convert-pulled.ts";
+import { modelName } from "../vlm/hub/model-name.ts";
+import { ModelStore, type StoredModel } from "../vlm/hub/model-store.ts";
+import { PullError } from "../vlm/index.ts";
+import type { Settings } from "./settings.ts";
+
+type Wanted = Pick<Settings, "model" | "precision" | "device">;
+
+/** @returns a directory; a text that is no name of a model stays as it is: whoever loads it says what is wrong */
+export async function findNamedModel(wanted: Wanted): Promise<string> {
+  const name = await nameIn(wanted.model);
+  if (name === undefined) return wanted.model;
+  return placeOf(await new ModelStore().get(name), wanted);
+}
+
+/** The same, and where it was not pulled yet, offers to do so. */
+export async function findOrPullModel(wanted: Wanted, signal: AbortSignal): Promise<string> {
+  try {
+    return await findNamedModel(wanted);
+  } catch (error) {
+    const name = await nameIn(wanted.model);
+    const isMissing = error instanceof PullError && error.code === "not-pulled";
+    if (!isMissing || name === undefined || !(await offered(name, signal))) throw error;
+    const { pull } = await import("./pull.ts");
+    return (await pull({ ...wanted, model: name }, signal)).path;
+  }
+}
+
+/** The name of a model, where that is meant: a directory of that name goes first. */
+export async function nameIn(text: string): Promise<string | undefined> {
+  const found = await stat(text).catch(() => undefined);
+  return found === undefined ? modelName(text) : undefined;
+}
+
+/** @throws PullError `not-pulled` when it is there in another form only */
+async function placeOf(model: StoredModel, { precision, device }: Wanted): Promise<string> {
+  const wanted = await packageDevice({ device, precision });
+  const fitting = model.packages.find(
+    ({ manifest }) =>
+      manifest.device === wanted &&
+      manifest.precision.decoder === (precision ?? manifest.precision.decoder),
+  );
+  const place = model.record && (fitting?.dir ?? model.checkpoint);
+  if (place !== undefined) return place;
+  const options = [
+    precision === undefined ? "" : ` --precision ${precision}`,
+    device === "cpu" ? "" : ` --device ${device}`,
+  ].join("");
+  throw new PullError(
+    "not-pulled",
+    `${model.name} was not pulled ${model.record ? "in that form" : "to its end"}: napcat-vlm pull ${model.name}${options}`,
+  );
+}
+
+async function offered(name: string, signal: AbortSignal): Promise<boolean> {
+  if (process.stdin.isTTY !== true || process.stdout.isTTY !== true) return false;
+  const lines = createInterface({ input: process.stdin, output: process.stdout });
+  try {
+    const answer = await lines.question(
+      `还没有 ${name}，现在下载吗？ · It is not here yet. Fetch it now? [Y/n] `,
+      { signal },
+    );
+    return /^\s*(?:y|yes|是|好)?\s*$/i.test(answer);
+  } finally {
+    lines.close();
+  }
+}

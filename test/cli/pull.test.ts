@@ -1,0 +1,222 @@
+// `pull` as people run it: the built command, a hub on this machine, and a process that is killed.
+
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { blockOf, LANGUAGES } from "../support/book.ts";
+import { drawShapes } from "../support/draw.ts";
+import { tinyChatFiles } from "../support/model-files.ts";
+import { gitSha1Of, json, type ModelHub, sha256Of, startModelHub } from "../support/model-hub.ts";
+import { Running } from "../support/running.ts";
+import { build, removeBuild } from "./command.ts";
+
+const MODEL = "Test/tiny-chat";
+
+let directory: string;
+let work: string;
+let hub: ModelHub;
+const started: Running[] = [];
+
+beforeAll(() => {
+  directory = build();
+});
+beforeEach(async () => {
+  work = mkdtempSync(join(tmpdir(), "napcat-vlm-pull-"));
+  hub = await startModelHub({ model: MODEL, files: tinyChatFiles() });
+});
+afterEach(async () => {
+  for (const running of started.splice(0)) {
+    running.process.kill("SIGKILL");
+    await running.ended();
+  }
+  await hub.close();
+  rmSync(work, { recursive: true, force: true });
+});
+afterAll(() => removeBuild(directory));
+
+function run(args: string | readonly string[], env: NodeJS.ProcessEnv = {}): Running {
+  const running = new Running(join(directory, "cli.js"), [args].flat(), {
+    HF_ENDPOINT: hub.url,
+    HF_HOME: join(work, "hf"),
+    MODELSCOPE_CACHE: join(work, "ms"),
+    NAPCAT_VLM_MODELS: join(work, "models"),
+    HF_HUB_DOWNLOAD_TIMEOUT: "5",
+    ...env,
+  });
+  started.push(running);
+  return running;
+}
+
+const weights = () => hub.sent.get("model.safetensors") ?? 0;
+const modelDir = () => join(work, "models", "models--Test--tiny-chat");
+
+/** A line without what is another one each time. */
+function shapeOf(line: string): string {
+  return line
+    .replace(/\b[0-9a-f]{12}\b/g, "COMMIT")
+    .replace(/\S*(?=models--)/, "")
+    .replace(/\d+(?:\.\d+)?/g, "0");
+}
+
+/** Resolves when that many bytes of the weights have left the hub. */
+async function untilSent(bytes: number): Promise<void> {
+  while (weights() < bytes) await new Promise((resolve) => setTimeout(resolve, 10));
+}
+
+describe("napcat-vlm pull", () => {
+  it("killed three times ends in a bot that answers, and fetches hardly a byte twice", async () => {
+    const size = tinyChatFiles()["model.safetensors"]?.byteLength ?? 0;
+    hub.bytesPerSecond = 2_000_000;
+    const transcript: string[] = [];
+    for (const quarter of [1, 2, 3]) {
+      const pulling = run(["pull", MODEL]);
+      await untilSent((quarter * size) / 4);
+      pulling.process.kill("SIGKILL");
+      const ended = await pulling.ended();
+      expect(ended.signal).toBe("SIGKILL");
+      transcript.push(`$ napcat-vlm pull ${MODEL}`, ended.output.trimEnd(), "Killed");
+      const [snapshot = ""] = readdirSync(join(modelDir(), "snapshots"));
+      const names = readdirSync(join(modelDir(), "snapshots", snapshot));
+      expect(names).toContain("model.safetensors.part");
+      expect(names).not.toContain("model.safetensors");
+      expect((await run(["path", MODEL]).ended()).code).not.toBe(0);
+    }
+    hub.bytesPerSecond = undefined;
+    const { code, output } = await run(["pull", MODEL]).ended();
+    expect(output).toMatch(
+      /下载 downloading 100%[\s\S]*converting 100%[\s\S]*完成 done: Test\/tiny-chat/,
+    );
+    expect(code).toBe(0);
+    // What was on its way when the process was killed is sent again, and no more.
+    expect(weights()).toBeLessThan(1.3 * size);
+    // One package, and nothing of what it was made from.
+    expect(readdirSync(modelDir()).toSorted()).toEqual(["model.json", "w8a8"]);
+
+    const path = (await run(["path", MODEL]).ended()).output.trim();
+    expect(path).toBe(join(modelDir(), "w8a8"));
+    const bot = run(["start", "--model", MODEL, "--port", "0"]);
+    const [, page = ""] = await bot.printed(/page +(http:\S+)/);
+    const picture = await drawShapes([{ shape: "circle", color: "red" }]);
+    const reply = await fetch(`${page}/api/chat/private`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({
+        type: "private",
+        user_id: "987654321",
+        user_nickname: "张三",
+        content: "图里有什么？",
+        images: [{ data: picture.toString("base64"), format: "png" }],
+        timestamp: 1_234_567_890,
+      }),
+    });
+    const body = (await reply.json()) as { readonly status: string; readonly reply: string };
+    expect(body.status).toBe("success");
+    expect(body.reply).toContain("红");
+    transcript.push(`$ napcat-vlm pull ${MODEL}`, output.trimEnd());
+    transcript.push(
+      `$ napcat-vlm start --model ${MODEL} --port 0`,
+      bot.output.trimEnd(),
+      body.reply,
+    );
+    // What the pages show is what was seen, but for numbers.
+    const seen = new Set(transcript.join("\n").split("\n").map(shapeOf));
+    for (const language of LANGUAGES) {
+      const shown = blockOf(language, "transcript: pull").trimEnd().split("\n");
+      expect(shown.filter((line) => line === "Killed")).toHaveLength(3);
+      // How far it is when a line is printed is chance.
+      const always = shown.filter((line) => !line.startsWith("下载"));
+      expect(always.map(shapeOf).filter((line) => !seen.has(line))).toEqual([]);
+    }
+  });
+
+  it("lists, verifies and removes, and says what is damaged", async () => {
+    expect((await run(["pull", MODEL, "--keep-checkpoint"]).ended()).code).toBe(0);
+    expect((await run(["list"]).ended()).output).toMatch(
+      /^Test\/tiny-chat · 127\S+ · \w{12} · w8a8 .*checkpoint/,
+    );
+    const [entry] = JSON.parse((await run(["list", "--json"]).ended()).output);
+    expect(entry).toMatchObject({ name: MODEL, revision: hub.commit, isComplete: true });
+    expect(await run(["verify", MODEL]).ended()).toMatchObject({ code: 0 });
+    const kept = join(modelDir(), "snapshots", hub.commit, "tokenizer.json");
+    truncateSync(kept, 100);
+    const damaged = await run(["verify", MODEL]).ended();
+    expect(damaged.code).toBe(1);
+    expect(damaged.output).toContain(`bad  ${kept}`);
+    expect((await run(["convert", MODEL]).ended()).output).toContain("--keep-checkpoint");
+    expect(await run(["remove", MODEL]).ended()).toMatchObject({ code: 0 });
+    expect(readdirSync(join(work, "models"))).toEqual([]);
+    expect(await run(["verify", MODEL]).ended()).toMatchObject({
+      code: 1,
+      output: expect.stringContaining(`napcat-vlm pull ${MODEL}`),
+    });
+  });
+
+  it("is named by whoever needs a model that was not pulled, and never asked for without a terminal", async () => {
+    for (const args of [
+      ["start", "--port", "0"],
+      ["doctor", "--lang", "en", "--port", "0"],
+    ]) {
+      const { code, output } = await run([...args, "--model", "qwen3-vl-2b"]).ended();
+      expect(code).toBe(1);
+      expect(output).toContain("napcat-vlm pull Qwen/Qwen3-VL-2B-Instruct");
+    }
+    expect(hub.asked).toEqual([]);
+  });
+
+  it("is found by its name in a settings file too", async () => {
+    const file = join(work, "settings.json");
+    writeFileSync(file, JSON.stringify({ model: MODEL }));
+    const missing = await run(["start", "--config", file, "--port", "0"]).ended();
+    expect(missing.output).toContain(`napcat-vlm pull ${MODEL}`);
+  });
+
+  it("ends in one line where the hub is hostile, and leaves nothing outside its directory", async () => {
+    hub.fault = ({ file, response }) => {
+      if (file !== "tree") return false;
+      json(response, 200, [{ type: "file", path: "../../../evil", size: 1, oid: "0".repeat(40) }]);
+      return true;
+    };
+    const { code, output } = await run(["pull", MODEL]).ended();
+    expect(code).toBe(1);
+    expect(output.trimEnd().split("\n")).toHaveLength(1);
+    expect(output).toContain("leads out of its directory");
+    expect(readdirSync(work)).toEqual(["models"]);
+  });
+
+  it("uses what Hugging Face's own program has fetched, without a copy and without the network", async () => {
+    const files = tinyChatFiles();
+    const repository = join(work, "hf", "hub", "models--Test--tiny-chat");
+    const snapshot = join(repository, "snapshots", hub.commit);
+    for (const each of [snapshot, join(repository, "blobs"), join(repository, "refs")]) {
+      mkdirSync(each, { recursive: true });
+    }
+    writeFileSync(join(repository, "refs", "main"), hub.commit);
+    for (const [name, data] of Object.entries(files)) {
+      if (name.includes("/")) continue;
+      const blob = data.byteLength > 20_000 ? sha256Of(data) : gitSha1Of(data);
+      writeFileSync(join(repository, "blobs", blob), data);
+      symlinkSync(join("..", "..", "blobs", blob), join(snapshot, name));
+    }
+    expect((await run(["pull", MODEL, "--no-convert"]).ended()).code).toBe(0);
+    expect(weights()).toBe(0);
+    const kept = join(modelDir(), "snapshots", hub.commit, "model.safetensors");
+    expect(readFileSync(kept).equals(files["model.safetensors"] ?? Buffer.alloc(0))).toBe(true);
+    expect(statSync(kept).nlink).toBe(2);
+    rmSync(join(work, "models"), { recursive: true });
+    hub.asked.length = 0;
+    const offline = run(["pull", MODEL, "--no-convert"], { HF_HUB_OFFLINE: "1" });
+    expect(await offline.ended()).toMatchObject({ code: 0 });
+    expect(hub.asked).toEqual([]);
+  });
+});

@@ -189,7 +189,7 @@ function describe({ issue, path, value }: Mistake, name: string): string {
 }
 
 /** Options whose wrong values may hold a secret or whole pages. */
-const SECRETS = /^(token|url|systemPrompt|phrases\..*)$/u;
+const SECRETS = /^(token|url|baseURL|apiKey|headers\..*|systemPrompt|phrases\..*)$/u;
 
 /** What people wrote, or a text in place of the object that holds it; `role` and `type` are the program's. */
 const WRITTEN = /^(messages|tools|the request)\b(?!.*\.(role|type)$)/u;

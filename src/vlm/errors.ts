@@ -151,12 +151,14 @@ export class ImageDecodeError extends VlmError {
 export class PromptTooLongError extends VlmError {
   override readonly name = "PromptTooLongError";
   readonly code = "prompt-too-long";
+  /** `NaN` where a server elsewhere does not say. */
   readonly promptTokens: number;
+  /** `NaN` where a server elsewhere does not say. */
   readonly maxPromptTokens: number;
 
   constructor(promptTokens: number, maxPromptTokens: number) {
     super(
-      `The prompt has ${promptTokens} tokens and at most ${maxPromptTokens} fit. ` +
+      `${Number.isNaN(promptTokens) ? "The prompt has too many tokens" : `The prompt has ${promptTokens} tokens and at most ${maxPromptTokens} fit`}. ` +
         "Send less text or fewer pictures, or load the model with a larger maxContextTokens.",
     );
     this.promptTokens = promptTokens;
@@ -241,5 +243,44 @@ export class ResponseFormatError extends VlmError {
     this.code = code;
     this.path = options.path;
     this.keyword = options.keyword;
+  }
+}
+
+export type RemoteErrorCode =
+  | "remote-unreachable"
+  | "remote-unauthorized"
+  | "remote-model-unknown"
+  | "remote-busy"
+  | "remote-timed-out"
+  | "remote-refused"
+  | "remote-filtered"
+  | "remote-failed"
+  | "remote-broken";
+
+/** A model elsewhere could not be asked, or did not answer as agreed. It holds no key and nothing of the request. */
+export class RemoteError extends VlmError {
+  override readonly name = "RemoteError";
+  readonly code: RemoteErrorCode;
+  /** Host and port of the server. */
+  readonly host: string;
+  /** Of HTTP; undefined where nothing came. */
+  readonly status: number | undefined;
+  /** With `remote-busy`: how long the server wants to be left alone, in milliseconds, where it says so. */
+  readonly retryAfterMs: number | undefined;
+
+  constructor(
+    code: RemoteErrorCode,
+    message: string,
+    options: VlmErrorOptions & {
+      readonly host: string;
+      readonly status?: number | undefined;
+      readonly retryAfterMs?: number | undefined;
+    },
+  ) {
+    super(message, options);
+    this.code = code;
+    this.host = options.host;
+    this.status = options.status;
+    this.retryAfterMs = options.retryAfterMs;
   }
 }

@@ -102,15 +102,20 @@ const REQUEST_SCHEMA = object({
  * @throws {TypeError | RangeError} naming every option that is wrong, what was expected and what came; never what a
  *   message says
  */
+export function checkRequest(request: GenerateRequest): void {
+  parseOptions(REQUEST_SCHEMA, request, "the request");
+  checkToolChoice(request.toolChoice ?? "auto", request.tools ?? []);
+  checkOneForm(request);
+}
+
+/** @throws {TypeError | RangeError} as {@link checkRequest} does */
 export function resolveRequest(
   request: GenerateRequest,
   defaults: GenerationDefaults,
   { thinking }: { readonly thinking: boolean } = { thinking: false },
 ): ResolvedRequest {
-  parseOptions(REQUEST_SCHEMA, request, "the request");
+  checkRequest(request);
   const { tools = [], toolChoice = "auto" } = request;
-  checkToolChoice(toolChoice, tools);
-  checkOneForm(request);
   return {
     messages: request.messages,
     tools: toolChoice === "none" ? [] : tools,

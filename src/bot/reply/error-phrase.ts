@@ -16,6 +16,7 @@ export function phraseForError(error: unknown, phrases: PeoplePhrases): string |
     switch (error.code) {
       case "queue-full":
       case "device-lost": // It comes back by itself.
+      case "remote-busy":
         return phrases.busy;
       case "prompt-too-long":
         return phrases.tooLong;
@@ -23,6 +24,8 @@ export function phraseForError(error: unknown, phrases: PeoplePhrases): string |
       case "image-corrupt":
       case "image-too-large":
         return phrases.imageUnreadable;
+      case "remote-timed-out":
+        return phrases.timedOut;
       case "disposed":
         return undefined;
       default:

@@ -92,7 +92,10 @@ function unescaped(given: unknown): unknown {
   let value = given;
   for (let escapes = 0; typeof value === "string" && escapes < MAX_ESCAPES; escapes++) {
     if (value.trim() === "") return {};
-    value = parseJson(value) ?? repaired(value);
+    const read = parseJson(value) ?? repaired(value);
+    // Text that is nothing at all is not the same as none.
+    if (read === undefined) return undefined;
+    value = read;
   }
   return value ?? {};
 }

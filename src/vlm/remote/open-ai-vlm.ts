@@ -1,0 +1,303 @@
+// openAiVlm: the seam, served by an engine elsewhere that speaks OpenAI's interface. In: requests. Out: parts, or our errors.
+// It decides when to ask again: never after the first part of an answer. What is on the wire, its neighbours know.
+
+import { setTimeout as sleep } from "node:timers/promises";
+import { sharedController, startDeadline, untilAborted } from "../../abort.ts";
+import { collectStream } from "../collect.ts";
+import { channelParts } from "../engine/part-channel.ts";
+import { DisposedError, RemoteError } from "../errors.ts";
+import { checkRequest } from "../request-options.ts";
+import type {
+  ChatMessage,
+  GenerateRequest,
+  GenerateResult,
+  ModelInfo,
+  StreamPart,
+  VisionLanguageModel,
+} from "../vision-language-model.ts";
+import { CompletionParts, type NoAnswer } from "./completion-parts.ts";
+import { completionBody, imageCount, textsOf } from "./completion-request.ts";
+import { errorOfFailure } from "./failure.ts";
+import { type CompletionBody, NetworkFailure, OpenAiClient } from "./open-ai-client.ts";
+import {
+  type OpenAiVlmOptions,
+  type ResolvedOpenAiVlmOptions,
+  resolveOpenAiVlmOptions,
+} from "./open-ai-options.ts";
+import { RefusedFields } from "./refused-fields.ts";
+import { type ServedModel, servedModels } from "./served-models.ts";
+import { ServerRefusal } from "./server-refusal.ts";
+import { withoutOldestTurns } from "./shorter-prompt.ts";
+
+/** What a look at the server found. */
+export interface RemoteHealth {
+  /** It answers, and serves the model. */
+  readonly up: boolean;
+  /** Names of the models that it lists. */
+  readonly models: readonly string[];
+  /** With `up: false`: why. */
+  readonly error?: RemoteError;
+}
+
+/** A model that a server elsewhere runs. */
+export interface OpenAiVlm extends VisionLanguageModel {
+  /**
+   * Asks the server what it serves; `info` knows the model's name and context afterwards, where the server tells them.
+   *
+   * @throws the signal's reason; whatever else is wrong is in the result
+   */
+  health(options?: { readonly signal?: AbortSignal }): Promise<RemoteHealth>;
+}
+
+const DEFAULT_CONTEXT_TOKENS = 32_768;
+const HEALTH_TIMEOUT_MS = 10_000;
+/** Between one try and the next, doubled each time; a server that wants more is left to the caller. */
+const FIRST_PAUSE_MS = 500;
+const MAX_PAUSE_MS = 10_000;
+/** How answers end that another try may make whole. */
+const CUT: readonly string[] = ["remote-broken", "remote-failed"];
+
+/**
+ * A model behind an OpenAI-compatible server: vLLM, SGLang, LMDeploy, Ollama, llama-server, `napcat-vlm start`, a cloud.
+ *
+ * Nothing is sent before the first request. Disposing ends running requests and cuts the connections; the server stays.
+ *
+ * @throws {TypeError | RangeError} naming every option that is wrong
+ *
+ * @example
+ * const model = openAiVlm({ baseURL: "http://127.0.0.1:8000/v1", model: "Qwen/Qwen3-VL-8B-Instruct" });
+ * installVlm(napcat, { model });
+ */
+export function openAiVlm(options: OpenAiVlmOptions): OpenAiVlm {
+  return new RemoteVlm(resolveOpenAiVlmOptions(options));
+}
+
+class RemoteVlm implements OpenAiVlm {
+  readonly #options: ResolvedOpenAiVlmOptions;
+  readonly #client: OpenAiClient;
+  readonly #host: string;
+  readonly #refusedFields = new RefusedFields();
+  readonly #disposal = sharedController();
+  #served: ServedModel | undefined;
+  #disposing: Promise<void> | undefined;
+
+  constructor(options: ResolvedOpenAiVlmOptions) {
+    this.#options = options;
+    this.#client = new OpenAiClient(options);
+    this.#host = new URL(options.baseURL).host;
+  }
+
+  get info(): ModelInfo {
+    const { model, contextTokens, thinking } = this.#options;
+    return {
+      name: model ?? this.#served?.name ?? this.#host,
+      device: this.#host,
+      contextTokens: contextTokens ?? this.#served?.contextTokens ?? DEFAULT_CONTEXT_TOKENS,
+      thinking,
+    };
+  }
+
+  get disposed(): boolean {
+    return this.#disposing !== undefined;
+  }
+
+  stream(request: GenerateRequest): AsyncIterable<StreamPart> {
+    checkRequest(request);
+    return channelParts(async (push, abandoned) => {
+      const { signal: given } = request;
+      const stop = startDeadline(undefined, given, this.#disposal.signal, abandoned);
+      try {
+        stop.signal.throwIfAborted();
+        await this.#answer(request, push, stop.signal);
+      } finally {
+        stop.end();
+      }
+    });
+  }
+
+  async generate(request: GenerateRequest): Promise<GenerateResult> {
+    return collectStream(this.stream(request));
+  }
+
+  async health({ signal }: { readonly signal?: AbortSignal } = {}): Promise<RemoteHealth> {
+    signal?.throwIfAborted();
+    const stop = startDeadline(undefined, signal, this.#disposal.signal);
+    try {
+      const served = await this.#list(stop.signal);
+      const models = served.map(({ name }) => name);
+      const { model } = this.#options;
+      // Some servers list nothing of what they serve, or other names for it.
+      return { up: model === undefined ? models.length > 0 : true, models };
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (error instanceof RemoteError) return { up: false, models: [], error };
+      throw error;
+    } finally {
+      stop.end();
+    }
+  }
+
+  dispose(): Promise<void> {
+    this.#disposing ??= this.#dispose();
+    return this.#disposing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  async #dispose(): Promise<void> {
+    this.#disposal.abort(new DisposedError(`The model at ${this.#host}`));
+    await this.#client.close();
+  }
+
+  /** Asks until there is an answer, or no hope. */
+  async #answer(
+    request: GenerateRequest,
+    push: (part: StreamPart) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { retries, thinking, extraBody } = this.#options;
+    let messages: readonly ChatMessage[] = request.messages;
+    let droppedTurns = 0;
+    let tries = 0;
+    let begun = false;
+    for (;;) {
+      let body: CompletionBody | undefined;
+      try {
+        const model = this.#options.model ?? (await this.#firstModel(signal));
+        const whole = completionBody({ ...request, messages }, { model, thinking, extraBody });
+        body = this.#refusedFields.without(whole);
+        const parts = new CompletionParts({
+          opensThought: this.#options.opensThought,
+          images: imageCount(messages),
+          droppedTurns,
+          maxTokens: whole.max_tokens ?? Number.POSITIVE_INFINITY,
+        });
+        await this.#ask(body, parts, signal, (part) => {
+          if (!begun) request.onQueue?.(0);
+          begun = true;
+          push(part);
+        });
+        return;
+      } catch (failure) {
+        // Whoever aborted hears their own reason, whatever came of the request.
+        signal.throwIfAborted();
+        if (begun) throw this.#error(failure, request);
+        if (failure instanceof ServerRefusal && failure.tooLong) {
+          const shorter = withoutOldestTurns(messages);
+          if (shorter === undefined) throw this.#error(failure, request);
+          messages = shorter.messages;
+          droppedTurns += shorter.droppedTurns;
+          continue;
+        }
+        if (failure instanceof ServerRefusal && body && this.#refusedFields.learn(failure, body)) {
+          continue;
+        }
+        const pauseMs = pauseBefore(tries++, failure);
+        if (tries > retries || pauseMs === undefined) throw this.#error(failure, request);
+        await sleep(pauseMs, undefined, { signal }).catch(() => {});
+        signal.throwIfAborted();
+      }
+    }
+  }
+
+  /** One request. */
+  async #ask(
+    body: CompletionBody,
+    parts: CompletionParts,
+    signal: AbortSignal,
+    push: (part: StreamPart) => void,
+  ): Promise<void> {
+    const { firstPartTimeoutMs, silenceTimeoutMs } = this.#options;
+    const work = startDeadline(undefined, signal);
+    const chunks = this.#client.completions(body, work.signal);
+    try {
+      for (let timeoutMs = firstPartTimeoutMs; ; timeoutMs = silenceTimeoutMs) {
+        const next = await this.#within(timeoutMs, chunks.next(), signal);
+        if (next.done) break;
+        for (const part of parts.push(next.value)) push(part);
+      }
+    } finally {
+      // The connection ends, and with it the work of the server.
+      work.abort(new Error("Nobody reads this answer any more."));
+      chunks.return(undefined).catch(() => {});
+    }
+    const last = parts.end();
+    if (typeof last === "string") throw this.#noAnswer(last);
+    for (const part of last) push(part);
+  }
+
+  async #within<T>(timeoutMs: number, promise: Promise<T>, signal: AbortSignal): Promise<T> {
+    const patience = startDeadline(timeoutMs, signal);
+    try {
+      return await untilAborted(promise, patience.signal);
+    } catch (error) {
+      promise.catch(() => {});
+      signal.throwIfAborted();
+      if (!patience.signal.aborted) throw error;
+      const message = `${this.#host} was silent for ${timeoutMs} ms. It may be loading the model or have too much to do.`;
+      throw new RemoteError("remote-timed-out", message, { host: this.#host });
+    } finally {
+      patience.end();
+    }
+  }
+
+  #noAnswer(why: NoAnswer): RemoteError {
+    const host = this.#host;
+    switch (why) {
+      case "cut":
+        return new RemoteError("remote-broken", `${host} ended in the middle of an answer.`, {
+          host,
+        });
+      case "failed":
+        return new RemoteError("remote-failed", `${host} gave an answer up.`, { host });
+      case "filtered":
+        return new RemoteError("remote-filtered", `${host} withheld an answer: its filter.`, {
+          host,
+        });
+    }
+  }
+
+  async #firstModel(signal: AbortSignal): Promise<string> {
+    const [first] = this.#served === undefined ? await this.#list(signal) : [this.#served];
+    if (first !== undefined) return first.name;
+    const message = `${this.#host} lists no model. Name the one to ask (\`model\`).`;
+    throw new RemoteError("remote-model-unknown", message, { host: this.#host });
+  }
+
+  /** What the server lists; what it says of our model is remembered. */
+  async #list(signal: AbortSignal): Promise<readonly ServedModel[]> {
+    const work = startDeadline(undefined, signal);
+    try {
+      const listed = this.#client.models(work.signal);
+      const served = servedModels(await this.#within(HEALTH_TIMEOUT_MS, listed, signal));
+      const { model } = this.#options;
+      this.#served = model === undefined ? served[0] : served.find(({ name }) => name === model);
+      return served;
+    } catch (failure) {
+      signal.throwIfAborted();
+      throw this.#error(failure, { messages: [] });
+    } finally {
+      work.abort(new Error("Nobody waits for this list any more."));
+    }
+  }
+
+  #error(failure: unknown, request: GenerateRequest): unknown {
+    const { apiKey = "", headers, model = "the model" } = this.#options;
+    const secrets = [...textsOf(request), apiKey, ...Object.values(headers)];
+    return errorOfFailure(failure, { host: this.#host, model, secrets });
+  }
+}
+
+/** How long to wait before asking again; undefined where that would help nothing. */
+function pauseBefore(tries: number, failure: unknown): number | undefined {
+  const usual = Math.min(FIRST_PAUSE_MS * 2 ** tries, MAX_PAUSE_MS);
+  if (failure instanceof ServerRefusal) {
+    if (!failure.passing) return undefined;
+    const { retryAfterMs = usual } = failure;
+    return retryAfterMs <= MAX_PAUSE_MS ? retryAfterMs : undefined;
+  }
+  const cut = failure instanceof RemoteError && CUT.includes(failure.code);
+  return cut || failure instanceof NetworkFailure ? usual : undefined;
+}

@@ -19,6 +19,8 @@ import { DEFAULT_PRECISION } from "../src/vlm/convert/ensure-package.ts";
 import { visionGraph } from "../src/vlm/convert/vision-graph.ts";
 import { resolvePullOptions } from "../src/vlm/hub/pull-options.ts";
 import { DEFAULT_CONTEXT_TOKENS, resolveLoadOptions } from "../src/vlm/options.ts";
+import { DEFAULT_COOL_DOWN_MS, fallback } from "../src/vlm/remote/fallback.ts";
+import { resolveOpenAiVlmOptions } from "../src/vlm/remote/open-ai-options.ts";
 import { DEFAULT_MAX_TOKENS, resolveRequest } from "../src/vlm/request-options.ts";
 import { FakeVisionLanguageModel } from "../src/vlm/testing.ts";
 import { allTables, blockOf, LANGUAGES, read, tableOf } from "./support/book.ts";
@@ -206,6 +208,25 @@ describe.each(LANGUAGES)("options in %s", (language) => {
     expect(names("options: connectNapCat").toSorted()).toEqual(known.toSorted());
     const { url: _url, token: _token, logger, signal, ...defaults } = parseConnectOptions({ url });
     expectDefaults(tableOf(language, "options: connectNapCat"), { ...defaults, token: undefined });
+  });
+
+  it("are all of openAiVlm's and fallback's, with their defaults", () => {
+    const baseURL = "http://127.0.0.1:8000/v1";
+    const known = knownOptions(() => resolveOpenAiVlmOptions({ baseURL, wrong: 1 } as never));
+    expect(names("options: openAiVlm").toSorted()).toEqual(known.toSorted());
+    const {
+      baseURL: _baseURL,
+      headers,
+      extraBody,
+      contextTokens,
+      fetch,
+      ...defaults
+    } = resolveOpenAiVlmOptions({ baseURL });
+    expectDefaults(tableOf(language, "options: openAiVlm"), defaults);
+    const members = [new FakeVisionLanguageModel()];
+    const knownOfFallback = knownOptions(() => fallback(members, { wrong: 1 } as never));
+    expect(names("options: fallback").toSorted()).toEqual(knownOfFallback.toSorted());
+    expectDefaults(tableOf(language, "options: fallback"), { coolDownMs: DEFAULT_COOL_DOWN_MS });
   });
 
   it("are all of openChatStore's, with their defaults", () => {

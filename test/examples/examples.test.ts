@@ -63,6 +63,7 @@ describe("examples", () => {
     ["vlm-only", `${ANSWER}\n`],
     ["streaming", `${ANSWER}\n`],
     ["ai-sdk", `${ANSWER}\n`],
+    ["elsewhere", `${ANSWER}\n`],
   ])("%s prints the answer", (name, expected) =>
     withExample(name, async ({ script }) => {
       const { code, output } = await new Running(script, [picture], {

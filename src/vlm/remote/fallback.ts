@@ -50,7 +50,7 @@ export interface FallbackEvent {
   readonly error: unknown;
 }
 
-const DEFAULT_COOL_DOWN_MS = 30_000;
+export const DEFAULT_COOL_DOWN_MS = 30_000;
 
 const isModel = (value: unknown) =>
   typeof value === "object" && value !== null && typeof Reflect.get(value, "stream") === "function";
@@ -63,9 +63,12 @@ const MEMBERS = list(
   "a list of models",
 ).min(1, { error: "a list of at least one model" });
 
-const SCHEMA = object({
-  members: MEMBERS,
-  limits: list(integer(1).optional(), "a list"),
+const MEMBERS_SCHEMA = object({
+  models: MEMBERS,
+  maxRequests: list(integer(1).optional(), "a list"),
+});
+
+const OPTIONS_SCHEMA = object({
   coolDownMs: integer(0, 2 ** 31 - 1).optional(),
   firstPartTimeoutMs: milliseconds().optional(),
   onFallback: callback().optional(),
@@ -87,10 +90,9 @@ export function fallback(
   members: readonly (VisionLanguageModel | FallbackMember)[],
   options: FallbackOptions = {},
 ): VisionLanguageModel {
-  const limits = Array.isArray(members)
-    ? members.map((member) => ("maxRequests" in member ? member.maxRequests : undefined))
-    : [];
-  parseOptions(SCHEMA, { members, limits, ...options }, "fallback");
+  const maxRequests = Array.isArray(members) ? members.map(limitOf) : [];
+  parseOptions(MEMBERS_SCHEMA, { models: members, maxRequests }, "fallback");
+  parseOptions(OPTIONS_SCHEMA, options, "fallback");
   return new FallbackVlm(members, options);
 }
 
@@ -232,6 +234,10 @@ class FallbackVlm implements VisionLanguageModel {
       // A listener that is broken must not cost the answer.
     }
   }
+}
+
+function limitOf(member: VisionLanguageModel | FallbackMember): number | undefined {
+  return isModel(member) ? undefined : (member as Partial<FallbackMember> | null)?.maxRequests;
 }
 
 function leastBy<T>(items: readonly T[], measure: (item: T) => number): T | undefined {

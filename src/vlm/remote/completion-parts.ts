@@ -8,10 +8,12 @@ import type {
   CacheUse,
   FinishPart,
   FinishReason,
+  ResponseFormat,
   StreamPart,
   Timings,
   Usage,
 } from "../vision-language-model.ts";
+import { ServedForm } from "./served-form.ts";
 import { ToolCallPieces } from "./tool-call-pieces.ts";
 
 /** Anything else than expected counts as missing. */
@@ -78,6 +80,7 @@ export interface CompletionPartsOptions {
   readonly images: number;
   readonly droppedTurns: number;
   readonly maxTokens: number;
+  readonly responseFormat?: ResponseFormat | undefined;
 }
 
 /** How an answer ended that must not be taken for one. */
@@ -88,6 +91,7 @@ export class CompletionParts {
   readonly #options: CompletionPartsOptions;
   #thought: LeadingThought;
   readonly #calls = new ToolCallPieces();
+  readonly #form: ServedForm;
   readonly #startedAt = performance.now();
   #firstAt: number | undefined;
   #finish: string | undefined;
@@ -102,7 +106,8 @@ export class CompletionParts {
 
   constructor(options: CompletionPartsOptions) {
     this.#options = options;
-    const { opensThought } = options;
+    const { opensThought, responseFormat } = options;
+    this.#form = new ServedForm(responseFormat);
     this.#thought = new LeadingThought({ opened: opensThought, endsInLetters: opensThought });
   }
 
@@ -117,7 +122,7 @@ export class CompletionParts {
     // vLLM and SGLang name the string that ended the answer.
     if (typeof choice.stop_reason === "string") this.#stopString = true;
     const delta = choice.delta ?? choice.message;
-    return delta === undefined ? [] : this.#read(delta);
+    return delta === undefined ? [] : this.#form.push(this.#read(delta));
   }
 
   /** Nothing more comes. @returns the last parts; or why this is no answer */
@@ -125,8 +130,11 @@ export class CompletionParts {
     const reason = this.#finishReason();
     if (!isReason(reason)) return reason;
     const rest = this.#half === "" ? [] : this.#thought.push("\u{fffd}");
+    const shown = this.#form.push([...rest, ...this.#thought.end()]);
+    const { held, kept } = this.#form.end();
     const calls = reason === "max-tokens" || reason === "context-full" ? [] : this.#calls.end();
-    return [...rest, ...this.#thought.end(), ...calls, this.#finishPart(reason)];
+    const incomplete = !kept && calls.length === 0;
+    return [...shown, ...held, ...calls, this.#finishPart(reason, incomplete)];
   }
 
   #read(delta: Delta): readonly StreamPart[] {
@@ -180,13 +188,14 @@ export class CompletionParts {
     }
   }
 
-  #finishPart(finishReason: FinishReason): FinishPart {
+  #finishPart(finishReason: FinishReason, incomplete: boolean): FinishPart {
     return {
       type: "finish",
       finishReason,
       usage: this.#usageOf(),
       timings: this.#timings(),
       cache: this.#cache(),
+      ...(incomplete ? { incomplete } : {}),
     };
   }
 

@@ -30,6 +30,10 @@ interface EngineFields {
   readonly min_p?: number;
   readonly repetition_penalty?: number;
   readonly chat_template_kwargs?: Readonly<Record<string, unknown>>;
+  /** A regular expression: vLLM's name, its former one, and SGLang's. */
+  readonly structured_outputs?: { readonly regex: string };
+  readonly guided_regex?: string;
+  readonly regex?: string;
 }
 
 /** @throws {ImageDecodeError} for bytes that are no picture, saying which */
@@ -56,6 +60,7 @@ export function completionBody(
       ? { chat_template_kwargs: { enable_thinking: false } }
       : {}),
     ...toolFields(request),
+    ...formFields(request.responseFormat),
   };
   return { ...body, ...extraBody };
 }
@@ -191,6 +196,31 @@ function toolFields({
         : toolChoice,
     ),
   };
+}
+
+/** Choices are an `enum` for every server that knows schemas; regular expressions have no common name. */
+function formFields(
+  format: GenerateRequest["responseFormat"],
+): Pick<CompletionBody, "response_format"> & EngineFields {
+  switch (format?.type) {
+    case undefined:
+      return {};
+    case "json":
+      return typeof format.schema === "object"
+        ? { response_format: schemaFormat(format.schema) }
+        : { response_format: { type: "json_object" } };
+    case "choice":
+      return { response_format: schemaFormat({ type: "string", enum: [...format.options] }) };
+    case "regex": {
+      const { pattern } = format;
+      return { structured_outputs: { regex: pattern }, guided_regex: pattern, regex: pattern };
+    }
+  }
+}
+
+function schemaFormat(schema: Readonly<Record<string, unknown>>) {
+  const named = { name: "answer", schema: { ...schema }, strict: true };
+  return { type: "json_schema" as const, json_schema: named };
 }
 
 /** The seam takes the function alone too. */

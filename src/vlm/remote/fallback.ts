@@ -20,6 +20,7 @@ import type {
   ForgetResult,
   GenerateRequest,
   GenerateResult,
+  ModelHealth,
   ModelInfo,
   StreamPart,
   VisionLanguageModel,
@@ -123,6 +124,15 @@ class FallbackVlm implements VisionLanguageModel {
 
   get disposed(): boolean {
     return this.#disposing !== undefined;
+  }
+
+  /** Ready while one of them is. */
+  health(): ModelHealth {
+    const ready = { state: "ready", losses: 0 } as const;
+    const states = this.#candidates
+      .filter(({ model }) => !model.disposed)
+      .map(({ model }) => model.health?.() ?? ready);
+    return states.find(({ state }) => state === "ready") ?? states[0] ?? { state: "disposed" };
   }
 
   stream(request: GenerateRequest): AsyncIterable<StreamPart> {

@@ -8,5 +8,5 @@ export {
   fallback,
 } from "./fallback.ts";
 export type { OpenAiVlmOptions } from "./open-ai-options.ts";
-export { type OpenAiVlm, openAiVlm, type RemoteHealth } from "./open-ai-vlm.ts";
+export { type OpenAiVlm, openAiVlm, type ServerState } from "./open-ai-vlm.ts";
 export { parseRemoteAddress, type RemoteAddress } from "./remote-address.ts";

@@ -30,7 +30,7 @@ import { ServerRefusal } from "./server-refusal.ts";
 import { withoutOldestTurns } from "./shorter-prompt.ts";
 
 /** What a look at the server found. */
-export interface RemoteHealth {
+export interface ServerState {
   /** It answers, and serves the model. */
   readonly up: boolean;
   /** Names of the models that it lists. */
@@ -46,11 +46,11 @@ export interface OpenAiVlm extends VisionLanguageModel {
    *
    * @throws the signal's reason; whatever else is wrong is in the result
    */
-  health(options?: { readonly signal?: AbortSignal }): Promise<RemoteHealth>;
+  ping(options?: { readonly signal?: AbortSignal }): Promise<ServerState>;
 }
 
 const DEFAULT_CONTEXT_TOKENS = 32_768;
-const HEALTH_TIMEOUT_MS = 10_000;
+const LIST_TIMEOUT_MS = 10_000;
 /** Between one try and the next, doubled each time; a server that wants more is left to the caller. */
 const FIRST_PAUSE_MS = 500;
 const MAX_PAUSE_MS = 10_000;
@@ -119,7 +119,7 @@ class RemoteVlm implements OpenAiVlm {
     return collectStream(this.stream(request));
   }
 
-  async health({ signal }: { readonly signal?: AbortSignal } = {}): Promise<RemoteHealth> {
+  async ping({ signal }: { readonly signal?: AbortSignal } = {}): Promise<ServerState> {
     signal?.throwIfAborted();
     const stop = startDeadline(undefined, signal, this.#disposal.signal);
     try {
@@ -173,6 +173,7 @@ class RemoteVlm implements OpenAiVlm {
           images: imageCount(messages),
           droppedTurns,
           maxTokens: whole.max_tokens ?? Number.POSITIVE_INFINITY,
+          responseFormat: request.responseFormat,
         });
         await this.#ask(body, parts, signal, (part) => {
           if (!begun) request.onQueue?.(0);
@@ -271,7 +272,7 @@ class RemoteVlm implements OpenAiVlm {
     const work = startDeadline(undefined, signal);
     try {
       const listed = this.#client.models(work.signal);
-      const served = servedModels(await this.#within(HEALTH_TIMEOUT_MS, listed, signal));
+      const served = servedModels(await this.#within(LIST_TIMEOUT_MS, listed, signal));
       const { model } = this.#options;
       this.#served = model === undefined ? served[0] : served.find(({ name }) => name === model);
       return served;

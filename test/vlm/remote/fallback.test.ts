@@ -197,6 +197,18 @@ describe("fallback", () => {
     expect(model.info).toMatchObject({ name: "b", contextTokens: 4096 });
   });
 
+  it("is well while one of them is", async () => {
+    const reloading = { state: "reloading", losses: 1, reason: "lost", nextAttemptMs: 0 } as const;
+    const a = Object.assign(fake("a", "一"), { health: () => reloading });
+    const b = fake("b", "二");
+    const model = fallback([a, b]);
+    expect(model.health?.()).toMatchObject({ state: "ready" });
+    await b.dispose();
+    expect(model.health?.()).toEqual(reloading);
+    await model.dispose();
+    expect(model.health?.()).toEqual({ state: "disposed" });
+  });
+
   it("lets the one that would be asked compute ahead, and all of them forget", async () => {
     const a = Object.assign(fake("a", "一"), {
       warm: vi.fn(async () => {}),

@@ -357,6 +357,61 @@ describe("an answer", () => {
   });
 });
 
+describe("a form of the answer", () => {
+  const schema = { type: "object", properties: { a: { type: "integer" } }, required: ["a"] };
+  const named = (wanted: object) => ({
+    response_format: {
+      type: "json_schema",
+      json_schema: { name: "answer", strict: true, schema: wanted },
+    },
+  });
+  it.each([
+    [{ type: "json", schema }, '{"a":1}', '{"a":1}', named(schema)],
+    [{ type: "json" }, "{}", "{}", { response_format: { type: "json_object" } }],
+    [
+      { type: "choice", options: ["猫", "狗"] },
+      '"猫"',
+      "猫",
+      named({ type: "string", enum: ["猫", "狗"] }),
+    ],
+    [{ type: "choice", options: ["猫", "狗"] }, "狗", "狗", {}],
+    [
+      { type: "regex", pattern: "\\d{4}" },
+      "2026",
+      "2026",
+      { structured_outputs: { regex: "\\d{4}" }, guided_regex: "\\d{4}", regex: "\\d{4}" },
+    ],
+  ] as const)(
+    "is asked for in the server's words: %j",
+    async (responseFormat, said, text, body) => {
+      const { server, model } = await setup(says(...said));
+      const answer = await model.generate({ ...QUESTION, responseFormat });
+      expect(server.asked[0]?.body).toMatchObject(body);
+      expect(answer).toMatchObject({ text, finishReason: "stop" });
+      expect(answer).not.toHaveProperty("incomplete");
+    },
+  );
+
+  it.each([
+    [{ type: "json", schema }, "好的：{}"],
+    [{ type: "choice", options: ["猫", "狗"] }, "鸟"],
+    [{ type: "regex", pattern: "\\d{4}" }, "今年"],
+  ] as const)("that the server ignored is told: %j", async (responseFormat, said) => {
+    const { model } = await setup(says(said));
+    const answer = await model.generate({ ...QUESTION, responseFormat });
+    expect(answer).toMatchObject({ text: said, incomplete: true });
+  });
+
+  it("does not concern an answer that calls a tool", async () => {
+    const call = { index: 0, id: "x", function: { name: "look", arguments: "{}" } };
+    const { model } = await setup(events(chunk({ tool_calls: [call] }), chunk({}, "tool_calls")));
+    const responseFormat = { type: "json", schema } as const;
+    const answer = await model.generate({ ...QUESTION, tools: TOOLS, responseFormat });
+    expect(answer.finishReason).toBe("tool-calls");
+    expect(answer).not.toHaveProperty("incomplete");
+  });
+});
+
 describe("what servers were seen to do", () => {
   const data = (value: object) => `data: ${JSON.stringify(value)}`;
   const GOOD = [data(chunk({ content: "好" })), data(chunk({}, "stop"))];
@@ -601,7 +656,7 @@ describe("a failure", () => {
     const error = await failureOf(model.generate(QUESTION));
     expect(error).toMatchObject({ code: "remote-unreachable" });
     expect(error.message).toMatch(/cannot be reached \(ECONNREFUSED\)/);
-    await expect(model.health()).resolves.toMatchObject({
+    await expect(model.ping()).resolves.toMatchObject({
       up: false,
       error: { code: "remote-unreachable" },
     });
@@ -743,7 +798,7 @@ describe("an end before the end", () => {
   });
 });
 
-describe("health", () => {
+describe("ping", () => {
   it("tells what the server lists, and learns its context", async () => {
     const models = { data: [{ id: "eyes", meta: { n_ctx_train: 40_960 } }, { id: 3 }, null] };
     const { server, model } = await setup(says("好"), {}, models);
@@ -753,13 +808,13 @@ describe("health", () => {
       contextTokens: 32_768,
       thinking: false,
     });
-    await expect(model.health()).resolves.toEqual({ up: true, models: ["eyes"] });
+    await expect(model.ping()).resolves.toEqual({ up: true, models: ["eyes"] });
     expect(model.info.contextTokens).toBe(40_960);
   });
 
   it("ends with the caller's reason", async () => {
     const { model } = await setup(says("好"));
-    await expect(model.health({ signal: AbortSignal.abort("enough") })).rejects.toBe("enough");
+    await expect(model.ping({ signal: AbortSignal.abort("enough") })).rejects.toBe("enough");
   });
 });
 

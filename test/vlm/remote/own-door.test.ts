@@ -63,11 +63,11 @@ describe("our own door", () => {
   });
 
   it("says what it serves, and who may not ask", async () => {
-    await expect(there.health()).resolves.toEqual({ up: true, models: [here.info.name] });
+    await expect(there.ping()).resolves.toEqual({ up: true, models: [here.info.name] });
     const stranger = openAiVlm({ baseURL: `${server.url}/v1`, apiKey: "wrong", retries: 0 });
     const asked = stranger.generate({ messages: [userMessage("?")] });
     await expect(asked).rejects.toMatchObject({ code: "remote-unauthorized", status: 401 });
-    await expect(stranger.health()).resolves.toMatchObject({
+    await expect(stranger.ping()).resolves.toMatchObject({
       up: false,
       error: { code: "remote-unauthorized" },
     });

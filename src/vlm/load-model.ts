@@ -5,12 +5,13 @@ import { unexpected } from "../parse-options.ts";
 import { readModelSettings } from "./checkpoint/open-checkpoint.ts";
 import { ResponseFormats } from "./constrain/response-format.ts";
 import { withDiskTrouble } from "./convert/disk-trouble.ts";
+import { allOrFailure } from "./engine/all-or-failure.ts";
 import { Speculation } from "./engine/draft.ts";
 import { Engine } from "./engine/engine.ts";
 import { FeatureCache } from "./engine/feature-cache.ts";
 import type { ModelParts } from "./engine/generate.ts";
 import { loadBackend } from "./engine/load-backend.ts";
-import { openPackage } from "./engine/onnx-package.ts";
+import { type OnnxPackage, openPackage } from "./engine/onnx-package.ts";
 import { PrefixCache } from "./engine/prefix-cache.ts";
 import { ModelLoadError } from "./errors.ts";
 import { ImageTensorCache } from "./image/image-tensor.ts";
@@ -71,36 +72,24 @@ async function loadParts(
   const sessionOptions = { device, signal, ...(threads === undefined ? {} : { threads }) };
   const onnxPackage = await openPackage(packageDir);
   const { config, manifest } = onnxPackage;
-  const tokenizer = await loadTokenizer(packageDir);
-  const settings = await readModelSettings(packageDir, tokenizer.thinking);
-  checkTokenizer(tokenizer, onnxPackage.config, packageDir);
-  const unusual = tokenizer.templateDifferences.filter((feature) => USUAL_FEATURES.has(feature));
-  if (unusual.length > 0) {
-    options.onWarning(
-      `The chat template of ${manifest.source.name} differs from Qwen3-VL's in ${unusual.join(", ")}; ` +
-        "prompts are written in Qwen3-VL's format.",
-    );
-  }
-  // The settings are read again from the package, and say again what is said of the checkpoint.
-  const assumptions = new Set([...manifest.assumptions, ...settings.assumptions]);
-  if (assumptions.size > 0) {
-    options.onWarning(`${manifest.source.name}: ${[...assumptions].join(" ")}`);
-  }
   const budget = await chooseImageBudget(onnxPackage, options);
   const contextTokens = chooseContextTokens(options, config.text.maxPositionEmbeddings);
 
-  const backend = await loadBackend(onnxPackage, {
-    session: sessionOptions,
-    contextTokens,
-    maxConcurrent: options.maxConcurrent,
-    deviceMemoryBytes: options.deviceMemoryBytes,
-    captureGraphs: options.captureGraphs,
-    onPart: (part) => {
-      signal?.throwIfAborted();
-      onProgress({ type: "load", part });
-    },
-    onMade: (dispose) => disposals.push(dispose),
-  });
+  const [{ tokenizer, settings }, backend] = await allOrFailure(
+    readText(onnxPackage, options),
+    loadBackend(onnxPackage, {
+      session: sessionOptions,
+      contextTokens,
+      maxConcurrent: options.maxConcurrent,
+      deviceMemoryBytes: options.deviceMemoryBytes,
+      captureGraphs: options.captureGraphs,
+      onPart: (part) => {
+        signal?.throwIfAborted();
+        onProgress({ type: "load", part });
+      },
+      onMade: (dispose) => disposals.push(dispose),
+    }),
+  );
   const { visionEncoder, decoder, slots, cacheBytes, keepsPrefixes, mostTokens } = backend;
   const prefixBytes = keepsPrefixes ? (options.prefixCacheBytes ?? cacheBytes.prefixes) : 0;
   const images = new ImageTensorCache({
@@ -146,6 +135,29 @@ async function loadParts(
       ...budget,
     },
   };
+}
+
+/** Tokenizer and settings: work of this thread, while others read the weights. */
+async function readText(
+  { directory, manifest, config }: OnnxPackage,
+  { onWarning }: DecidedOptions,
+) {
+  const tokenizer = await loadTokenizer(directory);
+  const settings = await readModelSettings(directory, tokenizer.thinking);
+  checkTokenizer(tokenizer, config, directory);
+  const unusual = tokenizer.templateDifferences.filter((feature) => USUAL_FEATURES.has(feature));
+  if (unusual.length > 0) {
+    onWarning(
+      `The chat template of ${manifest.source.name} differs from Qwen3-VL's in ${unusual.join(", ")}; ` +
+        "prompts are written in Qwen3-VL's format.",
+    );
+  }
+  // The settings are read again from the package, and say again what is said of the checkpoint.
+  const assumptions = new Set([...manifest.assumptions, ...settings.assumptions]);
+  if (assumptions.size > 0) {
+    onWarning(`${manifest.source.name}: ${[...assumptions].join(" ")}`);
+  }
+  return { tokenizer, settings };
 }
 
 /** In the reverse order of making. One that fails does not keep the others from being disposed. */

@@ -48,7 +48,8 @@ export async function loadQwen3Vl(options: LoadOptions): Promise<Qwen3VlModel> {
   signal?.throwIfAborted();
   // What cannot be loaded here is known before minutes go into a conversion.
   await loadSharp();
-  loadOrt();
+  await new Promise(setImmediate); // each library takes a while, and the event loop has its turn in between
+  await loadOrt().prepare();
   const device = await decideDevice(resolved);
   const packageDir = await ensurePackage({
     ...resolved,

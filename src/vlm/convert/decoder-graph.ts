@@ -25,7 +25,6 @@ import {
   type WiderFormats,
 } from "./linear-layers.ts";
 import { OnnxModel } from "./onnx-model.ts";
-import type { StoredInt4 } from "./stored-int4.ts";
 import type { PlannedGraph } from "./vision-graph.ts";
 
 const PREFIX = "model.language_model.";
@@ -43,17 +42,15 @@ export interface DecoderGraphOptions {
   readonly device?: "cpu" | "webgpu" | undefined;
   /** Formats of single weights that are not those of the rest. */
   readonly wider?: WiderFormats | undefined;
-  /** Weights whose 4-bit levels are kept. */
-  readonly stored?: StoredInt4 | undefined;
 }
 
 export function decoderGraph(
   config: Qwen3VlConfig,
   precision: Precision,
   int8Weights: Int8Weights = "s8",
-  options: DecoderGraphOptions = {},
+  { device = "cpu", wider }: DecoderGraphOptions = {},
 ): PlannedGraph {
-  const graph = new DecoderGraph(config, precision, int8Weights, options);
+  const graph = new DecoderGraph(config, precision, int8Weights, device === "webgpu", wider);
   graph.write();
   return { model: graph.model, plan: graph.layers.plan };
 }
@@ -70,10 +67,10 @@ class DecoderGraph {
     config: Qwen3VlConfig,
     precision: Precision,
     int8Weights: Int8Weights,
-    { device = "cpu", wider, stored }: DecoderGraphOptions,
+    webgpu: boolean,
+    wider?: WiderFormats,
   ) {
-    const webgpu = device === "webgpu";
-    this.layers = new LinearLayers(this.model, int8Weights, wider, stored);
+    this.layers = new LinearLayers(this.model, int8Weights, wider);
     this.#config = config;
     this.#text = config.text;
     this.#precision = webgpu && precision === "q4" ? "q4f32" : precision;

@@ -172,8 +172,10 @@ export class KvSlots implements SlotPool {
     const tokens = end - start;
     const bytes = new Uint8Array(tokens * this.#tokenBytes);
     const { past } = this.row(row);
+    const slice = new TimeSlice();
     let offset = 0;
     for (const slab of this.#slabs) {
+      if (slice.over) await slice.rest();
       await past[slab.input]!.readPieces(piecesOf(slab, start, tokens), bytes, offset);
       offset += slab.heads * tokens * slab.tokenBytes;
     }
@@ -183,8 +185,10 @@ export class KvSlots implements SlotPool {
   /** @internal Copies the first `tokens` of what was read into a row. */
   async write(row: number, start: number, packed: PackedKv, tokens: number): Promise<void> {
     const { past } = this.row(row);
+    const slice = new TimeSlice();
     let offset = 0;
     for (const slab of this.#slabs) {
+      if (slice.over) await slice.rest();
       const pieces = piecesOf(slab, start, tokens);
       const step = packed.tokens * slab.tokenBytes;
       await past[slab.input]!.writePieces(pieces, packed.bytes, offset, step);

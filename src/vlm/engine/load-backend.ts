@@ -6,6 +6,7 @@ import { ModelLoadError } from "../errors.ts";
 import { CudaDevice } from "../runtime/cuda-device.ts";
 import { type DeviceKind, deviceKind, openDevice } from "../runtime/device.ts";
 import type { SessionOptions } from "../runtime/session.ts";
+import { allOrFailure } from "./all-or-failure.ts";
 import { Decoder } from "./decoder.ts";
 import type { DecoderBackend, SlotPool } from "./decoder-backend.ts";
 import { DeviceDecoder } from "./device-decoder.ts";
@@ -57,12 +58,17 @@ export async function loadBackend(model: OnnxPackage, options: BackendOptions): 
 /** On the CPU, and through WebGPU, whose memory only its runs can reach. */
 async function loadPlain(model: OnnxPackage, options: BackendOptions): Promise<Backend> {
   const { session, contextTokens, maxConcurrent, onPart, onMade } = options;
+  const made = <T extends { dispose(): Promise<void> }>(part: T): T => {
+    onMade(() => part.dispose());
+    return part;
+  };
   onPart("vision-encoder");
-  const visionEncoder = await VisionEncoder.load(model, session);
-  onMade(() => visionEncoder.dispose());
   onPart("decoder");
-  const decoder = await Decoder.load(model, session);
-  onMade(() => decoder.dispose());
+  // Reading and packing the weights of one keeps no more than one core busy.
+  const [visionEncoder, decoder] = await allOrFailure(
+    VisionEncoder.load(model, session).then(made),
+    Decoder.load(model, session).then(made),
+  );
   const count = maxConcurrent ?? contextsThatFit(contextTokens * decoder.tokenBytes);
   const webgpu = session.device === "webgpu";
   const slots = webgpu

@@ -60,8 +60,7 @@ export class Ort {
   readonly version: string;
   /** Where the library lies; its providers are looked for there. */
   readonly directory: string;
-  /** Never released: threads of a run in progress may use it until the process ends. */
-  readonly environment: Handle;
+  #environment: Handle | undefined;
   readonly #koffi: typeof Koffi;
   /** Held so that koffi does not unload the library. */
   readonly #library: Koffi.LibraryHandle;
@@ -99,11 +98,31 @@ export class Ort {
     this.#releaseStatus = this.#function(RELEASE_STATUS, "void", ["address"]);
     this.#trimHeap = findHeapTrim(koffi);
     this.#memcpy = this.#findMemcpy();
+  }
+
+  /** Never released: threads of a run in progress may use it until the process ends. */
+  get environment(): Handle {
+    if (this.#environment === undefined) {
+      const out = addresses(1);
+      this.call("CreateEnv", LOG_ERROR, "napcat-vlm", out);
+      this.#keepEnvironment(out[0]!);
+    }
+    return this.#environment!;
+  }
+
+  /** Makes the environment on another thread: that takes tens of milliseconds. */
+  async prepare(): Promise<void> {
+    if (this.#environment !== undefined) return;
     const out = addresses(1);
-    this.call("CreateEnv", LOG_ERROR, "napcat-vlm", out);
-    this.environment = out[0]!;
+    await this.callAsync("CreateEnv", LOG_ERROR, "napcat-vlm", out);
+    this.#keepEnvironment(out[0]!);
+  }
+
+  /** Whoever makes it at the same time gets the same one: the library has one for a process. */
+  #keepEnvironment(environment: Handle): void {
+    this.#environment ??= environment;
     // Official Windows builds report usage to Microsoft unless told not to.
-    this.call("DisableTelemetryEvents", this.environment);
+    this.call("DisableTelemetryEvents", environment);
   }
 
   /** Calls a function on this thread. @throws OrtError */

@@ -9,7 +9,7 @@ import { DECODER_PRECISIONS, defaultVisionPrecision } from "../../vlm/convert/pa
 import { goldenErrors } from "../../vlm/proof/golden-errors.ts";
 import { toleranceOf } from "../../vlm/proof/tolerances.ts";
 import { chooseDevice } from "../../vlm/runtime/choose-device.ts";
-import { openCuda } from "../../vlm/runtime/cuda-device.ts";
+import { openCuda } from "../../vlm/runtime/cuda-cards.ts";
 import { type Device, deviceKind, tryDevice } from "../../vlm/runtime/device.ts";
 import { Session } from "../../vlm/runtime/session.ts";
 import { Value } from "../../vlm/runtime/value.ts";

@@ -14,8 +14,8 @@ import {
   GOLDEN_TOLERANCES,
   type GoldenTolerance,
 } from "../../vlm/proof/tolerances.ts";
+import { openCuda } from "../../vlm/runtime/cuda-cards.ts";
 import type { CudaDevice } from "../../vlm/runtime/cuda-device.ts";
-import { openCuda } from "../../vlm/runtime/cuda-device.ts";
 import { type Device, deviceKind, openDevice } from "../../vlm/runtime/device.ts";
 import { loadOrt } from "../../vlm/runtime/ort.ts";
 import { print } from "../terminal.ts";

@@ -1,7 +1,7 @@
 // Which device to use when nobody says so: the first of CUDA, WebGPU and the CPU that works here. Out: a device, and
 // why not the ones before it. Choosing is never silent: whoever asked is told.
 
-import { openCuda } from "./cuda-device.ts";
+import { openCuda } from "./cuda-cards.ts";
 import { type Device, tryDevice } from "./device.ts";
 
 export interface ChosenDevice {

@@ -3,9 +3,9 @@
 
 import { sharedController } from "../../abort.ts";
 import { DeviceError } from "../errors.ts";
-import { type CudaFacts, climbCuda, type RungListener } from "./cuda-ladder.ts";
-import { DeviceThread, type NativeCall, type NativeResult } from "./device-thread.ts";
-import { addresses, type Handle, loadOrt, type OffHeapView, type Ort } from "./ort.ts";
+import { type CudaFacts, type CudaNative, climbCuda, type RungListener } from "./cuda-ladder.ts";
+import type { NativeCall, NativeResult } from "./device-thread.ts";
+import { addresses, type Handle, type OffHeapView } from "./ort.ts";
 import type { Parameter } from "./ort-functions.ts";
 
 /** Part of the free memory that is used when nobody says how much. */
@@ -40,37 +40,36 @@ export interface CopyPlace {
 export class CudaDevice {
   readonly index: number;
   readonly facts: CudaFacts;
-  readonly thread: DeviceThread;
+  readonly thread: CudaNative["thread"];
   /** All runs and copies are in this stream, one after the other. */
   readonly stream: Handle;
   /** Bytes that went over the bus since the process began. */
   readonly traffic = { toDevice: 0, fromDevice: 0 };
-  readonly #ort: Ort;
+  readonly #ort: CudaNative["ort"];
   #limit = Number.POSITIVE_INFINITY;
   #used = 0;
   readonly #loss = sharedController();
   /** Sessions that live on it. */
   readonly sessions = new Set<Handle>();
 
-  private constructor(index: number, facts: CudaFacts, thread: DeviceThread, stream: Handle) {
+  private constructor(index: number, facts: CudaFacts, native: CudaNative, stream: Handle) {
     this.index = index;
     this.facts = facts;
-    this.thread = thread;
+    this.thread = native.thread;
+    this.#ort = native.ort;
     this.stream = stream;
-    this.#ort = loadOrt();
   }
 
   /** @throws ModelLoadError `device-unavailable`, naming the rung that failed and what to install */
-  static async open(index: number, told?: RungListener): Promise<CudaDevice> {
-    const thread = new DeviceThread(`cuda:${index}`);
-    const facts = await climbCuda(index, thread, told);
+  static async open(index: number, native: CudaNative, told?: RungListener): Promise<CudaDevice> {
+    const facts = await climbCuda(index, native, told);
     const stream = addresses(1);
-    const device = new CudaDevice(index, facts, thread, 0n);
+    const device = new CudaDevice(index, facts, native, 0n);
     await device.call([
       device.#describe("cudaSetDevice", ["int"], [index]),
       device.#describe("cudaStreamCreateWithFlags", ["address", "int"], [stream, NON_BLOCKING]),
     ]);
-    const opened = new CudaDevice(index, facts, thread, stream[0]!);
+    const opened = new CudaDevice(index, facts, native, stream[0]!);
     await opened.limitToFree();
     return opened;
   }
@@ -127,7 +126,8 @@ export class CudaDevice {
       await this.call([this.#describe("cudaMalloc", ["address", "size"], [address, byteLength])]);
     } catch (error) {
       this.unreserve(byteLength);
-      throw isOutOfMemory(error) ? this.#outOfMemory(byteLength, what) : error;
+      if (!(error instanceof DeviceError) || error.code !== "device-memory") throw error;
+      throw this.#outOfMemory(byteLength, what);
     }
     return { address: address[0]!, byteLength };
   }
@@ -195,12 +195,12 @@ export class CudaDevice {
     const failed = results.findIndex((result) => result !== null && result !== 0);
     if (failed < 0) return;
     const result = results[failed]!;
-    if (calls[failed]!.result === "int") throw this.#failure(result);
+    if (calls[failed]!.result === "int") throw await this.#failure(result);
     try {
       this.#ort.check(result);
     } catch (error) {
       if (isLoss(error)) throw this.#lose(String(error), error);
-      throw error;
+      throw isOutOfMemory(error) ? this.#noRoomFor("a run") : error;
     }
   }
 
@@ -210,19 +210,20 @@ export class CudaDevice {
   }
 
   /**
-   * After a loss, when no session of this process is on the card any more: gives up what CUDA keeps for it, which goes
-   * on failing otherwise, and ends the thread.
+   * After a loss, and only when no session of this process is on the card any more: gives up what CUDA keeps for it,
+   * and ends the thread.
    */
   async abandon(): Promise<void> {
-    if (this.sessions.size > 0) return;
     const reset = this.#describe("cudaDeviceReset", [], []);
     await this.thread.call([reset]).catch(() => {}); // Whether it helped shows when the card is opened again.
     await this.thread.end();
   }
 
-  #failure(code: NativeResult): Error {
-    if (code === OUT_OF_MEMORY) return new CudaError(OUT_OF_MEMORY);
-    return this.#lose(`CUDA error ${code}`);
+  async #failure(code: NativeResult): Promise<DeviceError> {
+    if (code !== OUT_OF_MEMORY) return this.#lose(`CUDA error ${code}`);
+    // CUDA remembers it for whoever asks next on this thread, who would take it for a failure of a kernel.
+    await this.thread.call([this.#describe("cudaGetLastError", [], [])]).catch(() => {});
+    return this.#noRoomFor("what was asked for");
   }
 
   /** A failed kernel or a card that is gone: CUDA keeps saying so until the process ends. */
@@ -232,6 +233,13 @@ export class CudaDevice {
       this.#loss.abort(new DeviceError("device-lost", message, { cause }));
     }
     return this.loss.reason;
+  }
+
+  #noRoomFor(what: string): DeviceError {
+    return new DeviceError(
+      "device-memory",
+      `cuda:${this.index} has no memory for ${what}. Use smaller pictures, a smaller context, or fewer slots.`,
+    );
   }
 
   #outOfMemory(byteLength: number, what: string): DeviceError {
@@ -265,20 +273,8 @@ export class CudaDevice {
   }
 }
 
-/** What the runtime of CUDA said. */
-class CudaError extends Error {
-  override readonly name = "CudaError";
-  readonly code: number;
-
-  constructor(code: number) {
-    super(`CUDA error ${code}`);
-    this.code = code;
-  }
-}
-
 /** Did the memory of the card not suffice? ONNX Runtime says so in words only. */
-export function isOutOfMemory(error: unknown): boolean {
-  if (error instanceof CudaError) return error.code === OUT_OF_MEMORY;
+function isOutOfMemory(error: unknown): boolean {
   return (
     error instanceof Error &&
     /Failed to allocate memory for requested buffer|out of memory|CUDA error 2\b/iu.test(
@@ -299,31 +295,4 @@ function isLoss(error: unknown): boolean {
 
 function mebibytes(byteLength: number): number {
   return Math.ceil(byteLength / 2 ** 20);
-}
-
-const opened = new Map<number, Promise<CudaDevice>>();
-
-/**
- * The card of this number, opened at the first call.
- *
- * @throws ModelLoadError `device-unavailable`
- */
-export function openCuda(index: number, told?: RungListener): Promise<CudaDevice> {
-  let device = opened.get(index);
-  if (device === undefined) {
-    device = CudaDevice.open(index, told).catch((error: unknown) => {
-      opened.delete(index); // A later call tries again.
-      throw error;
-    });
-    opened.set(index, device);
-  }
-  return device.then(async (found) => {
-    // A card that was lost may be there again, for a new thread.
-    if (!found.loss.aborted) return found;
-    if (opened.get(index) === device) {
-      opened.delete(index);
-      await found.abandon();
-    }
-    return openCuda(index, told);
-  });
 }

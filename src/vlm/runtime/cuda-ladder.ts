@@ -7,7 +7,7 @@ import { ModelLoadError } from "../errors.ts";
 import { findCudaLibraries } from "./cuda-libraries.ts";
 import { CUDA_PROVIDER_FILE, inspectProvider } from "./cuda-provider.ts";
 import type { DeviceThread, NativeResult } from "./device-thread.ts";
-import { loadOrt, type Ort, offHeap } from "./ort.ts";
+import { type Ort, offHeap } from "./ort.ts";
 import { SUPPORTED_VERSIONS } from "./ort-library.ts";
 
 /** A card, and what was loaded to use it. */
@@ -21,6 +21,15 @@ export interface CudaFacts {
   readonly runtime: string;
   readonly provider: string;
   readonly libraries: readonly string[];
+}
+
+/** What CUDA is reached through: the libraries of this process, and a thread that calls them. Tests have others. */
+export interface CudaNative {
+  readonly ort: Pick<
+    Ort,
+    "version" | "directory" | "loadLibrary" | "describeForeign" | "check" | "memory"
+  >;
+  readonly thread: Pick<DeviceThread, "call" | "callAtExit" | "end">;
 }
 
 /** In the order in which they are climbed. */
@@ -41,12 +50,12 @@ const SUPPORTED = "7.5 (RTX 20), 8.x (RTX 30, RTX 40, A100), 9.0 (H100, H200), 1
  */
 export async function climbCuda(
   index: number,
-  thread: DeviceThread,
+  native: CudaNative,
   told: RungListener = () => {},
 ): Promise<CudaFacts> {
-  const ort = loadOrt();
+  const { ort } = native;
   const device = `cuda:${index}`;
-  const driver = new Driver(ort, thread, device);
+  const driver = new Driver(native, device);
   await driver.open();
   told("driver", DRIVER);
   const version = await driver.version();
@@ -94,11 +103,11 @@ function isSupported(capability: number): boolean {
 
 /** The driver's own library. */
 class Driver {
-  readonly #ort: Ort;
-  readonly #thread: DeviceThread;
+  readonly #ort: CudaNative["ort"];
+  readonly #thread: CudaNative["thread"];
   readonly #device: string;
 
-  constructor(ort: Ort, thread: DeviceThread, device: string) {
+  constructor({ ort, thread }: CudaNative, device: string) {
     this.#ort = ort;
     this.#thread = thread;
     this.#device = device;
@@ -198,7 +207,7 @@ async function checkProvider(file: string, coreVersion: string, device: string):
 }
 
 /** Loads what the provider needs, so that it finds it wherever it lies. Returns the paths. */
-function loadLibraries(ort: Ort, cuda: 12 | 13, device: string): string[] {
+function loadLibraries(ort: CudaNative["ort"], cuda: 12 | 13, device: string): string[] {
   return findCudaLibraries(cuda, { beside: ort.directory }).map(({ name, path }) => {
     try {
       ort.loadLibrary(path);

@@ -2,7 +2,8 @@
 // what to install. It knows nothing of graphs.
 
 import { isVlmError, ModelLoadError } from "../errors.ts";
-import { CudaDevice, openCuda } from "./cuda-device.ts";
+import { openCuda } from "./cuda-cards.ts";
+import { CudaDevice } from "./cuda-device.ts";
 import { addresses, type Handle, loadOrt, type Ort, offHeap } from "./ort.ts";
 import { openWebGpu, type WebGpuDevice } from "./webgpu-device.ts";
 

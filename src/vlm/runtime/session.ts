@@ -3,7 +3,7 @@
 
 import { basename, dirname } from "node:path";
 import { nativePath } from "../../disk.ts";
-import { DisposedError, ModelLoadError } from "../errors.ts";
+import { DeviceError, DisposedError, ModelLoadError } from "../errors.ts";
 import { defaultThreads } from "./cpu-threads.ts";
 import { CudaDevice } from "./cuda-device.ts";
 import { appendProvider, type Device, memoryOf, type OpenDevice, openDevice } from "./device.ts";
@@ -71,6 +71,8 @@ export class Session {
   readonly #allocator: Handle | undefined;
   readonly #allocated = new Set<Value>();
   readonly #running = new Set<Promise<void>>();
+  /** A run on a card had too little memory: what earlier ones took and nobody uses goes back with the next. */
+  #shrinks = false;
   #disposing: Promise<void> | undefined;
 
   private constructor(
@@ -276,6 +278,7 @@ export class Session {
       }
     } catch (error) {
       signal?.throwIfAborted();
+      this.#shrinks ||= error instanceof DeviceError && error.code === "device-memory";
       throw error;
     } finally {
       forget();
@@ -291,6 +294,11 @@ export class Session {
     // Whoever copies results waits for the stream by that; waiting twice costs time.
     if (after.length > 0) {
       ort.call("AddRunConfigEntry", runOptions, "disable_synchronize_execution_providers", "1");
+    }
+    if (this.#shrinks) {
+      const arena = `gpu:${this.open.index}`;
+      ort.call("AddRunConfigEntry", runOptions, "memory.enable_memory_arena_shrinkage", arena);
+      this.#shrinks = false;
     }
     if (this.#captureGraphs) {
       ort.call("AddRunConfigEntry", runOptions, "gpu_graph_id", String(graphId));

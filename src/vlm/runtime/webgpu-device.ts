@@ -10,12 +10,16 @@ import { endAtExit } from "./stop-at-exit.ts";
 /** Longest wait for a run in progress when the process exits. */
 const EXIT_MS = 20_000;
 
+/** Dawn's words, such as "[Device] is lost." and "A valid external Instance reference no longer exists: device lost". */
+const LOST = /\bdevice\b.{0,40}\blost\b/iu;
+
 /** The device "webgpu". One per process. */
 export class WebGpuDevice {
-  readonly thread = new DeviceThread("webgpu");
+  readonly thread: Pick<DeviceThread, "call" | "callAtExit">;
   readonly #loss = sharedController();
 
-  constructor() {
+  constructor(thread: Pick<DeviceThread, "call" | "callAtExit"> = new DeviceThread("webgpu")) {
+    this.thread = thread;
     endAtExit(() => this.thread.callAtExit([], EXIT_MS));
   }
 
@@ -33,7 +37,7 @@ export class WebGpuDevice {
     try {
       for (const result of results) loadOrt().check(result);
     } catch (error) {
-      if (error instanceof Error && /device (?:is |was )?lost/iu.test(error.message)) {
+      if (error instanceof Error && LOST.test(error.message)) {
         throw this.#lose(error.message, error);
       }
       throw error;

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { DeviceThread } from "../../../src/vlm/runtime/device-thread.ts";
+import { DeviceThread, DeviceThreadError } from "../../../src/vlm/runtime/device-thread.ts";
 import { addresses, loadOrt, offHeap } from "../../../src/vlm/runtime/ort.ts";
 
 const LIBC = "libc.so.6";
@@ -77,5 +77,15 @@ describe("a device thread", () => {
     expect(thread.callAtExit([ort.describeForeign(LIBC, "usleep", ["int"], [500_000])], 1)).toBe(
       false,
     );
+  });
+
+  it("ends: what it was to do fails, and so does what comes later", async () => {
+    const thread = start();
+    const out = addresses(1);
+    await thread.call([ort.describe("CreateSessionOptions", out)]);
+    ort.release("ReleaseSessionOptions", out[0]!);
+    await thread.end();
+    await expect(thread.call([])).rejects.toBeInstanceOf(DeviceThreadError);
+    expect(thread.callAtExit([], 1)).toBe(false);
   });
 });

@@ -1,0 +1,181 @@
+// A machine with CUDA cards that are not there: the driver's and the runtime's functions by name, with the answers that
+// the real ones gave (an H100 with driver 580 and CUDA 13, and machines without). At the seam of the runtime: calls are
+// described as for the real thread, and answered here. ONNX Runtime's part is its answers alone, as status texts.
+
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { CudaNative } from "../../src/vlm/runtime/cuda-ladder.ts";
+import { CUDA_PROVIDER_FILE } from "../../src/vlm/runtime/cuda-provider.ts";
+import type { NativeCall, NativeResult } from "../../src/vlm/runtime/device-thread.ts";
+import { OrtError } from "../../src/vlm/runtime/ort-error.ts";
+
+const MIB = 2 ** 20;
+
+/** What the system's loader said where a library was missing. */
+export const NOT_FOUND = (name: string) =>
+  `Failed to load shared library: ${name}: cannot open shared object file: No such file or directory`;
+
+/** Recorded: what the arena and the kernels of ONNX Runtime's CUDA provider say. */
+export const ORT_OUT_OF_MEMORY =
+  "Non-zero status code returned while running MatMul node. Name:'/layers.0/mlp/up' Status Message: " +
+  "/onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:376 void* onnxruntime::BFCArena::AllocateRawInternal" +
+  "(size_t, bool, onnxruntime::Stream*) Failed to allocate memory for requested buffer of size 1073741824";
+export const ORT_ILLEGAL_ACCESS =
+  "CUDA failure 700: an illegal memory access was encountered ; GPU=0 ; hostname=host ; " +
+  "file=/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_stream_handle.cc ; line=62 ; " +
+  "expr=cudaStreamSynchronize(static_cast<cudaStream_t>(GetHandle()));";
+
+interface FakeCard {
+  readonly name: string;
+  readonly capability: readonly [major: number, minor: number];
+  readonly memoryMiB: number;
+}
+
+const H100: FakeCard = { name: "NVIDIA H100 80GB HBM3", capability: [9, 0], memoryMiB: 81_559 };
+
+/** Bytes that a call may be given. */
+type View = Int32Array | Uint8Array | BigUint64Array;
+type Argument = bigint | number | string | null | View;
+type Answer = (args: readonly Argument[]) => number;
+
+export class FakeCuda {
+  /** Libraries that are not there. */
+  readonly missing = new Set<string>();
+  /** As the driver counts: 13000 is 13.0. */
+  driverVersion = 13_000;
+  cards: FakeCard[] = [H100];
+  /** Error codes that functions return instead of doing anything. */
+  readonly failures = new Map<string, number>();
+  /** After a failed kernel every call fails with this, until the card is reset. */
+  sticky = 0;
+  /** Functions in the order in which they were called, and of which thread. */
+  readonly called: string[] = [];
+  readonly threads: string[] = [];
+  readonly endedThreads: string[] = [];
+  readonly directory: string;
+  readonly #allocated = new Map<bigint, number>();
+  readonly #functions = new Map<bigint, { readonly name: string; readonly args: Argument[] }>();
+  readonly #statuses = new Map<bigint, string>();
+  #next = 1n;
+
+  /** @param directory where ONNX Runtime lies; a provider is put there */
+  constructor(directory: string, provider = "1.30.0", cuda = 13) {
+    this.directory = directory;
+    const facts = `\0${provider}\0...\0libcudart.so.${cuda}\0...\0cudart64_${cuda}.dll\0`;
+    writeFileSync(join(directory, CUDA_PROVIDER_FILE), facts);
+  }
+
+  /** Bytes that were given away and not taken back. */
+  get usedBytes(): number {
+    return [...this.#allocated.values()].reduce((sum, bytes) => sum + bytes, 0);
+  }
+
+  /** As `CudaCards` is given it: one thread for each card. */
+  readonly start = (name: string): CudaNative => {
+    this.threads.push(name);
+    return {
+      ort: {
+        version: "1.30.0",
+        directory: this.directory,
+        loadLibrary: (path) => {
+          const missing = [...this.missing].find((library) => path.endsWith(library));
+          if (missing !== undefined) throw new Error(NOT_FOUND(missing));
+        },
+        describeForeign: (_path, name, parameters, args) =>
+          this.#describe(name, "int", parameters, [...(args as Argument[])]),
+        check: (result) => {
+          const text = typeof result === "bigint" ? this.#statuses.get(result) : undefined;
+          if (text !== undefined) throw new OrtError(1, text);
+        },
+        memory: (_address, byteLength) => new ArrayBuffer(byteLength),
+      },
+      thread: {
+        call: async (calls) => this.#make(calls),
+        callAtExit: () => true,
+        end: async () => {
+          this.endedThreads.push(name);
+        },
+      },
+    };
+  };
+
+  /** A call of ONNX Runtime that fails with this text; without one, it works. */
+  ortCall(text?: string): NativeCall {
+    const call = this.#describe("Run", "void *", [], []);
+    if (text !== undefined) this.#statuses.set(call.address, text);
+    return call;
+  }
+
+  #describe(name: string, result: string, parameters: readonly string[], args: Argument[]) {
+    const address = this.#next++;
+    this.#functions.set(address, { name, args });
+    return { address, result, parameters, args: [], stops: true, keep: args };
+  }
+
+  #make(calls: readonly NativeCall[]): NativeResult[] {
+    const results: NativeResult[] = [];
+    for (const { address, result } of calls) {
+      const { name, args } = this.#functions.get(address)!;
+      this.called.push(name);
+      const made = result === "int" ? this.#run(name, args) : this.#status(address);
+      results.push(made);
+      if (made !== null && made !== 0) break;
+    }
+    return results;
+  }
+
+  #status(address: bigint): bigint | null {
+    return this.#statuses.has(address) ? address : null;
+  }
+
+  #run(name: string, args: readonly Argument[]): number {
+    if (name === "cudaDeviceReset") this.sticky = 0;
+    const failure = this.failures.get(name) ?? (name.startsWith("cuda") ? this.sticky : 0);
+    if (failure !== 0) return failure;
+    return this.#answers[name]?.(args) ?? 0;
+  }
+
+  readonly #answers: Readonly<Record<string, Answer>> = {
+    cuDriverGetVersion: ([out]) => write(out, this.driverVersion),
+    cuDeviceGetCount: ([out]) => write(out, this.cards.length),
+    cuDeviceGet: ([out, index]) => write(out, Number(index)),
+    cuDeviceGetName: ([out, , device]) => {
+      (out as Uint8Array).set(Buffer.from(`${this.cards[Number(device)]!.name}\0`));
+      return 0;
+    },
+    cuDeviceGetAttribute: ([out, attribute, device]) => {
+      const [major, minor] = this.cards[Number(device)]!.capability;
+      return write(out, attribute === 75 ? major : minor);
+    },
+    cudaStreamCreateWithFlags: ([out]) => writeAddress(out, this.#next++),
+    cudaMemGetInfo: ([free, total]) => {
+      const bytes = this.cards[0]!.memoryMiB * MIB;
+      writeAddress(free, BigInt(bytes - this.usedBytes));
+      return writeAddress(total, BigInt(bytes));
+    },
+    cudaMalloc: ([out, bytes]) => this.#allocate(out, bytes),
+    cudaMallocHost: ([out]) => writeAddress(out, this.#next++),
+    cudaFree: ([address]) => {
+      this.#allocated.delete(address as bigint);
+      return 0;
+    },
+  };
+
+  #allocate(out: Argument | undefined, bytes: Argument | undefined): number {
+    const room = this.cards[0]!.memoryMiB * MIB - this.usedBytes;
+    if (Number(bytes) > room) return 2;
+    const address = this.#next++;
+    this.#allocated.set(address, Number(bytes));
+    return writeAddress(out, address);
+  }
+}
+
+function write(out: Argument | undefined, value: number): number {
+  (out as Int32Array)[0] = value;
+  return 0;
+}
+
+function writeAddress(out: Argument | undefined, value: bigint): number {
+  (out as BigUint64Array)[0] = value;
+  return 0;
+}

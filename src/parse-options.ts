@@ -64,9 +64,14 @@ export function record<T extends z.ZodType>(key: RegExp, value: T, expected: str
 /** An object with exactly these keys. */
 export function object<T extends z.core.$ZodLooseShape>(shape: T) {
   return z.strictObject(shape, {
+    // Of the schema that refuses, which may have been made from this one, with fewer keys.
     error: (issue) =>
-      issue.code === "unrecognized_keys" ? `known:${Object.keys(shape).join(", ")}` : "an object",
+      issue.code === "unrecognized_keys" ? `known:${keysOf(issue.inst).join(", ")}` : "an object",
   });
+}
+
+function keysOf(schema: unknown): readonly string[] {
+  return schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
 }
 
 /** An object with at least these keys. @param expected what the whole is, in words */
@@ -99,9 +104,42 @@ export function literal<const T extends string>(value: T) {
   return z.literal(value);
 }
 
-/** Any value that passes a test. */
-export function matching<T>(expected: string, test: (value: unknown) => boolean) {
-  return z.custom<T>(test, { error: expected });
+/**
+ * Any value that passes a test.
+ *
+ * @param json what it is in a file of settings; left out: only code can give it
+ */
+export function matching<T>(
+  expected: string,
+  test: (value: unknown) => boolean,
+  json?: "string" | "number" | "object",
+) {
+  const schema = z.custom<T>(test, { error: expected });
+  return json === undefined ? schema : schema.meta({ type: json });
+}
+
+/** The schema without what only code can give, such as functions; `undefined` where nothing is left of it. */
+export function withoutCode(schema: z.ZodType): z.ZodType | undefined {
+  if (schema instanceof z.ZodOptional) {
+    return withoutCode(schema.unwrap() as z.ZodType)?.optional();
+  }
+  if (schema instanceof z.ZodArray) {
+    return withoutCode(schema.element as z.ZodType) === undefined ? undefined : schema;
+  }
+  if (schema instanceof z.ZodObject) {
+    const shape = shapeWithoutCode(schema);
+    return Object.keys(shape).length === 0 ? undefined : schema.clone({ ...schema.def, shape });
+  }
+  return schema instanceof z.ZodCustom && schema.meta()?.type === undefined ? undefined : schema;
+}
+
+/** As {@link withoutCode}, for the keys of an object. */
+export function shapeWithoutCode(schema: z.ZodObject): Record<string, z.ZodType> {
+  const left = Object.entries(schema.shape).flatMap(([key, value]): [string, z.ZodType][] => {
+    const inner = withoutCode(value as z.ZodType);
+    return inner === undefined ? [] : [[key, inner]];
+  });
+  return Object.fromEntries(left);
 }
 
 export function abortSignal() {
@@ -126,11 +164,12 @@ export function withDefaults<T extends object>(defaults: T, given: Partial<T> = 
  *   mistake; a RangeError where only numbers are out of their ranges.
  */
 export function parseOptions(schema: z.ZodType, options: unknown, name: string): void {
-  const result = schema.safeParse(options);
-  if (result.success) return;
-  const mistakes = result.error.issues.map((issue) => mistakeOf(issue, options));
+  const mistakes = findMistakes(schema, options);
+  if (mistakes.length === 0) return;
   const message = mistakes.map((mistake) => describe(mistake, name)).join("\n");
-  throw mistakes.every(isOutOfRange) ? new RangeError(message) : new TypeError(message);
+  throw mistakes.every((mistake) => mistake.isOutOfRange)
+    ? new RangeError(message)
+    : new TypeError(message);
 }
 
 /**
@@ -142,54 +181,92 @@ export function unexpected(path: string, expected: string, value: unknown): stri
   return `Expected \`${path}\` to be ${expected}, got ${show(value, path)}.`;
 }
 
-interface Mistake {
-  readonly issue: z.core.$ZodIssue;
-  /** As one would write it, such as `messages[0].content`. */
+/** One mistake in options. */
+export interface Mistake {
+  /** Where it is; in case of unknown keys, the object that holds them. */
+  readonly keys: readonly PropertyKey[];
+  /** The same as one would write it, such as `messages[0].content`; `""` is the whole. */
   readonly path: string;
+  /** What was expected, in words. */
+  readonly expected: string;
+  /** What is there instead. */
   readonly value: unknown;
+  /** Keys that nobody knows, and those that there are. */
+  readonly unknown?: { readonly keys: readonly string[]; readonly known: readonly string[] };
+  /** The last key itself is what does not fit. */
+  readonly isKey: boolean;
+  readonly isOutOfRange: boolean;
+}
+
+/** Everything that is wrong with these options, by a schema made of the functions above. */
+export function findMistakes(schema: z.ZodType, options: unknown): readonly Mistake[] {
+  const result = schema.safeParse(options);
+  return result.success
+    ? []
+    : result.error.issues.flatMap(innermost).map((issue) => mistakeOf(issue, options));
 }
 
 function mistakeOf(issue: z.core.$ZodIssue, options: unknown): Mistake {
-  const found = innermost(issue);
-  const value = found.path.reduce<unknown>(
+  const { path: keys, message: expected, code } = issue;
+  const value = keys.reduce<unknown>(
     (inner, key) => (inner as Record<PropertyKey, unknown> | undefined)?.[key],
     options,
   );
-  return { issue: found, path: pathOf(found.path), value };
+  const known = expected.replace(/^known:/u, "").split(", ");
+  return {
+    keys,
+    path: pathOf(keys),
+    expected,
+    value,
+    ...(code === "unrecognized_keys" ? { unknown: { keys: issue.keys, known } } : {}),
+    isKey: code === "invalid_key",
+    isOutOfRange: isOutOfRange(issue, value),
+  };
 }
 
-/** Where a value is of one of several kinds but wrong inside, the mistake is the one inside. */
-function innermost(issue: z.core.$ZodIssue): z.core.$ZodIssue {
-  if (issue.code !== "invalid_union") return issue;
-  const inside = issue.errors.find((issues) => issues.some(({ path }) => path.length > 0))?.[0];
-  if (!inside) return issue;
-  return innermost({ ...inside, path: [...issue.path, ...inside.path] });
+/** Where a value is of one of several kinds but wrong inside, the mistakes are those inside. */
+function innermost(issue: z.core.$ZodIssue): readonly z.core.$ZodIssue[] {
+  if (issue.code !== "invalid_union") return [issue];
+  const inside = issue.errors.find((issues) =>
+    issues.some(({ path, code }) => path.length > 0 || code === "unrecognized_keys"),
+  );
+  if (!inside) return [issue];
+  return inside.flatMap((inner) => innermost({ ...inner, path: [...issue.path, ...inner.path] }));
 }
 
-function pathOf(keys: readonly PropertyKey[]): string {
+/** As one would write it, such as `messages[0].content`. */
+export function pathOf(keys: readonly PropertyKey[]): string {
   return keys.reduce<string>((path, key) => {
     if (typeof key === "number") return `${path}[${key}]`;
     return path === "" ? String(key) : `${path}.${String(key)}`;
   }, "");
 }
 
-function isOutOfRange({ issue, value }: Mistake): boolean {
+function isOutOfRange(issue: z.core.$ZodIssue, value: unknown): boolean {
   const { code } = issue;
   if (code === "too_small" || code === "too_big") return typeof value === "number";
   // What is wanted as an integer and is a fraction.
   return code === "invalid_type" && issue.expected === "int" && typeof value === "number";
 }
 
-function describe({ issue, path, value }: Mistake, name: string): string {
-  if (issue.code === "unrecognized_keys") {
-    const keys = issue.keys.map((key) => `\`${path === "" ? key : `${path}.${key}`}\``).join(", ");
-    return `Unknown option ${keys} of ${name}. Known are ${issue.message.replace(/^known:/u, "")}.`;
+function describe({ path, expected, value, unknown }: Mistake, name: string): string {
+  if (unknown !== undefined) {
+    const keys = unknown.keys
+      .map((key) => `\`${path === "" ? key : `${path}.${key}`}\``)
+      .join(", ");
+    return `Unknown option ${keys} of ${name}. Known are ${unknown.known.join(", ")}.`;
   }
-  return unexpected(path || name, issue.message, value);
+  return unexpected(path || name, expected, value);
 }
 
 /** Options whose wrong values may hold a secret or whole pages. */
-const SECRETS = /^(token|url|baseURL|apiKey|headers\..*|systemPrompt|phrases\..*)$/u;
+const SECRETS =
+  /(^|\.)(\w*(token|secret|password|key|url)|headers\..*|systemPrompt|phrases\..*)$/iu;
+
+/** May a wrong value of this option hold what nobody else should read? */
+export function isSecret(path: string): boolean {
+  return SECRETS.test(path);
+}
 
 /** What people wrote, or a text in place of the object that holds it; `role` and `type` are the program's. */
 const WRITTEN = /^(messages|tools|the request)\b(?!.*\.(role|type)$)/u;
@@ -200,7 +277,7 @@ function show(value: unknown, path: string): string {
   if (Array.isArray(value)) return `an array of ${value.length}`;
   if (typeof value === "object") return "an object";
   if (typeof value === "function") return "a function";
-  if (SECRETS.test(path)) return `a ${typeof value}`;
+  if (isSecret(path)) return `a ${typeof value}`;
   if (typeof value === "string" && WRITTEN.test(path)) {
     return `a string of ${value.length} characters`;
   }

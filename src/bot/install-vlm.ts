@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { sharedController } from "../abort.ts";
 import type { VisionLanguageModel } from "../vlm/index.ts";
 import { AwaitedPictures } from "./chat/awaited-pictures.ts";
-import { SettingsOfChats } from "./chat/chat-settings.ts";
+import { chatOptions, SettingsOfChats } from "./chat/chat-settings.ts";
 import { ChatSwitches } from "./chat/chat-switches.ts";
 import { RecentPictures } from "./chat/recent-pictures.ts";
 import { Responder } from "./chat/responder.ts";
@@ -101,10 +101,7 @@ class VlmBot implements InstalledVlm {
   constructor(napcat: NapCatClient, settings: ResolvedInstallOptions) {
     this.#napcat = napcat;
     this.#signal = settings.signal;
-    const { triggers, queuePolicy, chats } = settings;
-    const { systemPrompt, isolation } = settings.responder;
-    const everywhere = { triggers, queuePolicy, systemPrompt, isolation };
-    const chatSettings = new SettingsOfChats(everywhere, chats);
+    const chatSettings = new SettingsOfChats(...chatOptions(settings));
     this.#switches = new ChatSwitches(settings.responder.store?.switches);
     this.responder = new Responder(settings.responder, (chat) => {
       const character = chatSettings.of(chat);

@@ -172,7 +172,8 @@ function isFunction(value: unknown): boolean {
   return typeof value === "function";
 }
 
-const INSTALL_SCHEMA = object({
+/** @internal */
+export const INSTALL_SCHEMA = object({
   ...RESPONDER_SHAPE,
   ...GATES_SHAPE,
   triggers: TRIGGERS_SCHEMA.optional(),
@@ -212,7 +213,7 @@ const INSTALL_SCHEMA = object({
     timeoutMs: milliseconds().optional(),
     concurrency: integer(1).optional(),
     extraHosts: list(
-      matching<string>("a host such as `img.example.com` or `127.0.0.1:8080`", isHost),
+      matching<string>("a host such as `img.example.com` or `127.0.0.1:8080`", isHost, "string"),
       "a list of hosts",
     ).optional(),
     allowPrivateAddresses: boolean().optional(),
@@ -223,6 +224,7 @@ const INSTALL_SCHEMA = object({
   maxMessageAgeMs: matching<number>(
     "a number > 0, or Infinity",
     (value) => typeof value === "number" && value > 0,
+    "number",
   ).optional(),
   hooks: HOOKS_SCHEMA.optional(),
   onError: matching<never>("a function", isFunction).optional(),

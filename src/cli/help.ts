@@ -33,8 +33,8 @@ export const HELP = `napcat-vlm: 会看图的 QQ 机器人 · QQ bots that see
                                                 made up when it is needed and not set
   --data DIR                     VLM_DATA       聊天记录保存在此目录 · where chats outlive the process
                                                 (默认不保存 default: they do not)
-  --config FILE                                 JSON: model, device, precision, host, port, napcat,
-                                                napcatToken, imageHosts, data, debugToken
+  --config FILE                                 配置文件：以上和所有其他选项 · file with all of these and
+                                                every other option (napcat-vlm.jsonc)
                                  NAPCAT_VLM_MODELS  下载的模型存放于此 · where pulled models lie
   --hub auto|hf|modelscope                      pull: 从哪里下载 · which hub (auto: the first to answer)
                                  HF_ENDPOINT    镜像 · a mirror, such as https://hf-mirror.com

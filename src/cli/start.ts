@@ -2,7 +2,7 @@
 
 import { randomBytes } from "node:crypto";
 import { networkInterfaces } from "node:os";
-import { SettingsOfChats } from "../bot/chat/chat-settings.ts";
+import { chatOptions, SettingsOfChats } from "../bot/chat/chat-settings.ts";
 import { Responder } from "../bot/chat/responder.ts";
 import { type DebugServer, isLoopback, startDebugServer } from "../bot/debug-http/server.ts";
 import { type InstalledVlm, installVlm } from "../bot/install-vlm.ts";
@@ -14,6 +14,7 @@ import { AskModel } from "../bot/triggers/ask-model.ts";
 import { type ShouldReply, shouldReplyBy } from "../bot/triggers/should-reply.ts";
 import { packageVersion } from "../package-root.ts";
 import { loadQwen3Vl, type VisionLanguageModel } from "../vlm/index.ts";
+import type { BotSection } from "./config/config-schema.ts";
 import { describeForLog } from "./errors.ts";
 import { createLog } from "./log.ts";
 import { findOrPullModel } from "./named-model.ts";
@@ -34,19 +35,21 @@ const STATES: Partial<Record<ConnectionState, (selfId: string) => string>> = {
 /** Resolves when the signal aborts and everything has ended; rejects when something cannot start. */
 export async function start(settings: Settings, signal: AbortSignal): Promise<void> {
   const endings: Ending[] = [];
-  const log = createLog();
+  const log = createLog(settings.sections.log);
   try {
     print(`napcat-vlm ${packageVersion()}`);
+    if (settings.file !== undefined) print(`配置   config  ${settings.file}`);
     await refuseTakenPort(settings.host, settings.port);
 
     const model = await loadModel(settings, signal);
     endings.push(() => model.dispose());
-    const store = settings.data === undefined ? undefined : await openChats(settings.data);
+    const store =
+      settings.data === undefined ? undefined : await openChats(settings.data, settings, log);
     if (store !== undefined) endings.push(() => store.close());
     const parts = { model, store, logger: log };
     const bot = settings.napcat && joinQq(settings.napcat, settings, parts, endings);
     // One history, whichever way somebody talks to the bot.
-    const responder = bot?.responder ?? new Responder({ model, store });
+    const responder = bot?.responder ?? ownResponder(settings, parts);
     const server = await openDebugPage(settings, responder, model, bot);
     endings.push(() => server.close());
     print("Ctrl-C 退出 · to stop");
@@ -65,6 +68,7 @@ async function loadModel(settings: Settings, signal: AbortSignal): Promise<Visio
   const progress = showProgress();
   try {
     const model = await loadQwen3Vl({
+      ...settings.sections.vlm,
       model: directory,
       device: settings.device,
       ...(settings.precision === undefined ? {} : { precision: settings.precision }),
@@ -81,26 +85,48 @@ async function loadModel(settings: Settings, signal: AbortSignal): Promise<Visio
   }
 }
 
-async function openChats(directory: string): Promise<ChatStore> {
-  const store = await openChatStore({ directory });
+async function openChats(
+  directory: string,
+  { sections }: Settings,
+  logger: Logger,
+): Promise<ChatStore> {
+  const store = await openChatStore({ ...sections.store, directory, logger });
   if (store.writing) print(`聊天   chats   ${directory}`);
   return store;
+}
+
+/** What a bot is made of besides its options. */
+interface BotParts {
+  readonly model: VisionLanguageModel;
+  readonly store: ChatStore | undefined;
+  readonly logger: Logger;
+}
+
+/** The options of the bot: whoever names hosts of pictures means them, on a private network too. */
+function botOptions({ sections: { bot }, imageHosts }: Settings): BotSection {
+  if (imageHosts.length === 0) return bot;
+  const images = { extraHosts: [...imageHosts], allowPrivateAddresses: true };
+  return { ...bot, images: { ...bot.images, ...images } };
+}
+
+/** Without QQ there is the same chat core, on the debug page alone. */
+function ownResponder(settings: Settings, parts: BotParts): Responder {
+  const options = parseInstallOptions({ ...parts, ...botOptions(settings) });
+  const chats = new SettingsOfChats(...chatOptions(options));
+  return new Responder(options.responder, (chat) => chats.of(chat));
 }
 
 /** Connects in the background: NapCat may be started later, or again. */
 function joinQq(
   napcat: NonNullable<Settings["napcat"]>,
-  { imageHosts }: Settings,
-  parts: {
-    readonly model: VisionLanguageModel;
-    readonly store: ChatStore | undefined;
-    readonly logger: Logger;
-  },
+  settings: Settings,
+  parts: BotParts,
   endings: Ending[],
 ): InstalledVlm {
   const { url, token } = napcat;
   const { host } = new URL(url);
   const connection = connectNapCat({
+    ...settings.sections.napcat,
     url,
     logger: parts.logger,
     ...(token === undefined ? {} : { token }),
@@ -111,28 +137,29 @@ function joinQq(
     if (said !== undefined)
       print(`NapCat         ${host} · ${said(connection.login?.selfId ?? "?")}`);
   });
-  const images = { extraHosts: [...imageHosts], allowPrivateAddresses: imageHosts.length > 0 };
-  const bot = installVlm(connection, { ...parts, images });
+  const bot = installVlm(connection, { ...parts, ...botOptions(settings) });
   endings.push(() => bot.close());
   print(`NapCat         ${host} · 连接中 connecting`);
   return bot;
 }
 
 async function openDebugPage(
-  { host, port, debugToken }: Settings,
+  settings: Settings,
   responder: Responder,
   model: VisionLanguageModel,
   bot: InstalledVlm | undefined,
 ): Promise<DebugServer> {
+  const { host, port, debugToken, sections } = settings;
   const madeUp = debugToken === undefined && !isLoopback(host);
   const token = madeUp ? randomBytes(18).toString("base64url") : debugToken;
   const server = await startDebugServer({
+    ...sections.debugHttp,
     responder,
     host,
     port,
     ...(token === undefined ? {} : { token }),
     model,
-    shouldReply: bot?.shouldReply ?? defaultShouldReply(model),
+    shouldReply: bot?.shouldReply ?? ownShouldReply(settings, model),
     ...(bot === undefined ? {} : { watched: bot.watched }),
     onError: (error) => complain(describeForLog(error)),
   });
@@ -142,11 +169,13 @@ async function openDebugPage(
   return server;
 }
 
-/** What a bot with the default triggers would say. */
-function defaultShouldReply(model: VisionLanguageModel): ShouldReply {
-  const { triggers, queuePolicy, chats, responder } = parseInstallOptions({ model });
-  const settings = new SettingsOfChats({ triggers, queuePolicy, ...responder }, chats);
-  return shouldReplyBy(settings, new AskModel(model, responder.phrases));
+/** What a bot with these triggers would say. */
+function ownShouldReply(settings: Settings, model: VisionLanguageModel): ShouldReply {
+  const options = parseInstallOptions({ ...botOptions(settings), model });
+  return shouldReplyBy(
+    new SettingsOfChats(...chatOptions(options)),
+    new AskModel(model, options.responder.phrases),
+  );
 }
 
 /** An address that works in a browser elsewhere, for a server that listens on all of them. */

@@ -1,5 +1,5 @@
 // What somebody typed wrong on the command line. It becomes one line and exit code 2.
 
 export class UsageError extends Error {
-  override readonly name = "UsageError";
+  override readonly name: string = "UsageError";
 }

@@ -138,9 +138,10 @@ const DEFAULT_TARGET_FIRST_TOKEN_MS = 10_000;
 const DEFAULT_MAX_STALL_MS = 500;
 const DEFAULT_PREFILL_CHUNK_TOKENS = 256;
 
-const LOAD_SCHEMA = object({
+/** @internal */
+export const LOAD_SCHEMA = object({
   model: nonEmptyText(),
-  device: matching<string>('"cpu", "webgpu", "cuda:N" or "auto"', isDevice).optional(),
+  device: matching<string>('"cpu", "webgpu", "cuda:N" or "auto"', isDevice, "string").optional(),
   deviceMemoryBytes: integer(1).optional(),
   captureGraphs: boolean().optional(),
   precision: oneOf(PRECISIONS).optional(),

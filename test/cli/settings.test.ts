@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -29,6 +29,8 @@ describe("resolveSettings", () => {
       napcat: undefined,
       imageHosts: [],
       debugToken: undefined,
+      file: undefined,
+      sections: { napcat: {}, vlm: {}, bot: {}, debugHttp: {}, store: {}, log: {} },
     });
   });
 
@@ -86,7 +88,11 @@ describe("resolveSettings", () => {
     [{ port: "" }, {}, "--port is empty."],
     [{}, { PORT: "http" }, "PORT: expected a port from 0 to 65535, got `http`."],
     [{}, { VLM_DEVICE: "gpu" }, "VLM_DEVICE: expected cpu, cuda:N, webgpu or auto, got `gpu`."],
-    [{ precision: "int8" }, {}, "--precision: expected fp32, w8a8, q4, fp16 or q4f16, got `int8`."],
+    [
+      { precision: "int8" },
+      {},
+      '--precision: expected one of "fp32", "w8a8", "q4", "fp16", "q4f16", got `int8`.',
+    ],
     [{ host: "http://a" }, {}, "--host: expected a host name or an IP address"],
     [{ napcat: "127.0.0.1:3001" }, {}, "--napcat: expected a WebSocket address such as"],
     [{ napcat: "http://a" }, {}, "--napcat: expected a WebSocket address such as"],
@@ -96,13 +102,21 @@ describe("resolveSettings", () => {
     expect(() => resolveSettings(flags, env)).toThrow(message);
   });
 
+  it("takes the file of the working directory when none is named", () => {
+    config('{ "port": 1 }');
+    renameSync(join(directory, "config.json"), join(directory, "napcat-vlm.jsonc"));
+    const settings = resolveSettings({}, { HOST: "env" }, directory);
+    expect(settings).toMatchObject({ port: 1, host: "env" });
+    expect(settings.file).toBe(join(directory, "napcat-vlm.jsonc"));
+  });
+
   it.each([
-    ["{", "is not valid JSON."],
-    ["[]", "does not hold a JSON object."],
-    [{ prot: 1 }, "has unknown keys: prot. Known are model, device,"],
-    [{ toString: 1 }, "has unknown keys: toString."],
-    [{ port: true }, "`port` in "],
-    [{ model: 7 }, "`model` in "],
+    ["{", "config.json:1:2 a closing } is missing"],
+    ["[]", "the file: expected an object, got a list of 0."],
+    [{ prot: 1 }, "`prot` is not known. Did you mean `port`? Known are $schema, model, device,"],
+    [{ toString: 1 }, "`toString` is not known."],
+    [{ port: true }, "`port`: expected a port from 0 to 65535, got true."],
+    [{ model: 7 }, "`model`: expected a non-empty string, got 7."],
   ])("refuses a bad file (%#)", (content, message) => {
     const file = config(content);
     expect(() => resolveSettings({ config: file }, {})).toThrow(UsageError);

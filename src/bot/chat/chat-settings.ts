@@ -54,15 +54,34 @@ export const CHATS_SCHEMA = record(
   "an object with keys such as `group:123456` or `private:*`",
 );
 
+/** What of a bot's options is about its chats: what holds everywhere, and what is different in some. */
+export function chatOptions(options: {
+  readonly triggers: Triggers;
+  readonly queuePolicy: QueuePolicy;
+  readonly chats: ChatOverridesByChat;
+  readonly responder: ChatCharacter;
+}): [everywhere: ChatSettings, overrides: ChatOverridesByChat] {
+  const { triggers, queuePolicy, chats } = options;
+  const { systemPrompt, isolation } = options.responder;
+  return [{ triggers, queuePolicy, systemPrompt, isolation }, chats];
+}
+
 /** Knows the settings of every chat. */
 export class SettingsOfChats {
-  readonly #everywhere: ChatSettings;
-  readonly #overrides: ChatOverridesByChat;
+  #everywhere: ChatSettings;
+  #overrides: ChatOverridesByChat;
   readonly #known = new Map<string, ChatSettings>();
 
   constructor(everywhere: ChatSettings, overrides: ChatOverridesByChat = {}) {
     this.#everywhere = everywhere;
     this.#overrides = overrides;
+  }
+
+  /** From now on other settings hold. */
+  replace(everywhere: ChatSettings, overrides: ChatOverridesByChat = {}): void {
+    this.#everywhere = everywhere;
+    this.#overrides = overrides;
+    this.#known.clear();
   }
 
   of(chat: ChatId): ChatSettings {

@@ -69,6 +69,7 @@ export const COMMANDS_SCHEMA = object({
       typeof value === "object" &&
       value !== null &&
       Object.values(value).every((rank) => oneOf(RANKS).safeParse(rank).success),
+    "object",
   ).optional(),
   own: list(COMMAND, "a list of commands").optional(),
   onReload: callback().optional(),

@@ -58,7 +58,7 @@ const MIN_TOKEN_LENGTH = 16;
  * console.log(server.url);
  */
 export async function startDebugServer(options: DebugServerOptions): Promise<DebugServer> {
-  parseOptions(OPTIONS_SCHEMA, options, "startDebugServer");
+  parseOptions(DEBUG_SERVER_SCHEMA, options, "startDebugServer");
   const host = options.host ?? "127.0.0.1";
   checkToken(host, options.token);
   const { app, requests } = createDebugApp({
@@ -108,7 +108,8 @@ async function close(server: Server, stopRequests: () => Promise<void>): Promise
 const hasMethod = (name: string) => (value: unknown) =>
   typeof value === "object" && value !== null && typeof Reflect.get(value, name) === "function";
 
-const OPTIONS_SCHEMA = object({
+/** @internal */
+export const DEBUG_SERVER_SCHEMA = object({
   responder: matching<ChatResponder>("a Responder", hasMethod("respond")),
   model: matching<DescribedModel>(
     "a VisionLanguageModel",

@@ -66,6 +66,7 @@ function ids() {
   const id = matching<string>(
     "a number as a string, where `*` stands for any digits and `?` for one",
     (value) => typeof value === "string" && /^[\d*?]+$/u.test(value),
+    "string",
   );
   return list(id, "a list of numbers, as strings");
 }

@@ -42,15 +42,18 @@ function isServerUrl(value: unknown): boolean {
   );
 }
 
-const SCHEMA = object({
+/** @internal */
+export const CONNECT_SCHEMA = object({
   url: matching<string>(
     "a ws:// or wss:// address without a query, a password or the path /api",
     isServerUrl,
+    "string",
   ),
   token: matching<string>(
     "a string of whole characters",
     // Half a surrogate pair cannot be part of an address.
     (value) => typeof value === "string" && value.isWellFormed(),
+    "string",
   ).optional(),
   minDelayMs: milliseconds().optional(),
   maxDelayMs: milliseconds().optional(),
@@ -66,7 +69,7 @@ const SCHEMA = object({
 
 /** @throws {TypeError | RangeError} naming every option that is wrong. */
 export function parseConnectOptions(options: ConnectNapCatOptions): ResolvedConnectOptions {
-  parseOptions(SCHEMA, options, "connectNapCat");
+  parseOptions(CONNECT_SCHEMA, options, "connectNapCat");
   return {
     url: options.url,
     token: options.token ?? "",

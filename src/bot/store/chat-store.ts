@@ -60,7 +60,8 @@ const HOUR_MS = 60 * 60_000;
 /** Pasts that wait for a disk that works again. */
 const MAX_OWED = 500;
 
-const SCHEMA = object({
+/** @internal */
+export const STORE_SCHEMA = object({
   directory: nonEmptyText(),
   ttlMs: numberAbove(0).optional(),
   maxPictureBytes: integer(0).optional(),
@@ -88,7 +89,7 @@ export async function openChatStore(
 
 /** @throws {TypeError | RangeError} naming every option that is wrong. */
 export function parseStoreOptions(options: ChatStoreOptions): Required<ChatStoreOptions> {
-  parseOptions(SCHEMA, options, "openChatStore");
+  parseOptions(STORE_SCHEMA, options, "openChatStore");
   return {
     directory: options.directory,
     ttlMs: options.ttlMs ?? 30 * DAY_MS,

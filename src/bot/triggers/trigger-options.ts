@@ -38,7 +38,11 @@ export const TRIGGERS_SCHEMA = object({
   prefixes: list(text(), "a list of beginnings").optional(),
   keywords: list(text(), "a list of words").optional(),
   patterns: list(
-    matching<string>("a regular expression that RE2 takes, without look-around", isPattern),
+    matching<string>(
+      "a regular expression that RE2 takes, without look-around",
+      isPattern,
+      "string",
+    ),
     "a list of regular expressions",
   ).optional(),
   probability: number(0, 1).optional(),

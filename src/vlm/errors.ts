@@ -220,9 +220,12 @@ export class InferenceError extends VlmError {
   }
 }
 
-export type ResponseFormatErrorCode = "response-format-unsupported" | "response-format-too-complex";
+export type ResponseFormatErrorCode =
+  | "response-format-unsupported"
+  | "response-format-too-complex"
+  | "response-format-missed";
 
-/** The form in which an answer was wanted cannot be kept token by token. */
+/** The form in which an answer was wanted cannot be kept token by token, or was not kept. */
 export class ResponseFormatError extends VlmError {
   override readonly name = "ResponseFormatError";
   readonly code: ResponseFormatErrorCode;

@@ -6,6 +6,17 @@ export type { LoadOptions, LoadProgress } from "./options.ts";
 export { loadQwen3Vl, type Qwen3VlModel } from "./qwen3-vl.ts";
 export type * from "./vision-language-model.ts";
 
+// Data instead of words.
+
+export {
+  type ExtractRequest,
+  extract,
+  type SchemaIssue,
+  type SchemaVerdict,
+  type ValueOf,
+  type ValueSchema,
+} from "./extract.ts";
+
 // What can go wrong.
 
 export * from "./errors.ts";

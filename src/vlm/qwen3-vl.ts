@@ -3,7 +3,9 @@
 import { type Deadline, sharedController, startDeadline } from "../abort.ts";
 import { collectStream } from "./collect.ts";
 import { ensurePackage, plannedPrecision } from "./convert/ensure-package.ts";
+import { resolveDecide } from "./decide-options.ts";
 import { preferredInt8Weights } from "./engine/cpu-settings.ts";
+import { decide } from "./engine/decide.ts";
 import { forget, generate, type ModelParts, warm } from "./engine/generate.ts";
 import { channelParts } from "./engine/part-channel.ts";
 import { DisposedError } from "./errors.ts";
@@ -18,6 +20,10 @@ import { chooseDevice } from "./runtime/choose-device.ts";
 import { type Device, deviceKind, openDevice } from "./runtime/device.ts";
 import { loadOrt } from "./runtime/ort.ts";
 import type {
+  DecideQuestion,
+  DecideRequest,
+  DecideResult,
+  Decision,
   ForgetRequest,
   ForgetResult,
   GenerateRequest,
@@ -99,6 +105,9 @@ async function decideDevice(options: ResolvedLoadOptions): Promise<Device> {
 
 /** A model in this process: it keeps what it has computed, and can be told to compute ahead and to forget. */
 export interface Qwen3VlModel extends VisionLanguageModel {
+  decide<const Q extends readonly DecideQuestion[]>(
+    request: DecideRequest<Q>,
+  ): Promise<DecideResult<Q>>;
   warm(request: WarmRequest): Promise<void>;
   forget(request: ForgetRequest): Promise<ForgetResult>;
 }
@@ -142,6 +151,17 @@ class Qwen3Vl implements Qwen3VlModel {
 
   async generate(request: GenerateRequest): Promise<GenerateResult> {
     return collectStream(this.stream(request));
+  }
+
+  async decide<const Q extends readonly DecideQuestion[]>(
+    request: DecideRequest<Q>,
+  ): Promise<DecideResult<Q>> {
+    const resolved = resolveDecide(request);
+    let decisions: readonly Decision[] = [];
+    await this.#use(async (model, stop) => {
+      decisions = await decide(model, resolved, stop);
+    }, request.signal);
+    return { decisions: decisions as DecideResult<Q>["decisions"] };
   }
 
   async warm(request: WarmRequest): Promise<void> {

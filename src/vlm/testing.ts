@@ -6,6 +6,10 @@ import { collectStream } from "./collect.ts";
 import { DisposedError } from "./errors.ts";
 import type {
   ChatMessage,
+  DecideQuestion,
+  DecideRequest,
+  DecideResult,
+  Decision,
   GenerateRequest,
   GenerateResult,
   ModelHealth,
@@ -36,6 +40,8 @@ export interface FakeVisionLanguageModelOptions {
   readonly info?: Partial<ModelInfo>;
   /** What `health()` says until it is disposed. @default ready, nothing lost */
   readonly health?: () => ModelHealth;
+  /** What it decides; left out: it has no `decide`, like a model that shows no scores. */
+  readonly decision?: (question: DecideQuestion, request: DecideRequest) => Decision;
 }
 
 /**
@@ -50,12 +56,16 @@ export class FakeVisionLanguageModel implements VisionLanguageModel {
   readonly info: ModelInfo;
   /** Every request, in the order they came. */
   readonly requests: GenerateRequest[] = [];
+  /** Every request to decide, in the order they came. */
+  readonly decideRequests: DecideRequest[] = [];
+  readonly decide?: NonNullable<VisionLanguageModel["decide"]>;
   readonly #answer: FakeAnswers;
   readonly #health: () => ModelHealth;
   readonly #disposal = sharedController();
 
   constructor(options: FakeVisionLanguageModelOptions = {}) {
     this.#answer = options.answer ?? "好的。";
+    if (options.decision) this.decide = decider(options.decision, this.decideRequests);
     this.#health = options.health ?? (() => ({ state: "ready", losses: 0 }));
     this.info = {
       name: "fake",
@@ -118,6 +128,20 @@ export class FakeVisionLanguageModel implements VisionLanguageModel {
     }
     return answer;
   }
+}
+
+function decider(
+  decision: NonNullable<FakeVisionLanguageModelOptions["decision"]>,
+  requests: DecideRequest[],
+): NonNullable<VisionLanguageModel["decide"]> {
+  return async <const Q extends readonly DecideQuestion[]>(request: DecideRequest<Q>) => {
+    requests.push(request);
+    request.signal?.throwIfAborted();
+    const decisions: readonly Decision[] = request.questions.map((question) =>
+      decision(question, request),
+    );
+    return { decisions: decisions as DecideResult<Q>["decisions"] };
+  };
 }
 
 /** The parts a model would stream for this answer: deltas of a few characters, then the finish. */

@@ -220,6 +220,78 @@ export interface GenerateResult extends Omit<FinishPart, "type" | "repeatedChara
   readonly toolCalls: readonly ToolCallPart[];
 }
 
+/** Something that is decided about a conversation and its pictures, without a word being written. */
+export type DecideQuestion =
+  | {
+      readonly type: "yes-no";
+      readonly question: string;
+      /** What yes is called. @default "是" */
+      readonly yes?: string;
+      /** What no is called. @default "否" */
+      readonly no?: string;
+    }
+  | { readonly type: "choice"; readonly question: string; readonly options: readonly string[] }
+  | {
+      readonly type: "number";
+      readonly question: string;
+      /** An integer. */
+      readonly min: number;
+      /** An integer; at most 10 000 above `min`. */
+      readonly max: number;
+    }
+  /** Where something is in the picture; `question` names it. */
+  | { readonly type: "box"; readonly question: string };
+
+/** What was decided. Every probability is from 0 to 1. */
+export type Decision =
+  | {
+      readonly type: "yes-no";
+      readonly yes: boolean;
+      /** Of yes. */
+      readonly probability: number;
+    }
+  | {
+      readonly type: "choice";
+      readonly option: string;
+      /** Of that option. */
+      readonly probability: number;
+      /** Of each option, in their order. */
+      readonly probabilities: readonly number[];
+    }
+  | {
+      readonly type: "number";
+      /** The likeliest. */
+      readonly value: number;
+      readonly probability: number;
+      /** The mean over all numbers, each weighted by its probability. */
+      readonly expected: number;
+    }
+  | {
+      readonly type: "box";
+      /** As shares of the picture's width and height. */
+      readonly box: {
+        readonly left: number;
+        readonly top: number;
+        readonly right: number;
+        readonly bottom: number;
+      };
+      /** Of these four numbers among all that could stand there. */
+      readonly probability: number;
+    };
+
+export interface DecideRequest<Q extends readonly DecideQuestion[] = readonly DecideQuestion[]>
+  extends Pick<GenerateRequest, "messages" | "signal" | "chat" | "priority"> {
+  /** Each is asked by itself, at the end of the last message of the user. */
+  readonly questions: Q;
+}
+
+export interface DecideResult<Q extends readonly DecideQuestion[] = readonly DecideQuestion[]> {
+  /** In the order of the questions. */
+  readonly decisions: {
+    readonly [K in keyof Q]: Extract<Decision, { readonly type: Q[K]["type"] }>;
+  };
+}
+
 export interface ModelInfo {
   /** Name of the model, for people. */
   readonly name: string;
@@ -267,6 +339,13 @@ export interface VisionLanguageModel {
    * to them at once, and goes on when nobody asks. Engines that keep nothing need not have it.
    */
   warm?(request: WarmRequest): Promise<void>;
+  /**
+   * Decides from the scores of the model instead of from words. Questions about one picture share its features and
+   * everything in front of them. Engines that show no scores need not have it.
+   */
+  decide?<const Q extends readonly DecideQuestion[]>(
+    request: DecideRequest<Q>,
+  ): Promise<DecideResult<Q>>;
   /** Takes back what is kept of pictures or of a chat. Engines that keep nothing need not have it. */
   forget?(request: ForgetRequest): Promise<ForgetResult>;
   /** Ends running requests with a {@link DisposedError}, then frees everything. Calling it again is fine. */

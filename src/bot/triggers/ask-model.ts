@@ -1,5 +1,5 @@
-// What the model thinks of answering a message: one yes or no, from as little of it as possible. In: a message of a chat.
-// Out: a probability. Each chat may ask so often in a minute; it knows nothing of what is made of the answer.
+// What the model thinks of answering a message, from as little of it as possible: the scores of yes and no where it has
+// them, else one word. In: a message of a chat. Out: a probability. Each chat may ask so often in a minute; it knows nothing of what is made of the answer.
 
 import { LRUCache } from "lru-cache";
 import type { VisionLanguageModel } from "../../vlm/index.ts";
@@ -38,21 +38,28 @@ export class AskModel {
     const name = cleanName(message.sender.name, this.#phrases.namelessSpeaker(message.sender.id));
     const text = [...typedText(message)].slice(0, MAX_CHARACTERS).join("");
     try {
-      const { text: said } = await this.#model.generate({
-        messages: [
-          { role: "system", content: this.#phrases.decideSystem },
-          { role: "user", content: this.#phrases.decideQuestion(name, text) },
-        ],
-        maxTokens: 1,
-        temperature: 0,
-        maxReasoningTokens: 0,
-        priority: PRIORITY,
-        signal: AbortSignal.timeout(TIMEOUT_MS),
-      });
-      return YES.test(said) ? 1 : 0;
+      return await this.#probability(this.#phrases.decideQuestion(name, text));
     } catch {
       return 0;
     }
+  }
+
+  async #probability(question: string): Promise<number> {
+    const system = { role: "system", content: this.#phrases.decideSystem } as const;
+    const common = { priority: PRIORITY, signal: AbortSignal.timeout(TIMEOUT_MS) };
+    if (this.#model.decide) {
+      const questions = [{ type: "yes-no", question }] as const;
+      const { decisions } = await this.#model.decide({ ...common, messages: [system], questions });
+      return decisions[0].probability;
+    }
+    const { text: said } = await this.#model.generate({
+      ...common,
+      messages: [system, { role: "user", content: question }],
+      maxTokens: 1,
+      temperature: 0,
+      maxReasoningTokens: 0,
+    });
+    return YES.test(said) ? 1 : 0;
   }
 
   #take(key: string, perMinute: number): boolean {

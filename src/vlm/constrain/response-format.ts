@@ -100,6 +100,11 @@ export class ResponseFormats {
   }
 }
 
+/** Everything that an expression describes. @throws UnsupportedPatternError, TooComplexError */
+export function regexRule(pattern: string): Rule {
+  return match(new LazyDfa(regexPiece(pattern, { spell: oneOf, match: "whole" })));
+}
+
 function formatRule(format: ResponseFormat): Rule {
   switch (format.type) {
     case "json":
@@ -108,7 +113,7 @@ function formatRule(format: ResponseFormat): Rule {
         ? anyOf(anyObject(), anyArray())
         : jsonSchemaRule(format.schema);
     case "regex":
-      return match(new LazyDfa(regexPiece(format.pattern, { spell: oneOf, match: "whole" })));
+      return regexRule(format.pattern);
     case "choice":
       return oneText(format.options);
   }

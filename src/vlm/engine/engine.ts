@@ -304,7 +304,7 @@ export class Engine {
       }
       if (next === "needs-all-scores") throw new TypeError("There are no more scores");
       if (next === undefined) await this.#finish(sequence);
-      else sequence.pending = next;
+      else sequence.goOn(next);
     } catch (error) {
       this.#fail(sequence, error);
     }

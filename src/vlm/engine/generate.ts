@@ -135,14 +135,16 @@ interface LoadedPictures {
   readonly hits: number;
 }
 
-async function readRequest(
+/** @param whole one view of each picture, whatever it shows */
+export async function readRequest(
   model: ModelParts,
   request: ResolvedPrompt,
   watch: Stopwatch,
   signal: AbortSignal,
+  whole = false,
 ): Promise<{ prompt: Prompt; pictures: LoadedPictures; placed: PlacedPicture[] }> {
   watch.begin("imageMs");
-  const { prompt, pictures } = await writePrompt(model, request, signal);
+  const { prompt, pictures } = await writePrompt(model, request, signal, whole);
   const { mergeSize } = model.config.vision;
   const tensors = pictures.views.flat().map(({ tensor }) => tensor);
   const placed = prompt.images.map(({ imageIndex, start }) => {
@@ -158,6 +160,7 @@ async function writePrompt(
   model: ModelParts,
   request: ResolvedPrompt,
   signal: AbortSignal,
+  asWhole: boolean,
 ): Promise<{ prompt: Prompt; pictures: LoadedPictures }> {
   const write = (pictures: LoadedPictures): Promise<Prompt> => {
     const imageTokens = pictures.views.map((views) =>
@@ -171,7 +174,7 @@ async function writePrompt(
     };
     return buildPromptInSlices(request.messages, options, signal);
   };
-  const pictures = await loadPictures(model, request, signal);
+  const pictures = await loadPictures(model, request, signal, asWhole);
   try {
     return { prompt: await write(pictures), pictures };
   } catch (error) {

@@ -20,10 +20,18 @@ export interface TokenReader {
    * @throws InferenceError `sampling`
    */
   take(scores: Scores): TakenToken;
+  /** Tokens that will be taken behind the one taken last, as far as that is sure: they are computed in one run with it. */
+  readonly ahead?: readonly number[];
+}
+
+/** Goes on from an earlier place: so many tokens behind the prompt stay, and this one follows them. */
+export interface OtherBranch {
+  readonly keep: number;
+  readonly id: number;
 }
 
 /** `needs-all-scores`: the highest alone were given and do not suffice. */
-export type TakenToken = number | "needs-all-scores" | undefined;
+export type TakenToken = number | OtherBranch | "needs-all-scores" | undefined;
 
 /** A picture at its place in the prompt; `rows` and `columns` in tokens. */
 export interface PlacedPicture extends ImageSpan {
@@ -146,6 +154,16 @@ export class Sequence implements Owner {
       (_, i) => first + (i % ids.length),
     );
     return { ids: Int32Array.from(ids), positions };
+  }
+
+  /** Goes on with a token, perhaps from an earlier place. */
+  goOn(taken: number | OtherBranch): void {
+    if (typeof taken !== "number") {
+      const length = this.ids.length + taken.keep;
+      this.content.truncate(length);
+      this.slot?.truncate(length);
+    }
+    this.pending = typeof taken === "number" ? taken : taken.id;
   }
 
   /** It has ended: with a failure, or well. */

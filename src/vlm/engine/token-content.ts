@@ -41,6 +41,12 @@ export class TokenContent {
     this.#ids[this.#length++] = id;
   }
 
+  /** Forgets all tokens from `length` on, which are text. */
+  truncate(length: number): void {
+    this.#length = Math.min(length, this.#length);
+    this.#names.length = 0;
+  }
+
   /** (end - start) */
   ids(start: number, end: number): Int32Array {
     return this.#ids.slice(start, Math.min(end, this.#length));

@@ -65,8 +65,9 @@ export class Writing {
     }
   }
 
-  #draftFor({ content, pending, slot }: Sequence): readonly number[] {
+  #draftFor({ content, pending, slot, reader }: Sequence): readonly number[] {
     const room = slot!.capacity - slot!.length - 1;
+    if (reader?.ahead) return reader.ahead.slice(0, room);
     return this.#options.speculation?.draft(content, pending, room) ?? [];
   }
 
@@ -85,11 +86,13 @@ export class Writing {
     for (const row of scores) {
       if (slice.over) await slice.rest();
       content.push(sequence.pending);
+      const { length } = content;
       await this.#options.hand(sequence, row);
-      if (sequence.stage !== "writing" || sequence.pending !== draft[right]) break;
+      const elsewhere = content.length !== length || sequence.pending !== draft[right];
+      if (sequence.stage !== "writing" || elsewhere) break;
       right++;
     }
-    this.#options.speculation?.checked(content, draft.length, right);
+    if (!sequence.reader?.ahead) this.#options.speculation?.checked(content, draft.length, right);
     sequence.slot?.truncate(content.length);
   }
 }

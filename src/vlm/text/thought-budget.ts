@@ -49,10 +49,14 @@ export class ThoughtBudget {
   /** Lets the closing of the thought come next, as the chat template writes it. */
   close(): void {
     this.#closed = true;
-    const mark = this.#tokenizer.findSpecial("</think>");
-    this.#due =
-      mark === undefined
-        ? this.#tokenizer.encodeText("\n</think>\n\n")
-        : [...this.#tokenizer.encodeText("\n"), mark, ...this.#tokenizer.encodeText("\n\n")];
+    this.#due = closedThought(this.#tokenizer);
   }
+}
+
+/** The end of a thought, as the chat template writes it. */
+export function closedThought(tokenizer: ThoughtBudgetOptions["tokenizer"]): readonly number[] {
+  const mark = tokenizer.findSpecial("</think>");
+  return mark === undefined
+    ? tokenizer.encodeText("\n</think>\n\n")
+    : [...tokenizer.encodeText("\n"), mark, ...tokenizer.encodeText("\n\n")];
 }

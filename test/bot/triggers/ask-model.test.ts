@@ -50,6 +50,20 @@ describe("AskModel", () => {
     expect(await ask(1)).toBe(1);
   });
 
+  it("takes the probability of a yes from a model that decides, without a word from it", async () => {
+    const model = new FakeVisionLanguageModel({
+      answer: new Error("not asked"),
+      decision: () => ({ type: "yes-no", yes: true, probability: 0.7 }),
+    });
+    const askModel = new AskModel(model, DEFAULT_PHRASES);
+    expect(await askModel.wantsAnswer(message("在吗"), 9)).toBe(0.7);
+    expect(model.requests).toEqual([]);
+    const [request] = model.decideRequests;
+    expect(request).toMatchObject({ priority: -50, messages: [{ role: "system" }] });
+    expect(request?.questions[0]).toMatchObject({ type: "yes-no" });
+    expect(request?.questions[0]?.question).toContain("小明 管理员：在吗");
+  });
+
   it("takes a model that fails for a no", async () => {
     expect(await setUp(new Error("x")).askModel.wantsAnswer(message("在吗"), 9)).toBe(0);
   });

@@ -45,6 +45,7 @@ export interface SetupCudaOptions {
   readonly cacheDir?: string;
   readonly facts?: CudaFacts;
   readonly pauseMs?: number;
+  readonly client?: DownloadOptions["client"];
 }
 
 const MIRROR_ADVICE =
@@ -151,11 +152,12 @@ async function provideLibraries(place: Place, options: SetupCudaOptions): Promis
   );
 }
 
-function downloadOptions({ signal, pauseMs }: SetupCudaOptions): DownloadOptions {
+function downloadOptions({ signal, pauseMs, client }: SetupCudaOptions): DownloadOptions {
   let shown = 0;
   return {
     signal,
     ...(pauseMs === undefined ? {} : { pauseMs }),
+    ...(client === undefined ? {} : { client }),
     onProgress: (done, total) => {
       if (total === undefined) return;
       const tenth = Math.floor((done / total) * 10);

@@ -3,12 +3,12 @@
 
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import http, { type IncomingMessage } from "node:http";
-import https from "node:https";
 import { setTimeout as pause } from "node:timers/promises";
-import { HttpsProxyAgent } from "https-proxy-agent";
 import { disk } from "../../disk.ts";
 import { codeOf, DiskError } from "../../disk-error.ts";
+import { drop, type HttpAnswer, HttpClient, type HttpGetter } from "../../vlm/hub/http-client.ts";
+import { follow, RedirectError } from "../../vlm/hub/redirects.ts";
+import { steadily } from "../../vlm/hub/steady-body.ts";
 
 export type DownloadProblem = "unreachable" | "status" | "redirect" | "wrong-hash" | "interrupted";
 
@@ -32,9 +32,10 @@ export interface DownloadOptions {
   /** Before the first new try; doubles each time. @default 1000 */
   readonly pauseMs?: number;
   readonly env?: NodeJS.ProcessEnv;
+  /** What requests are made with. @default a client of its own */
+  readonly client?: HttpGetter;
 }
 
-const MAX_REDIRECTS = 5;
 /** Tries in a row that bring nothing. */
 const MAX_IDLE_TRIES = 4;
 const IDLE_TIMEOUT_MS = 60_000;
@@ -42,7 +43,11 @@ const IDLE_TIMEOUT_MS = 60_000;
 const SHA512_HEADER = "x-ms-meta-sha512";
 
 /** @returns the SHA-256 of the file, in hexadecimal */
-export async function download(url: URL, path: string, options: DownloadOptions): Promise<string> {
+export function download(url: URL, path: string, options: DownloadOptions): Promise<string> {
+  return withClient(options, (requests) => downloadWith(url, path, requests));
+}
+
+async function downloadWith(url: URL, path: string, options: Requests): Promise<string> {
   const { pauseMs = 1_000, signal } = options;
   const part = `${path}.part`;
   for (let idle = 0; ; ) {
@@ -67,10 +72,12 @@ export async function download(url: URL, path: string, options: DownloadOptions)
 /** A small text, such as an index. */
 export async function downloadText(url: URL, options: DownloadOptions): Promise<string> {
   try {
-    const response = await open(url, {}, options);
-    const chunks: Buffer[] = [];
-    for await (const chunk of response) chunks.push(chunk as Buffer);
-    return Buffer.concat(chunks).toString("utf8");
+    return await withClient(options, async (requests) => {
+      const { body } = await open(url, {}, requests);
+      const chunks: Buffer[] = [];
+      for await (const chunk of steadily(body, IDLE_TIMEOUT_MS)) chunks.push(chunk);
+      return Buffer.concat(chunks).toString("utf8");
+    });
   } catch (error) {
     options.signal.throwIfAborted();
     throw isFinal(error) ? error : inWords(error, url);
@@ -78,17 +85,14 @@ export async function downloadText(url: URL, options: DownloadOptions): Promise<
 }
 
 /** Fetches what is missing. @returns the SHA-512 that the server promised, in base64, if it did */
-async function fetchInto(
-  url: URL,
-  part: string,
-  options: DownloadOptions,
-): Promise<string | undefined> {
+async function fetchInto(url: URL, part: string, options: Requests): Promise<string | undefined> {
   const start = (await disk.fileSize(part)) ?? 0;
   const tag = start > 0 ? await disk.readText(`${part}.tag`).catch(() => "") : "";
   const headers = start > 0 && tag !== "" ? { range: `bytes=${start}-`, "if-range": tag } : {};
   const response = await open(url, headers, options);
+  const body = steadily(response.body, IDLE_TIMEOUT_MS);
   const range = /^bytes (\d+)-\d+\/(\d+|\*)/.exec(response.headers["content-range"] ?? "");
-  const goesOn = response.statusCode === 206 && Number(range?.[1]) === start;
+  const goesOn = response.status === 206 && Number(range?.[1]) === start;
   if (!goesOn) await disk.remove(part);
   // A weak tag does not promise the same bytes.
   const etag = response.headers.etag?.startsWith("W/") ? undefined : response.headers.etag;
@@ -100,9 +104,9 @@ async function fetchInto(
   if (total !== undefined) await disk.assertRoom(part, total - done);
   const file = await disk.open(part, "a");
   try {
-    for await (const chunk of response) {
-      await disk.guard(part, () => file.appendFile(chunk as Buffer));
-      done += (chunk as Buffer).byteLength;
+    for await (const chunk of body) {
+      await disk.guard(part, () => file.appendFile(chunk));
+      done += chunk.byteLength;
       options.onProgress?.(done, total);
     }
   } finally {
@@ -111,78 +115,45 @@ async function fetchInto(
   if (total !== undefined && done < total) {
     throw new Error(`ended after ${done} of ${total} bytes`);
   }
-  const promised = response.headers[SHA512_HEADER];
-  return typeof promised === "string" ? promised : undefined;
+  return response.headers[SHA512_HEADER];
 }
 
 /** Opens a URL, following redirects: a few, and never from https to http. */
 async function open(
   url: URL,
   headers: Readonly<Record<string, string>>,
+  { signal, client }: Requests,
+): Promise<HttpAnswer> {
+  const { answer, url: at } = await follow(client, url, { headers, signal }).catch(inOwnWords);
+  const { status } = answer;
+  if (status === 200 || status === 206) return answer;
+  drop(answer);
+  // The partial file does not fit what is there now.
+  if (status === 416) throw new Error("the server has another file now");
+  if (status === 429 || status >= 500) throw new Error(`HTTP ${status}`);
+  throw new DownloadError("status", `${at.host} answered HTTP ${status}.`);
+}
+
+function inOwnWords(error: unknown): never {
+  if (!(error instanceof RedirectError)) throw error;
+  throw new DownloadError("redirect", error.message, error);
+}
+
+type Requests = DownloadOptions & { readonly client: HttpGetter };
+
+/** Lends a client for as long as some work takes. */
+async function withClient<T>(
   options: DownloadOptions,
-): Promise<IncomingMessage> {
-  let at = url;
-  for (let redirects = 0; ; redirects++) {
-    const response = await request(at, headers, options);
-    const status = response.statusCode ?? 0;
-    if (status === 200 || status === 206) return response;
-    response.resume?.();
-    const { location } = response.headers;
-    if (status < 300 || status >= 400 || location === undefined) {
-      // The partial file does not fit what is there now.
-      if (status === 416) throw new Error("the server has another file now");
-      if (status === 429 || status >= 500) throw new Error(`HTTP ${status}`);
-      throw new DownloadError("status", `${at.host} answered HTTP ${status}.`);
-    }
-    if (!URL.canParse(location, at.href)) {
-      throw new DownloadError("redirect", `${at.host} answered HTTP ${status} to no address.`);
-    }
-    const next = new URL(location, at);
-    if (redirects === MAX_REDIRECTS) {
-      throw new DownloadError(
-        "redirect",
-        `${url.host} answered HTTP ${status} ${redirects + 1} times, last to ${next.host}, and led nowhere.`,
-      );
-    }
-    if (next.protocol !== "https:" && next.protocol !== url.protocol) {
-      throw new DownloadError(
-        "redirect",
-        `${at.host} answered HTTP ${status} to ${next.protocol}//${next.host}, which is not https.`,
-      );
-    }
-    at = next;
+  work: (options: Requests) => Promise<T>,
+): Promise<T> {
+  if (options.client !== undefined) return work({ ...options, client: options.client });
+  const { env = process.env } = options;
+  const client = new HttpClient({ env, patienceMs: IDLE_TIMEOUT_MS });
+  try {
+    return await work({ ...options, client });
+  } finally {
+    await client.close();
   }
-}
-
-function request(
-  url: URL,
-  headers: Readonly<Record<string, string>>,
-  { signal, env = process.env }: DownloadOptions,
-): Promise<IncomingMessage> {
-  const proxy = proxyFor(url, env);
-  const agent = proxy === undefined ? {} : { agent: new HttpsProxyAgent(proxy) };
-  const settings = { headers, signal, timeout: IDLE_TIMEOUT_MS, ...agent };
-  const { get } = url.protocol === "http:" ? http : https;
-  return new Promise((resolve, reject) => {
-    const asked = get(url, settings, resolve);
-    asked.on("error", reject);
-    asked.on("timeout", () => asked.destroy(new Error("timed out")));
-  });
-}
-
-/** As curl has it: `https_proxy`, and `no_proxy` with names and their ends. */
-function proxyFor(url: URL, env: NodeJS.ProcessEnv): string | undefined {
-  const read = (name: string) => env[name] ?? env[name.toUpperCase()] ?? "";
-  const proxy = read(url.protocol === "http:" ? "http_proxy" : "https_proxy") || read("all_proxy");
-  if (!/^https?:\/\//.test(proxy)) return undefined;
-  const exempt = read("no_proxy")
-    .split(/[\s,]+/)
-    .filter(Boolean);
-  const name = url.hostname;
-  const direct = exempt.some(
-    (end) => end === "*" || name === end || name.endsWith(`.${end.replace(/^\*?\./, "")}`),
-  );
-  return direct ? undefined : proxy;
 }
 
 async function verify(

@@ -27,6 +27,8 @@ export interface HttpClientOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** Until somebody answers. @default 15000 */
   readonly patienceMs?: number;
+  /** How names become addresses. @default the system's way */
+  readonly lookup?: typeof lookup;
 }
 
 const CONNECT_MS = 12_000;
@@ -39,13 +41,20 @@ export class ForbiddenAddressError extends Error {
   override readonly name = "ForbiddenAddressError";
 }
 
+export interface HttpGetter {
+  get(url: URL, options?: HttpOptions): Promise<HttpAnswer>;
+}
+
 /** Keeps connections open between requests; `close` ends them. */
-export class HttpClient {
+export class HttpClient implements HttpGetter {
   readonly #env: NodeJS.ProcessEnv;
   readonly #patienceMs: number;
+  readonly #lookup: typeof lookup;
   readonly #dispatchers = new Map<string, Dispatcher>();
 
-  constructor({ env = process.env, patienceMs = 15_000 }: HttpClientOptions = {}) {
+  constructor(options: HttpClientOptions = {}) {
+    const { env = process.env, patienceMs = 15_000 } = options;
+    this.#lookup = options.lookup ?? lookup;
     this.#env = env;
     this.#patienceMs = patienceMs;
   }
@@ -83,7 +92,10 @@ export class HttpClient {
     const timeout = Math.min(CONNECT_MS, this.#patienceMs);
     const made =
       proxy === undefined
-        ? new Agent({ ...common, connect: { timeout, lookup: guardedLookup(ledFrom) } })
+        ? new Agent({
+            ...common,
+            connect: { timeout, lookup: guardedLookup(this.#lookup, ledFrom) },
+          })
         : new ProxyAgent({ ...common, uri: proxy, proxyTls: { timeout }, requestTls: { timeout } });
     this.#dispatchers.set(key, made);
     return made;
@@ -102,9 +114,9 @@ export function drop({ body, headers }: HttpAnswer): void {
 }
 
 /** Names are looked at where the connection is made: what a name resolves to may change between two questions. */
-function guardedLookup(ledFrom: Reach | undefined): LookupFunction {
+function guardedLookup(find: typeof lookup, ledFrom: Reach | undefined): LookupFunction {
   return (hostname, options, callback) => {
-    lookup(hostname, options, (error, found: unknown, family) => {
+    find(hostname, options, (error, found: unknown, family) => {
       if (error === null && ledFrom !== undefined) {
         const addresses = Array.isArray(found) ? found.map(({ address }) => address) : [found];
         try {

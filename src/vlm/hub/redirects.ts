@@ -1,7 +1,13 @@
 // Following redirects without giving anything away. In: an address, headers for all, and credentials for one origin. Out:
 // the answer at the end and where it came from. It knows protocols and reach, and no hub.
 
-import { drop, ForbiddenAddressError, type HttpAnswer, type HttpClient } from "./http-client.ts";
+import {
+  drop,
+  ForbiddenAddressError,
+  type HttpAnswer,
+  type HttpGetter,
+  type HttpOptions,
+} from "./http-client.ts";
 import type { Reach } from "./reach.ts";
 
 export interface FollowOptions {
@@ -39,7 +45,7 @@ export class RedirectError extends Error {
 
 /** @throws RedirectError for too many, for one to no address, to another protocol, or into a private network */
 export async function follow(
-  client: HttpClient,
+  client: HttpGetter,
   first: URL,
   options: FollowOptions,
 ): Promise<Followed> {
@@ -68,10 +74,10 @@ export async function follow(
 }
 
 async function ask(
-  client: HttpClient,
+  client: HttpGetter,
   url: URL,
   first: URL,
-  options: Parameters<HttpClient["get"]>[1],
+  options: HttpOptions,
 ): Promise<HttpAnswer> {
   try {
     return await client.get(url, options);

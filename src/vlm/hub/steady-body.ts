@@ -15,12 +15,20 @@ export class StalledError extends Error {
 const MOST_WAITING = 16;
 
 /**
- * Ends the stream however the reading ends. What had come before a line broke is given out before the error.
+ * Ends the stream however the reading ends. Takes bytes in from now on, read or not: what had come before a line broke
+ * is given out before the error.
  *
  * @throws StalledError; what the stream throws
  */
-export async function* steadily(body: Readable, patienceMs: number): AsyncGenerator<Buffer> {
-  const arrivals = new Arrivals(body);
+export function steadily(body: Readable, patienceMs: number): AsyncGenerator<Buffer> {
+  return read(body, new Arrivals(body), patienceMs);
+}
+
+async function* read(
+  body: Readable,
+  arrivals: Arrivals,
+  patienceMs: number,
+): AsyncGenerator<Buffer> {
   let waitedMs = 0;
   let bytes = 0;
   try {
@@ -65,6 +73,9 @@ class Arrivals {
     body.on("end", () => end());
     body.on("error", (error) => end(error));
     body.on("close", () => end());
+    // It may have ended before anybody listened: then no event comes any more.
+    if (body.errored !== null) end(body.errored);
+    else if (body.destroyed || body.readableEnded) end();
   }
 
   /** @returns undefined at the end */

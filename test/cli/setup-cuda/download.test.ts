@@ -1,8 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
-import { EventEmitter } from "node:events";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
-import https from "node:https";
 import { type AddressInfo, connect } from "node:net";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
@@ -170,27 +168,24 @@ describe("download", () => {
 });
 
 describe("a redirect from https", () => {
-  /** What every `https.get` is answered with. */
-  function everyGet(location: string) {
-    vi.spyOn(https, "get").mockImplementation(((...args: unknown[]) => {
-      const answered = args.at(-1) as (response: unknown) => void;
-      const response = Object.assign(new PassThrough(), { statusCode: 302, headers: { location } });
-      setImmediate(() => answered(response));
-      return new EventEmitter();
-    }) as typeof https.get);
-  }
+  /** A client for which every answer is this redirect. */
+  const everyGet = (location: string) => ({
+    client: {
+      get: async () => ({ status: 302, headers: { location }, body: new PassThrough() }),
+    },
+  });
 
   it("to http is refused", async () => {
-    everyGet("http://nuget.example.cn/x?sig=secret");
-    const fetching = fetched("https://api.nuget.org/x");
+    const redirect = everyGet("http://nuget.example.cn/x?sig=secret");
+    const fetching = fetched("https://api.nuget.org/x", redirect);
     await expect(fetching).rejects.toThrow(
       /^api\.nuget\.org answered HTTP 302 to http:\/\/nuget\.example\.cn, which is not https\.$/,
     );
   });
 
   it("that never ends is named", async () => {
-    everyGet("https://nuget.azure.cn/x");
-    await expect(fetched("https://api.nuget.org/x")).rejects.toThrow(
+    const redirect = everyGet("https://nuget.azure.cn/x");
+    await expect(fetched("https://api.nuget.org/x", redirect)).rejects.toThrow(
       "api.nuget.org answered HTTP 302 6 times, last to nuget.azure.cn, and led nowhere.",
     );
   });

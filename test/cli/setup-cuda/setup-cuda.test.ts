@@ -1,7 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
-import { EventEmitter } from "node:events";
 import { mkdir, readdir, readFile, realpath, writeFile } from "node:fs/promises";
-import https from "node:https";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { create } from "tar";
@@ -178,13 +176,9 @@ describe("setupCuda", () => {
   });
 
   it("says what to set when a host only ever redirects", async () => {
-    vi.spyOn(https, "get").mockImplementation(((...args: unknown[]) => {
-      const headers = { location: "https://nuget.azure.cn/x" };
-      const response = Object.assign(new PassThrough(), { statusCode: 302, headers });
-      setImmediate(() => (args.at(-1) as (response: unknown) => void)(response));
-      return new EventEmitter();
-    }) as typeof https.get);
-    expect(await setup()).toBe(1);
+    const headers = { location: "https://nuget.azure.cn/x" };
+    const client = { get: async () => ({ status: 302, headers, body: new PassThrough() }) };
+    expect(await setup({ client })).toBe(1);
     expect(printed).toMatch(/api\.nuget\.org answered HTTP 302 6 times, last to nuget\.azure\.cn/);
     expect(printed).toMatch(/--mirror URL[\s\S]*--from FILE[\s\S]*HTTPS_PROXY/);
   });

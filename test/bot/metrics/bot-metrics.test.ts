@@ -6,6 +6,7 @@ import type { InstallVlmOptions } from "../../../src/bot/options.ts";
 import { FakeNapCat, groupMessage, privateMessage } from "../../../src/bot/testing.ts";
 import type { ModelHealth } from "../../../src/vlm/index.ts";
 import { FakeVisionLanguageModel } from "../../../src/vlm/testing.ts";
+import { PIXEL_PNG } from "../../support/events.ts";
 import { RecordingLogger } from "../../support/recording-logger.ts";
 
 const open: InstalledVlm[] = [];
@@ -180,5 +181,23 @@ describe("a secret", () => {
     ];
     for (const text of seen) expect(text).not.toContain(CANARY);
     expect(seen[0]).toContain('"errors":[{');
+  });
+});
+
+describe("a picture", () => {
+  it("of ten megabytes leaves a log of less than a thousand characters", async () => {
+    const logger = new RecordingLogger();
+    const napcat = new FakeNapCat();
+    const model = new FakeVisionLanguageModel({ answer: () => new Error("no") });
+    const bot = installVlm(napcat, { model, logger, merge: { windowMs: 0 } });
+    open.push(bot);
+    const bytes = new Uint8Array(10 * 1024 * 1024);
+    bytes.set(PIXEL_PNG);
+    napcat.receive(groupMessage({ text: "看", mentionsBot: true, images: [bytes] }));
+    napcat.receive(groupMessage({ images: [bytes.fill(65)] }));
+    napcat.receive(groupMessage({ text: "看看", mentionsBot: true, images: [bytes] }));
+    await bot.idle();
+    expect(napcat.sent).toHaveLength(2);
+    expect(JSON.stringify(logger.lines).length).toBeLessThan(1000);
   });
 });

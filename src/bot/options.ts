@@ -65,6 +65,8 @@ export interface ReplyOptions {
   readonly mention: "group" | "never";
   /** Markdown of the model as plain text that reads well, or as it is. */
   readonly markdown: "plain" | "as-is";
+  /** Send an answer sentence by sentence while it is written. */
+  readonly stream: boolean;
   /** Longer answers become several messages. */
   readonly maxCharacters: number;
   /** Longer ones become a merged forward where NapCat can send one; 0: never. */
@@ -137,6 +139,7 @@ export const DEFAULT_REPLY: ReplyOptions = {
   quote: "group",
   mention: "never",
   markdown: "plain",
+  stream: false,
   maxCharacters: 1500,
   forwardCharacters: 1500,
   gapMs: 500,
@@ -194,6 +197,7 @@ export const INSTALL_SCHEMA = object({
     quote: oneOf(["group", "always", "never"]).optional(),
     mention: oneOf(["group", "never"]).optional(),
     markdown: oneOf(["plain", "as-is"]).optional(),
+    stream: boolean().optional(),
     maxCharacters: integer(20).optional(),
     forwardCharacters: integer(0).optional(),
     gapMs: integer(0, 600_000).optional(),

@@ -48,6 +48,11 @@ export interface RespondOptions {
   readonly ownNames?: () => Promise<readonly string[]>;
   /** Another answer in place of the one that was written, or none at all; what it returns is remembered. */
   readonly edit?: (reply: Reply, turn: Turn) => Promise<Reply | undefined>;
+  /**
+   * What was sent of the answer in the end, where it is sent while it is written: this is what is remembered of it, also
+   * when it is broken off, unless the question was taken back.
+   */
+  readonly said?: () => Promise<string>;
   /** Sends the answer while the turn still has its place: the chat's next turn starts after it. */
   readonly deliver?: (reply: Reply) => Promise<void>;
 }
@@ -121,12 +126,9 @@ export class Responder {
       [ready] = await Promise.all([loaded, place.reached(signal)]);
       if (ready === undefined) return undefined;
       options.onStart?.();
-      const reply = await this.#answer(ready, options);
-      if (reply !== undefined) await options.deliver?.(reply);
-      return reply;
+      return await this.#answer(ready, options);
     } catch (error) {
-      const takenBack = error instanceof TurnCancelledError && error.reason === "recalled";
-      if (takenBack && ready !== undefined) {
+      if (isTakenBack(error) && ready !== undefined) {
         const { key } = this.#placeOf(ready.chat, ready.sender.id);
         this.#forgetComputed(key, [...ready.parts, ...(ready.quote?.parts ?? [])]);
       }
@@ -238,24 +240,35 @@ export class Responder {
     const chat = chatKey(turn.chat);
     const running: Answering = { chat, key, sender: turn.sender.id, forgotten: false };
     this.#running.add(running);
+    let question = promptParts(turn, this.#options.phrases);
     try {
-      const { question, reply: written } = await this.#answerWithoutBadImages(turn, options);
-      const reply = options.edit === undefined ? written : await options.edit(written, turn);
-      if (!running.forgotten && reply !== undefined && reply.text.trim() !== "") {
-        this.#conversations.remember(key, {
-          parts: question,
-          answer: reply.text.trim(),
-          names: shownNames(turn, this.#options.phrases),
-          firstPicture: nextPictureNumber(this.#conversations.past(key)),
-          chat,
-          sender: turn.sender.id,
-          ...(turn.messageIds === undefined ? {} : { messageIds: turn.messageIds }),
-        });
-      }
+      const answer = await this.#answerWithoutBadImages(turn, options);
+      question = answer.question;
+      const reply =
+        options.edit === undefined ? answer.reply : await options.edit(answer.reply, turn);
+      if (reply === undefined) return undefined;
+      if (options.said === undefined) this.#remember(running, turn, question, reply.text);
+      await options.deliver?.(reply);
       return reply;
     } finally {
+      const said = (await options.said?.()) ?? "";
+      if (!isTakenBack(options.signal?.reason)) this.#remember(running, turn, question, said);
       this.#running.delete(running);
     }
+  }
+
+  #remember(running: Answering, turn: Turn, parts: readonly TurnPart[], text: string): void {
+    const { key, chat, sender, forgotten } = running;
+    if (forgotten || text.trim() === "") return;
+    this.#conversations.remember(key, {
+      parts,
+      answer: text.trim(),
+      names: shownNames(turn, this.#options.phrases),
+      firstPicture: nextPictureNumber(this.#conversations.past(key)),
+      chat,
+      sender,
+      ...(turn.messageIds === undefined ? {} : { messageIds: turn.messageIds }),
+    });
   }
 
   /** Asks the model, and asks again without a picture whenever one turns out not to be a picture. */
@@ -325,6 +338,10 @@ async function finish(
   const { shown, reply } = await answer.finish(part);
   for (const piece of shown) onPart?.(piece);
   return reply;
+}
+
+function isTakenBack(reason: unknown): boolean {
+  return reason instanceof TurnCancelledError && reason.reason === "recalled";
 }
 
 /** The error, if it says which of the `images` pictures of the request could not be decoded. */

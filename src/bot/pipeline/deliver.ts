@@ -34,6 +34,10 @@ export type SendOutcome =
 export interface Manner {
   /** The bot's own words, not the model's: they hold no Markdown, and wait for nothing. */
   readonly isOwnText?: boolean;
+  /** More of an answer whose beginning was sent: it turns to nobody once more. */
+  readonly continues?: boolean;
+  /** It was waited for with {@link Deliver.turn}. */
+  readonly hasWaited?: boolean;
 }
 
 /** Sends answers. */
@@ -65,15 +69,27 @@ export class Deliver {
         ? plainText(text)
         : { text: text.trim(), whole: [] };
     const parts = splitText(said, maxCharacters, whole);
-    if (this.#folds(said, to) && (await this.#fold(parts, to, signal))) return;
-    let address = this.#address(to);
+    let waits = manner.hasWaited !== true;
+    if (this.#folds(said, to) && (await this.#fold(parts, to, signal, waits))) return;
+    let address = manner.continues === true ? {} : this.#address(to);
     for (const part of parts) {
       if (manner.isOwnText === true) this.#pacing.take(to.chat);
-      else await this.#pacing.wait(to.chat, signal);
+      else if (waits) await this.#pacing.wait(to.chat, signal);
+      waits = true;
       signal.throwIfAborted();
       await this.#send(replySegments(part, address), to, signal);
       address = {};
     }
+  }
+
+  /** Are answers sent while they are written? Not where the host program wants to read them first. */
+  get streams(): boolean {
+    return this.#options.reply.stream && !this.#options.hooks.editsAnswers;
+  }
+
+  /** Resolves when the next message of this chat may go; rejects with `signal.reason`. */
+  turn({ chat }: IncomingMessage, signal: AbortSignal): Promise<void> {
+    return this.#pacing.wait(chat, signal);
   }
 
   /** The first message of an answer turns to whoever asked. */
@@ -99,6 +115,7 @@ export class Deliver {
     parts: readonly string[],
     to: IncomingMessage,
     signal: AbortSignal,
+    waits: boolean,
   ): Promise<boolean> {
     const { sender, hooks, forwardName, onOutcome } = this.#options;
     const { chat, target, selfId } = to;
@@ -109,7 +126,7 @@ export class Deliver {
       segments === false ? [] : [{ senderId: selfId, senderName: forwardName, segments }],
     );
     if (messages.length === 0) return true;
-    await this.#pacing.wait(chat, signal);
+    if (waits) await this.#pacing.wait(chat, signal);
     signal.throwIfAborted();
     try {
       await sender.forward(chat, target, messages, { signal });

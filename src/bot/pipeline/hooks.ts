@@ -47,6 +47,11 @@ export class HookRunner {
     this.#hooks = hooks;
   }
 
+  /** Does the host program read whole answers before they are sent? */
+  get editsAnswers(): boolean {
+    return this.#hooks.afterModel !== undefined;
+  }
+
   /** `undefined` at once where there is no such hook: most bots have none. */
   beforeTrigger(message: IncomingMessage): Promise<boolean | undefined> | undefined {
     const { beforeTrigger } = this.#hooks;

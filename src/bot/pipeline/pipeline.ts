@@ -23,6 +23,7 @@ import type { Admission } from "./admission.ts";
 import type { Ask } from "./ask.ts";
 import type { Cancellation } from "./cancellation.ts";
 import type { Deliver, SendOutcome } from "./deliver.ts";
+import { StreamedAnswer } from "./deliver-streamed.ts";
 import type { Failure } from "./failure.ts";
 import type { Gather, Gathered, Gathering } from "./gather.ts";
 import type { HookRunner } from "./hooks.ts";
@@ -253,6 +254,7 @@ export class Pipeline {
   ): Promise<void> {
     const { admission, responder, ownNames, hooks, deliver, phrases, onReply } = this.#stages;
     const { chat, signal } = turn;
+    const streamed = deliver.streams ? new StreamedAnswer(deliver, message, signal) : undefined;
     /** What is said when there is no answer. */
     let instead: string | undefined;
     const load = async () => {
@@ -269,17 +271,21 @@ export class Pipeline {
         onStart: () => {
           turn.stage = "answering";
         },
-        onPart: () => {
+        onPart: (part) => {
           turn.writing = true;
+          if (part.type === "text-delta") streamed?.push(part.text);
         },
         ownNames: () => ownNames.in(chat, message.selfId, signal),
         edit: async (reply, asked) => {
           const text = await hooks.afterModel(reply.text, asked);
           return text === false ? undefined : { ...reply, text };
         },
+        ...(streamed === undefined ? {} : { said: () => streamed.said() }),
         deliver: (reply) => {
           turn.stage = "delivering";
           onReply(reply);
+          const hasText = reply.text.trim() !== "";
+          if (streamed !== undefined && hasText) return streamed.end(reply.text);
           return deliver.deliver(replyText(reply, phrases), message, signal);
         },
       },

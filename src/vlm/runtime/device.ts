@@ -59,6 +59,8 @@ export async function appendProvider(
   options: ProviderOptions = {},
 ): Promise<void> {
   if (open === undefined) return;
+  // Providers write to the log of the environment, and fail without one.
+  await ort.prepare();
   try {
     if (open instanceof CudaDevice) await appendCuda(ort, sessionOptions, open, options);
     else await appendWebGpu(ort, sessionOptions, open);

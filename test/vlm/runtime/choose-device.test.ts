@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { chooseDevice } from "../../../src/vlm/runtime/choose-device.ts";
+import { tryDevice } from "../../../src/vlm/runtime/device.ts";
 
 const works =
   <T>(value: T) =>
@@ -55,5 +56,15 @@ describe("chooseDevice", () => {
       device: "webgpu",
       why: 'The device "auto" is webgpu, because: The device cuda:0 computes wrongly.',
     });
+  });
+});
+
+describe("a device that is tried before anything was loaded", () => {
+  it("answers for itself: the library is ready for it", async () => {
+    const failure = await tryDevice("webgpu").catch((error: unknown) => error);
+    // Where there is an adapter it works; elsewhere the provider says that there is none, and nothing else is wrong.
+    const cause =
+      failure instanceof Error ? String(failure.cause) : "Failed to get a WebGPU adapter";
+    expect(cause).toMatch(/Failed to get a WebGPU adapter|not supported in this build|undefined/);
   });
 });

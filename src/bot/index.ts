@@ -2,6 +2,7 @@
 
 // Every day: a connection, and a bot on it.
 
+export type { BotChanges } from "./bot-changes.ts";
 export { type InstalledVlm, installVlm } from "./install-vlm.ts";
 export type { ConnectNapCatOptions } from "./napcat/connect-options.ts";
 export { type ConnectionState, connectNapCat, type NapCatConnection } from "./napcat/connection.ts";

@@ -4,17 +4,19 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { sharedController } from "../abort.ts";
 import type { VisionLanguageModel } from "../vlm/index.ts";
+import { type BotChanges, changedOptions, needsRestart } from "./bot-changes.ts";
 import { AwaitedPictures } from "./chat/awaited-pictures.ts";
 import { chatOptions, SettingsOfChats } from "./chat/chat-settings.ts";
 import { ChatSwitches } from "./chat/chat-switches.ts";
 import { RecentPictures } from "./chat/recent-pictures.ts";
 import { Responder } from "./chat/responder.ts";
 import { AskedQuestions } from "./commands/asked-questions.ts";
-import { BUILT_IN } from "./commands/built-in.ts";
+import { commandsOf } from "./commands/command-options.ts";
 import { Commands } from "./commands/commands.ts";
 import { TurnCancelledError } from "./errors.ts";
 import type { Gates } from "./gates/gates.ts";
 import { Downloader } from "./images/download.ts";
+import { LiveOptions } from "./live-options.ts";
 import { BotMetrics } from "./metrics/bot-metrics.ts";
 import { NapCatCalls } from "./napcat/calls.ts";
 import { expectClient, type NapCatClient } from "./napcat/napcat-client.ts";
@@ -48,6 +50,14 @@ export interface InstalledVlm {
   readonly watched: Watched;
   /** What people can type; `register` adds commands of your own. */
   readonly commands: Pick<Commands, "register">;
+  /**
+   * Puts other options in place of all that were given before, as if the bot had been installed with them: from the next
+   * message on, while turns that run go on. What people changed by commands stays.
+   *
+   * @returns names of options that only hold after a restart
+   * @throws {TypeError | RangeError} naming every option that is wrong; then nothing has changed.
+   */
+  reconfigure(changes: BotChanges): readonly string[];
   /** Resolves when no message is being worked on. */
   idle(): Promise<void>;
   /**
@@ -80,6 +90,8 @@ class VlmBot implements InstalledVlm {
   readonly watched: Watched;
   readonly commands: Commands;
   readonly #napcat: NapCatClient;
+  readonly #options: LiveOptions<ResolvedInstallOptions>;
+  readonly #chatSettings: SettingsOfChats;
   readonly #signal: AbortSignal | undefined;
   readonly #switches: ChatSwitches;
   readonly #calls: NapCatCalls;
@@ -98,12 +110,15 @@ class VlmBot implements InstalledVlm {
   readonly #running = new Set<Promise<void>>();
   #closed: Promise<void> | undefined;
 
-  constructor(napcat: NapCatClient, settings: ResolvedInstallOptions) {
+  constructor(napcat: NapCatClient, options: ResolvedInstallOptions) {
+    this.#options = new LiveOptions(options);
+    const settings = this.#options.view;
     this.#napcat = napcat;
     this.#signal = settings.signal;
-    const chatSettings = new SettingsOfChats(...chatOptions(settings));
+    const chatSettings = new SettingsOfChats(...chatOptions(options));
+    this.#chatSettings = chatSettings;
     this.#switches = new ChatSwitches(settings.responder.store?.switches);
-    this.responder = new Responder(settings.responder, (chat) => {
+    this.responder = new Responder(options.responder, (chat) => {
       const character = chatSettings.of(chat);
       const { persona = character.systemPrompt } = this.#switches.of(chat);
       return { isolation: character.isolation, systemPrompt: persona };
@@ -133,11 +148,10 @@ class VlmBot implements InstalledVlm {
       if (outcome !== "answered") return;
       for (const messageId of turn.messageIds) this.#recent.forgetMessage(turn.chat, messageId);
     });
-    this.#awaited = new AwaitedPictures(settings.images.recentOwnMs);
+    this.#awaited = new AwaitedPictures(() => settings.images.recentOwnMs);
     const memories = [this.responder, this.#recent, this.#awaited, this.#questions];
     this.#cancellation = new Cancellation(this.#turns, memories);
-    const { enabled, prefix, own, permissions } = settings.commands;
-    this.commands = new Commands(prefix, enabled ? [...BUILT_IN, ...own] : own, permissions);
+    this.commands = new Commands(...commandsOf(options.commands));
     const askModel = new AskModel(settings.responder.model, settings.responder.phrases);
     this.shouldReply = shouldReplyBy(chatSettings, askModel);
     const { pipeline, gates } = assemble({
@@ -178,6 +192,17 @@ class VlmBot implements InstalledVlm {
       .catch(() => {})
       .finally(() => this.#running.delete(run));
     this.#running.add(run);
+  }
+
+  reconfigure(changes: BotChanges): readonly string[] {
+    const before = this.#options.current;
+    const options = changedOptions(before, changes);
+    this.#options.replace(options);
+    this.#chatSettings.replace(...chatOptions(options));
+    this.responder.reconfigure(options.responder);
+    this.commands.replace(...commandsOf(options.commands));
+    this.#gates.reconfigure();
+    return needsRestart(before, options);
   }
 
   health(): Health {

@@ -18,7 +18,7 @@ const MAX_PEOPLE = 1000;
 
 /** Remembers who was asked for a picture. */
 export class AwaitedPictures {
-  readonly #waitMs: number;
+  readonly #waitMs: () => number;
   readonly #now: () => number;
   readonly #questions = new LRUCache<string, WaitingQuestion & { readonly untilMs: number }>({
     max: MAX_PEOPLE,
@@ -28,7 +28,7 @@ export class AwaitedPictures {
    * @param waitMs how long a question waits; 0: none does
    * @param now milliseconds of any clock that does not jump
    */
-  constructor(waitMs: number, now: () => number = () => performance.now()) {
+  constructor(waitMs: () => number, now: () => number = () => performance.now()) {
     this.#waitMs = waitMs;
     this.#now = now;
   }
@@ -37,7 +37,7 @@ export class AwaitedPictures {
   expect({ pieces, trigger }: WaitingQuestion): void {
     // A poke is no question that a picture could complete.
     if (pieces[0].poke === true) return;
-    const untilMs = this.#now() + this.#waitMs;
+    const untilMs = this.#now() + this.#waitMs();
     this.#questions.set(keyOf(pieces[0]), { pieces, trigger, untilMs });
   }
 

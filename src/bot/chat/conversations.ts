@@ -51,8 +51,8 @@ const TEXT_SHARE = 1 / 4;
 
 /** The pasts of everybody. */
 export class Conversations {
-  readonly #limits: HistoryLimits;
-  readonly #olderImage: NotePart;
+  #limits: HistoryLimits;
+  #olderImage: NotePart;
   readonly #store: HistoryStore | undefined;
   readonly #pasts: LRUCache<string, readonly KeptTurn[]>;
   readonly #pictures: KeptPictures;
@@ -71,6 +71,12 @@ export class Conversations {
     this.#pictures = new KeptPictures(Math.max(1, limits.maxTotalBytes - textBytes), (hash) =>
       store?.picture(hash),
     );
+  }
+
+  /** Other limits, from the next turn on. How many chats and bytes fit into memory was decided at the beginning. */
+  reconfigure(limits: HistoryLimits, olderImage: string): void {
+    this.#limits = limits;
+    this.#olderImage = { type: "note", text: olderImage, replaces: "image" };
   }
 
   past(key: string): readonly PastTurn[] {

@@ -84,7 +84,7 @@ interface Answering {
  * });
  */
 export class Responder {
-  readonly #options: ResolvedResponderOptions;
+  #options: ResolvedResponderOptions;
   readonly #queue: TurnQueue;
   readonly #conversations: Conversations;
   readonly #characterOf: (chat: ChatId) => ChatCharacter;
@@ -136,6 +136,19 @@ export class Responder {
     } finally {
       place.leave();
     }
+  }
+
+  /**
+   * Other options from the next turn on; model and store stay, and so does how much memory histories may take.
+   *
+   * @internal
+   */
+  reconfigure(options: ResolvedResponderOptions): void {
+    const { model, store } = this.#options;
+    this.#options = { ...options, model, store };
+    const { history, phrases, maxQueue, maxQueuePerChat } = options;
+    this.#queue.limits = { maxWaiting: maxQueue, maxWaitingPerChat: maxQueuePerChat };
+    this.#conversations.reconfigure(history, phrases.olderImage);
   }
 
   /** Is the model one that can compute ahead? */

@@ -29,15 +29,14 @@ class Waiter {
 
 /** The queue of every chat. A chat without turns takes no memory. */
 export class TurnQueue {
-  readonly #maxWaiting: number;
-  readonly #maxWaitingPerChat: number;
+  /** May be replaced at any time; whoever waits already keeps their place. */
+  limits: TurnQueueOptions;
   /** The head of each list is the turn that runs. */
   readonly #chats = new Map<string, Waiter[]>();
   #waiting = 0;
 
   constructor(options: TurnQueueOptions) {
-    this.#maxWaiting = options.maxWaiting;
-    this.#maxWaitingPerChat = options.maxWaitingPerChat;
+    this.limits = options;
   }
 
   /** Turns that wait behind another one, in all chats. */
@@ -68,11 +67,11 @@ export class TurnQueue {
   }
 
   #refuseIfFull(waitingHere: number): void {
-    if (waitingHere >= this.#maxWaitingPerChat) {
-      throw new QueueFullError(waitingHere, this.#maxWaitingPerChat, "raise maxQueuePerChat");
+    const { maxWaiting, maxWaitingPerChat } = this.limits;
+    if (waitingHere >= maxWaitingPerChat) {
+      throw new QueueFullError(waitingHere, maxWaitingPerChat, "raise maxQueuePerChat");
     }
-    if (this.#waiting >= this.#maxWaiting)
-      throw new QueueFullError(this.#waiting, this.#maxWaiting);
+    if (this.#waiting >= maxWaiting) throw new QueueFullError(this.#waiting, maxWaiting);
   }
 
   #leave(key: string, waiter: Waiter): void {

@@ -74,3 +74,8 @@ export const COMMANDS_SCHEMA = object({
   own: list(COMMAND, "a list of commands").optional(),
   onReload: callback().optional(),
 }).refine(namesCommands, { error: "permissions for commands that exist" });
+
+/** The arguments of {@link Commands}: prefix, the bot's own commands and those of the host program, permissions. */
+export function commandsOf({ enabled, prefix, own, permissions }: CommandOptions) {
+  return [prefix, enabled ? [...BUILT_IN, ...own] : own, permissions] as const;
+}

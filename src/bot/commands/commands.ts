@@ -13,8 +13,10 @@ export interface FoundCommand {
 
 /** The commands of a bot. */
 export class Commands {
-  readonly #prefix: string;
-  readonly #permissions: ReadonlyMap<string, Rank>;
+  #prefix = "";
+  #permissions: ReadonlyMap<string, Rank> = new Map();
+  /** Those that came later, and replace others of the same name. */
+  readonly #registered: Command[] = [];
   readonly #byName = new Map<string, Command>();
 
   /**
@@ -26,15 +28,30 @@ export class Commands {
     commands: readonly Command[],
     permissions: Readonly<Record<string, Rank>> = {},
   ) {
+    this.replace(prefix, commands, permissions);
+  }
+
+  /** Other commands, prefix and permissions; what was registered stays. */
+  replace(
+    prefix: string,
+    commands: readonly Command[],
+    permissions: Readonly<Record<string, Rank>> = {},
+  ): void {
     this.#prefix = prefix;
     this.#permissions = new Map(
       Object.entries(permissions).map(([name, rank]) => [name.toLowerCase(), rank]),
     );
-    for (const command of commands) this.register(command);
+    this.#byName.clear();
+    for (const command of [...commands, ...this.#registered]) this.#add(command);
   }
 
   /** Adds a command; its names replace those of earlier ones. */
   register(command: Command): void {
+    this.#registered.push(command);
+    this.#add(command);
+  }
+
+  #add(command: Command): void {
     for (const name of command.names) this.#byName.set(name.toLowerCase(), command);
   }
 

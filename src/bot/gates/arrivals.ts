@@ -12,12 +12,12 @@ export type Arrival = "new" | "repeated" | "stale";
 
 /** Remembers the messages that came. */
 export class Arrivals implements Gate {
-  readonly #maxAgeMs: number;
+  readonly #maxAgeMs: () => number;
   readonly #now: () => number;
   readonly #seen = new LRUCache<string, true>({ max: MAX_SEEN });
 
   /** @param maxAgeMs older messages are stale; `Infinity`: none is */
-  constructor(maxAgeMs: number, now: () => number = Date.now) {
+  constructor(maxAgeMs: () => number, now: () => number = Date.now) {
     this.#maxAgeMs = maxAgeMs;
     this.#now = now;
   }
@@ -33,6 +33,6 @@ export class Arrivals implements Gate {
     if (this.#seen.has(key)) return "repeated";
     this.#seen.set(key, true);
     const ageMs = message.timeMs === undefined ? 0 : this.#now() - message.timeMs;
-    return ageMs > this.#maxAgeMs ? "stale" : "new";
+    return ageMs > this.#maxAgeMs() ? "stale" : "new";
   }
 }

@@ -38,6 +38,8 @@ export class Gates {
   readonly breaker: Breaker;
   readonly loopGuard: LoopGuard;
   readonly limits: RateLimits;
+  readonly #makeAccess: () => Access;
+  #access: Access;
   /** Every message passes these, commands too. */
   readonly atDoor: readonly Gate[];
   /** Every message that is no command, before anybody looks whether it is for the bot. */
@@ -47,21 +49,31 @@ export class Gates {
 
   constructor({ options, switches, calls, sessions, phrases, notices }: GateParts) {
     const { admins } = options;
-    const access = new Access(options.access, admins, switches);
+    this.#makeAccess = () => new Access(options.access, admins, switches);
+    this.#access = this.#makeAccess();
+    const access: Gate = { refuse: (message) => this.#access.refuse(message) };
     this.breaker = new Breaker(options.breaker);
     this.loopGuard = new LoopGuard(options.loopGuard, admins);
     this.limits = new RateLimits({ limits: options.limits, admins, phrases, notices });
     this.atDoor = [
       new NobodyWrote(),
       // Before all that may change: what was refused once is not taken when QQ replays it.
-      new Arrivals(options.maxMessageAgeMs),
+      new Arrivals(() => options.maxMessageAgeMs),
       this.standing,
       this.recalled,
       this.loopGuard.atDoor,
-      access.atDoor,
+      { refuse: (message) => this.#access.atDoor.refuse(message) },
     ];
     this.beforeTrigger = [access, new Silenced(switches)];
-    const robots = options.loopGuard.askRobots ? [new Robots(calls)] : [];
-    this.beforeTurn = [sessions, this.loopGuard, ...robots, this.breaker, this.limits];
+    const known = new Robots(calls);
+    const robots: AskedGate = {
+      refuse: (message) => (options.loopGuard.askRobots ? known.refuse(message) : undefined),
+    };
+    this.beforeTurn = [sessions, this.loopGuard, robots, this.breaker, this.limits];
+  }
+
+  /** The options have changed: what was made of their lists is made again. The others read them as they go. */
+  reconfigure(): void {
+    this.#access = this.#makeAccess();
   }
 }

@@ -33,7 +33,7 @@ interface Talk {
 /** Watches for conversations that no person takes part in. */
 export class LoopGuard implements AskedGate {
   readonly #options: LoopGuardOptions;
-  readonly #admins: ReadonlySet<string>;
+  readonly #admins: readonly string[];
   readonly #now: () => number;
   readonly #talks = new LRUCache<string, Talk>({ max: MAX_CHATS });
   readonly #said = new LRUCache<string, readonly string[]>({ max: MAX_CHATS });
@@ -45,7 +45,7 @@ export class LoopGuard implements AskedGate {
     now: () => number = () => performance.now(),
   ) {
     this.#options = options;
-    this.#admins = new Set(admins);
+    this.#admins = admins;
     this.#now = now;
   }
 
@@ -60,7 +60,7 @@ export class LoopGuard implements AskedGate {
 
   refuse(message: IncomingMessage): Refusal | undefined {
     const { chat, sender } = message;
-    if (this.#admins.has(sender.id)) return undefined;
+    if (this.#admins.includes(sender.id)) return undefined;
     if (this.#isEcho(chat, typedText(message))) return { reason: "echo" };
     const talk = this.#talks.get(chatKey(chat));
     if (talk === undefined || talk.speaker !== sender.id) return undefined;

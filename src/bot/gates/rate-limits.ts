@@ -77,7 +77,7 @@ export class RateLimits implements AskedGate {
 
   #bucket(key: string, perMinute: number): TokenBucket {
     const known = this.#buckets.get(key);
-    if (known !== undefined) return known;
+    if (known?.perMinute === perMinute) return known;
     const bucket = new TokenBucket(perMinute, this.#now());
     this.#buckets.set(key, bucket);
     return bucket;

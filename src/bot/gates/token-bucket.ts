@@ -5,13 +5,13 @@ const MINUTE_MS = 60_000;
 
 /** A bucket that is full at first and is filled evenly. */
 export class TokenBucket {
-  readonly #perMinute: number;
+  readonly perMinute: number;
   #tokens: number;
   #filledAtMs: number;
 
   /** @param nowMs milliseconds of a clock that does not jump */
   constructor(perMinute: number, nowMs: number) {
-    this.#perMinute = perMinute;
+    this.perMinute = perMinute;
     this.#tokens = perMinute;
     this.#filledAtMs = nowMs;
   }
@@ -19,10 +19,7 @@ export class TokenBucket {
   /** Is there one left now? */
   has(nowMs: number): boolean {
     const sinceMs = Math.max(0, nowMs - this.#filledAtMs);
-    this.#tokens = Math.min(
-      this.#perMinute,
-      this.#tokens + (sinceMs / MINUTE_MS) * this.#perMinute,
-    );
+    this.#tokens = Math.min(this.perMinute, this.#tokens + (sinceMs / MINUTE_MS) * this.perMinute);
     this.#filledAtMs = nowMs;
     // Filling in many small steps must not end a hair below a whole one.
     return this.#tokens >= 1 - 1e-9;

@@ -54,6 +54,8 @@ export class ImageFetcher {
   async fetch(image: ImageReference, signal?: AbortSignal): Promise<Uint8Array> {
     if ((image.bytes ?? 0) > this.#limits.maxBytes) throw tooLarge(this.#limits.maxBytes);
     const options = signal === undefined ? {} : { signal };
+    // The limits are those that hold now.
+    this.#queue.concurrency = this.#limits.concurrency;
     return this.#queue.add(() => this.#climb(image, signal), options);
   }
 

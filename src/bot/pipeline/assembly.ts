@@ -75,7 +75,8 @@ export interface Assembly {
 export function assemble(parts: BotParts): Assembly {
   const { settings, chatSettings, askModel, calls, responder, switches, turns } = parts;
   const { cancellation, recent, questions, metrics, closing } = parts;
-  const { logger, images, reply, onError } = settings;
+  // Sections are views that follow the options; what is a value of its own is asked for when it is needed.
+  const { logger, images, reply } = settings;
   const { phrases } = settings.responder;
   const sessions = new TemporarySessions(calls);
   const sender = new Sender(calls, sessions);
@@ -93,7 +94,9 @@ export function assemble(parts: BotParts): Assembly {
     sender,
     hooks,
     reply,
-    forwardName: phrases.forwardName,
+    get forwardName() {
+      return phrases.forwardName;
+    },
     onRefusal: (notice: Notice) => pipeline.onRefusal(notice),
     onOutcome: (chat: ChatId, result: SendOutcome) => {
       metrics.sent(result.kind === "sent" ? "sent" : result.outcome);
@@ -128,10 +131,20 @@ export function assemble(parts: BotParts): Assembly {
       counts,
       phrases,
       askAgain: (question) => parts.track(pipeline.askAgain(question)),
-      reload: settings.commands.onReload,
+      get reload() {
+        return settings.commands.onReload;
+      },
     },
     merge: new Merge(settings.merge),
-    admission: new Admission({ ...settings, turns, settings: chatSettings }),
+    admission: new Admission({
+      turns,
+      settings: chatSettings,
+      priority: settings.priority,
+      admins: settings.admins,
+      get turnTimeoutMs() {
+        return settings.turnTimeoutMs;
+      },
+    }),
     recent,
     awaited: parts.awaited,
     gather: new Gather({
@@ -143,7 +156,9 @@ export function assemble(parts: BotParts): Assembly {
       isRecalled: (chat, messageId) => gates.recalled.has(chat, messageId),
       images: new ImageFetcher(calls, parts.downloader, images),
       phrases,
-      maxImages: images.maxPerTurn,
+      get maxImages() {
+        return images.maxPerTurn;
+      },
       onImageError: (error, message) => {
         metrics.pictureUnreadable(codeOf(error));
         logger.warn("A picture could not be read; the model is told so.", facts(message, error));
@@ -161,7 +176,7 @@ export function assemble(parts: BotParts): Assembly {
     failure: new Failure({
       logger,
       phrases,
-      onError,
+      onError: (error, context) => settings.onError(error, context),
       deliver,
       notices,
       signal: closing,

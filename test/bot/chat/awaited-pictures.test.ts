@@ -11,7 +11,7 @@ const question = () => ({ pieces: [said(41)], trigger: "mention" }) as const;
 
 describe("AwaitedPictures", () => {
   it("completes a question with the next picture of the same person in the same chat, once", () => {
-    const awaited = new AwaitedPictures(1000);
+    const awaited = new AwaitedPictures(() => 1000);
     const asked = question();
     awaited.expect(asked);
     expect(awaited.take(said(42, [PIXEL_PNG]))).toBeUndefined();
@@ -23,11 +23,14 @@ describe("AwaitedPictures", () => {
 
   it("waits no longer than it is told, and not at all for 0", () => {
     let nowMs = 0;
-    const awaited = new AwaitedPictures(1000, () => nowMs);
+    const awaited = new AwaitedPictures(
+      () => 1000,
+      () => nowMs,
+    );
     awaited.expect(question());
     nowMs = 1000;
     expect(awaited.take(said(41, [PIXEL_PNG]))).toBeUndefined();
-    const never = new AwaitedPictures(0);
+    const never = new AwaitedPictures(() => 0);
     never.expect(question());
     expect(never.take(said(41, [PIXEL_PNG]))).toBeUndefined();
   });
@@ -38,7 +41,7 @@ describe("AwaitedPictures", () => {
     ["is of a person who is forgotten", (awaited) => awaited.forgetPerson("41")],
     ["is followed by another one", (awaited) => awaited.forget(said(41))],
   ])("forgets a question that %s, and no other", (_what, forget) => {
-    const awaited = new AwaitedPictures(1000);
+    const awaited = new AwaitedPictures(() => 1000);
     const asked = question();
     awaited.expect(asked);
     awaited.expect({ pieces: [said(41, [], 70)], trigger: "mention" });

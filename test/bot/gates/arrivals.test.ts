@@ -13,19 +13,28 @@ function parse(event: unknown): IncomingMessage {
 
 describe("Arrivals", () => {
   it("takes a message once, however often its frame comes", () => {
-    const arrivals = new Arrivals(60_000, () => NOW);
+    const arrivals = new Arrivals(
+      () => 60_000,
+      () => NOW,
+    );
     const message = parse(readEvent("group_text"));
     expect([1, 2, 3].map(() => arrivals.note(message))).toEqual(["new", "repeated", "repeated"]);
   });
 
   it("tells the same id in another chat apart", () => {
-    const arrivals = new Arrivals(60_000, () => NOW);
+    const arrivals = new Arrivals(
+      () => 60_000,
+      () => NOW,
+    );
     arrivals.note(parse(readEvent("group_text")));
     expect(arrivals.note(parse({ ...readEvent("group_text"), group_id: 8 }))).toBe("new");
   });
 
   it("takes replayed messages for stale, in seconds and in milliseconds", () => {
-    const arrivals = new Arrivals(60_000, () => NOW);
+    const arrivals = new Arrivals(
+      () => 60_000,
+      () => NOW,
+    );
     expect(arrivals.note(parse(readEvent("group_stale_replayed")))).toBe("stale");
     expect(arrivals.note(parse(readEvent("group_time_ms_fallback")))).toBe("new");
     const hourOld = { ...readEvent("group_text"), time: NOW - 3_600_000 };
@@ -33,9 +42,15 @@ describe("Arrivals", () => {
   });
 
   it("takes any age when there is no limit, and messages without a time for new", () => {
-    const ageless = new Arrivals(Infinity, () => NOW);
+    const ageless = new Arrivals(
+      () => Infinity,
+      () => NOW,
+    );
     expect(ageless.note(parse(readEvent("group_stale_replayed")))).toBe("new");
-    const arrivals = new Arrivals(1, () => NOW);
+    const arrivals = new Arrivals(
+      () => 1,
+      () => NOW,
+    );
     expect(arrivals.note(parse({ ...readEvent("group_text"), time: undefined }))).toBe("new");
   });
 });

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { packagePath } from "../../package-root.ts";
 import { parseConfig } from "../../vlm/checkpoint/config.ts";
 import { fromFloat32 } from "../../vlm/checkpoint/dtype.ts";
-import type { FloatType, WeightPlan } from "../../vlm/convert/linear-layers.ts";
+import type { FloatType } from "../../vlm/convert/linear-layers.ts";
 import {
   CONVERTER_VERSION,
   FORMAT_VERSION,
@@ -21,6 +21,7 @@ import {
   type PackagePrecision,
   packageGraphs,
 } from "../../vlm/convert/package-graphs.ts";
+import type { WeightPlan } from "../../vlm/convert/weight-plan.ts";
 import { BORROWED_FILES } from "../../vlm/proof/goldens.ts";
 import type { ShapeName } from "../bench/shape-names.ts";
 import { configOf } from "../bench/shapes.ts";

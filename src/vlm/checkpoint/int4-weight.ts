@@ -90,6 +90,11 @@ export class Int4Weight implements Weight {
     return this;
   }
 
+  /** Are there zero points that are not 8? */
+  get hasZeroPoints(): boolean {
+    return this.#parts.zeroPoints !== undefined && !this.layout.symmetric;
+  }
+
   get groups(): number {
     return Math.ceil(this.layout.columns / this.layout.group);
   }

@@ -51,11 +51,6 @@ export function parseQuantizationConfig(config: JsonFields): QuantizationConfig 
   }
 }
 
-/** Are most weights stored in 4 bits? */
-export function isInt4(config: QuantizationConfig | undefined): boolean {
-  return config !== undefined && config.method !== "fp8";
-}
-
 function parseFp8(fields: JsonFields): QuantizationConfig {
   if (!fields.has("weight_block_size")) return { method: "fp8", block: undefined };
   const [rows, columns, ...more] = fields.numbers("weight_block_size", { integer: true, min: 1 });

@@ -37,6 +37,7 @@ import { packageGraphs } from "./package-graphs.ts";
 import { RowReader } from "./row-reader.ts";
 import { SourceFiles } from "./source-files.ts";
 import { StagingDirectory } from "./staging.ts";
+import { type StoredInt4, storedInt4, toldOfInt4, widerBesideStored } from "./stored-int4.ts";
 import { tensorGroups } from "./tensor-groups.ts";
 import type { PlannedGraph } from "./vision-graph.ts";
 import { WeightWriter } from "./weight-writer.ts";
@@ -104,6 +105,7 @@ class Conversion {
   readonly #options: ConvertOptions;
   readonly #stream: StreamOptions;
   readonly #outputs: FileDigest[] = [];
+  #stored: StoredInt4 = new Map();
   #stage: ConvertStage = "hashing-checkpoint";
   #doneBytes = 0;
   #totalBytes = 0;
@@ -122,7 +124,8 @@ class Conversion {
   }
 
   async run(): Promise<void> {
-    const measured = measuredInputs(this.#checkpoint.config, this.#formats);
+    this.#stored = storedInt4(this.#checkpoint, this.#formats);
+    const measured = measuredInputs(this.#checkpoint.config, this.#formats, this.#stored);
     const source = await SourceFiles.of(this.#checkpoint);
     const readBytes = source.totalBytes + balanceBytes(this.#checkpoint, measured);
     const outputBytes = this.#outputBytes(this.#plan());
@@ -139,7 +142,12 @@ class Conversion {
   #plan(wider?: WiderFormats): PlannedGraphs {
     const { precision, device } = this.#formats;
     const int8Weights = this.#options.int8Weights ?? "s8";
-    return packageGraphs(this.#checkpoint.config, precision, device, { int8Weights, wider });
+    const besides = widerBesideStored(this.#checkpoint, this.#formats, this.#stored);
+    return packageGraphs(this.#checkpoint.config, precision, device, {
+      int8Weights,
+      wider: new Map([...besides, ...(wider ?? [])]),
+      stored: this.#stored,
+    });
   }
 
   #outputBytes({ vision, decoder }: PlannedGraphs): number {
@@ -233,15 +241,23 @@ class Conversion {
       converterVersion: CONVERTER_VERSION,
       opset: ONNX_OPSET,
       source: this.#checkpoint.source,
-      assumptions: this.#checkpoint.assumptions,
+      assumptions: [
+        ...this.#checkpoint.assumptions,
+        ...toldOfInt4(this.#checkpoint, this.#formats),
+      ],
       precision,
       device,
       int8Weights: this.#options.int8Weights ?? "s8",
-      tensorGroups: tensorGroups(precision, device, parts.embedTokens.dtype),
+      tensorGroups: tensorGroups(precision, device, parts.embedTokens.dtype, this.#storedBy()),
       ...parts,
       outputs: this.#outputs.toSorted((a, b) => (a.file < b.file ? -1 : 1)),
     });
     await disk.replaceFile(join(this.#dir, MANIFEST_FILE), manifest);
+  }
+
+  #storedBy(): string | undefined {
+    const [name] = this.#stored.keys();
+    return name === undefined ? undefined : this.#checkpoint.tensors.get(name)?.quantized;
   }
 
   #enter(stage: ConvertStage): void {

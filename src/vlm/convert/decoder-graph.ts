@@ -25,6 +25,7 @@ import {
   type WiderFormats,
 } from "./linear-layers.ts";
 import { OnnxModel } from "./onnx-model.ts";
+import type { StoredInt4 } from "./stored-int4.ts";
 import type { PlannedGraph } from "./vision-graph.ts";
 
 const PREFIX = "model.language_model.";
@@ -42,15 +43,17 @@ export interface DecoderGraphOptions {
   readonly device?: "cpu" | "webgpu" | undefined;
   /** Formats of single weights that are not those of the rest. */
   readonly wider?: WiderFormats | undefined;
+  /** Weights whose 4-bit levels are kept. */
+  readonly stored?: StoredInt4 | undefined;
 }
 
 export function decoderGraph(
   config: Qwen3VlConfig,
   precision: Precision,
   int8Weights: Int8Weights = "s8",
-  { device = "cpu", wider }: DecoderGraphOptions = {},
+  options: DecoderGraphOptions = {},
 ): PlannedGraph {
-  const graph = new DecoderGraph(config, precision, int8Weights, device === "webgpu", wider);
+  const graph = new DecoderGraph(config, precision, int8Weights, options);
   graph.write();
   return { model: graph.model, plan: graph.layers.plan };
 }
@@ -67,10 +70,10 @@ class DecoderGraph {
     config: Qwen3VlConfig,
     precision: Precision,
     int8Weights: Int8Weights,
-    webgpu: boolean,
-    wider?: WiderFormats,
+    { device = "cpu", wider, stored }: DecoderGraphOptions,
   ) {
-    this.layers = new LinearLayers(this.model, int8Weights, wider);
+    const webgpu = device === "webgpu";
+    this.layers = new LinearLayers(this.model, int8Weights, wider, stored);
     this.#config = config;
     this.#text = config.text;
     this.#precision = webgpu && precision === "q4" ? "q4f32" : precision;

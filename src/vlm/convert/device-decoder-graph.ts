@@ -24,6 +24,7 @@ import type { Qwen3VlConfig, TextConfig } from "../checkpoint/config.ts";
 import { EMBED_TOKENS, LM_HEAD } from "../checkpoint/tensor-names.ts";
 import { LinearLayers, type ProductPrecision } from "./linear-layers.ts";
 import { elementTypeCode, OnnxModel } from "./onnx-model.ts";
+import type { StoredInt4 } from "./stored-int4.ts";
 import type { PlannedGraph } from "./vision-graph.ts";
 
 export type AttentionForm = "fused" | "composed";
@@ -39,8 +40,9 @@ export function deviceDecoderGraph(
   config: Qwen3VlConfig,
   precision: "fp16" | "q4f16",
   attention: AttentionForm,
+  stored?: StoredInt4,
 ): PlannedGraph {
-  const graph = new DeviceDecoderGraph(config, precision, attention);
+  const graph = new DeviceDecoderGraph(config, precision, attention, stored);
   graph.write();
   return { model: graph.model, plan: graph.layers.plan };
 }
@@ -53,13 +55,19 @@ interface Stream {
 
 class DeviceDecoderGraph {
   readonly model = new OnnxModel("decoder");
-  readonly layers = new LinearLayers(this.model, "s8");
+  readonly layers: LinearLayers;
   readonly #config: Qwen3VlConfig;
   readonly #text: TextConfig;
   readonly #precision: "fp16" | "q4f16";
   readonly #attention: AttentionForm;
 
-  constructor(config: Qwen3VlConfig, precision: "fp16" | "q4f16", attention: AttentionForm) {
+  constructor(
+    config: Qwen3VlConfig,
+    precision: "fp16" | "q4f16",
+    attention: AttentionForm,
+    stored?: StoredInt4,
+  ) {
+    this.layers = new LinearLayers(this.model, "s8", undefined, stored);
     this.#config = config;
     this.#text = config.text;
     this.#precision = precision;

@@ -6,6 +6,7 @@
 //                                                         weight (K, N) int8, one scale per column; as u8 with
 //                                                         zero point 128 for CPUs whose u8 x s8 product saturates
 // q4     MatMulNBits, block 128, accuracy level 4         weight (N, blocks, 64) u8, one scale per block
+//        levels that a checkpoint stores, in its blocks    zero points too, where it has them
 //
 // For graphics cards, activations of the same type as the scales:
 //
@@ -16,8 +17,10 @@
 // The row scale is put back at once, or carried along to where it costs nothing. Each activation row is scaled to its own largest magnitude before it becomes u8 (zero point 128), so a row with
 // outliers does not take the resolution of the others. An all-zero row keeps a tiny positive scale.
 
-import type { ExternalTensor, GraphNode, OnnxModel } from "./onnx-model.ts";
+import type { GraphNode, OnnxModel } from "./onnx-model.ts";
 import { DEVICE_BLOCK, INT4_BLOCK, int4Blocks } from "./quantize.ts";
+import type { StoredBlocks, StoredInt4 } from "./stored-int4.ts";
+import type { WeightPlan } from "./weight-plan.ts";
 
 /** How the weights of a graph are stored and multiplied. */
 export const PRECISIONS = ["fp32", "w8a8", "q4", "fp16", "q4f16"] as const;
@@ -44,32 +47,6 @@ export const WEIGHT_ZERO_POINT: Readonly<Record<Int8Weights, number>> = {
   u8: 128,
   "s8-paired": 0,
 };
-
-/** What goes into the external data file, in file order. `sources` are stacked along their rows. */
-export type WeightPlan =
-  | { readonly kind: "values"; readonly source: string; readonly target: ExternalTensor }
-  | {
-      readonly kind: "transposed";
-      readonly sources: readonly string[];
-      readonly target: ExternalTensor;
-    }
-  | {
-      readonly kind: "int8";
-      /** Of the levels. */
-      readonly form: Int8Weights;
-      readonly sources: readonly string[];
-      readonly target: ExternalTensor;
-      readonly scales: ExternalTensor;
-    }
-  | {
-      readonly kind: "blocks";
-      readonly bits: 4 | 8;
-      /** Weights per scale. */
-      readonly block: number;
-      readonly sources: readonly string[];
-      readonly target: ExternalTensor;
-      readonly scales: ExternalTensor;
-    };
 
 export interface LinearWeight {
   /** Canonical tensor names, (N_i, K) each; stacked they are (N, K). */
@@ -129,16 +106,27 @@ export class LinearLayers {
   readonly #int8Weights: Int8Weights;
   /** Quantised forms of activations, so that products of the same activation share them. */
   readonly #quantized = new Map<string, { values: string; scale: string }>();
+  readonly #ordered = new Map<string, string>();
 
   readonly #wider: WiderFormats;
+  readonly #stored: StoredInt4;
   /** The factor of each row that a tensor lacks, (..., 1), by the tensor's name. */
   readonly #rowScales = new Map<string, string>();
 
-  /** @param wider formats of single weights that are not those of the rest */
-  constructor(model: OnnxModel, int8Weights: Int8Weights, wider: WiderFormats = new Map()) {
+  /**
+   * @param wider formats of single weights that are not those of the rest
+   * @param stored weights whose 4-bit levels are kept, whatever the precision of their product
+   */
+  constructor(
+    model: OnnxModel,
+    int8Weights: Int8Weights,
+    wider: WiderFormats = new Map(),
+    stored: StoredInt4 = new Map(),
+  ) {
     this.#model = model;
     this.#int8Weights = int8Weights;
     this.#wider = wider;
+    this.#stored = stored;
   }
 
   /** A stored tensor in its own layout; returns its name in the graph. */
@@ -196,6 +184,8 @@ export class LinearLayers {
     weight: LinearWeight,
     precision: ProductPrecision,
   ): string {
+    const stored = this.#stored.get(weight.sources[0] ?? "");
+    if (stored !== undefined) return this.#storedInt4(name, activation, weight, precision, stored);
     const chosen = this.#wider.get(weight.sources[0] ?? "") ?? precision;
     if (chosen === "w8a8") return this.#int8(name, activation, weight);
     const whole = this.applyRowScale(activation, `${name}.input`);
@@ -249,6 +239,50 @@ export class LinearLayers {
     };
     const inputs = [activation, target.name, scales.name];
     return this.#model.node("MatMulNBits", output, inputs, sizes, MICROSOFT);
+  }
+
+  #storedInt4(
+    output: string,
+    activation: string,
+    { sources, rows, columns }: LinearWeight,
+    precision: ProductPrecision,
+    { block, zeroPoints, order }: StoredBlocks,
+  ): string {
+    const model = this.#model;
+    const type = activationType(precision) === "f16" ? "f16" : "f32";
+    const blocks = int4Blocks(columns, block);
+    const target = model.external(`${output}.weight`, "u8", [rows, blocks, block / 2]);
+    const scales = model.external(`${output}.scales`, type, [rows, blocks]);
+    const zeros = zeroPoints
+      ? model.external(`${output}.zero_points`, "u8", [rows, Math.ceil(blocks / 2)])
+      : undefined;
+    this.plan.push({ kind: "stored-int4", block, sources, target, scales, zeroPoints: zeros });
+    const isForCpu = precision === "q4" || precision === "w8a8";
+    const whole = this.applyRowScale(activation, `${output}.input`);
+    const inputs = [
+      order === undefined ? whole : this.#inOrder(whole, order),
+      target.name,
+      scales.name,
+      ...(zeros === undefined ? [] : [zeros.name]),
+    ];
+    const sizes = {
+      K: { int: columns },
+      N: { int: rows },
+      bits: { int: 4 },
+      block_size: { int: block },
+      ...(isForCpu ? { accuracy_level: { int: 4 } } : {}),
+    };
+    return model.node("MatMulNBits", output, inputs, sizes, MICROSOFT);
+  }
+
+  /** The columns of an activation as a weight has them; products of the same activation share it. */
+  #inOrder(activation: string, order: Int32Array): string {
+    const known = this.#ordered.get(activation);
+    if (known !== undefined) return known;
+    const name = `${activation}.in_order`;
+    const columns = this.#model.constant(`${name}.columns`, "i64", [order.length], [...order]);
+    this.#ordered.set(activation, name);
+    return this.#model.node("Gather", name, [activation, columns], { axis: { int: -1 } });
   }
 
   /** activation (..., K) -> u8 values (..., K) and the row scale (..., 1). */

@@ -7,19 +7,25 @@ import type { PackageFormats } from "./convert-options.ts";
 import { headPrecision } from "./decoder-graph.ts";
 import type { CpuPrecision, ProductPrecision } from "./linear-layers.ts";
 import { decoderInputs, visionInputs } from "./product-inputs.ts";
+import { type StoredInt4, touchesStored } from "./stored-int4.ts";
 
 /** The inputs of all products, in the format that was asked for; none for a card. */
 export function measuredInputs(
   config: Qwen3VlConfig,
   { precision: { decoder, vision }, device }: PackageFormats,
+  stored: StoredInt4 = new Map(),
 ): InputsInPrecision[] {
   if (device !== "cpu") return [];
   const text = decoderInputs(config);
   return [
     { precision: vision, inputs: visionInputs(config) },
-    { precision: decoder, inputs: text.slice(0, -1) },
+    // Beside levels that are kept, see `widerBesideStored`.
+    { precision: stored.size > 0 ? "w8a8" : decoder, inputs: text.slice(0, -1) },
     { precision: headPrecision(decoder), inputs: text.slice(-1) },
-  ].flatMap(({ precision, inputs }) => (isForCpu(precision) ? [{ precision, inputs }] : []));
+  ].flatMap(({ precision, inputs }) => {
+    if (!isForCpu(precision)) return [];
+    return [{ precision, inputs: inputs.filter((input) => !touchesStored(input, stored)) }];
+  });
 }
 
 /** Only there are inputs of products rounded; what a card multiplies has nothing to balance. */

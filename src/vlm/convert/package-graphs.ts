@@ -4,6 +4,7 @@ import type { Qwen3VlConfig } from "../checkpoint/config.ts";
 import { decoderGraph } from "./decoder-graph.ts";
 import { deviceDecoderGraph } from "./device-decoder-graph.ts";
 import type { Int8Weights, Precision, WiderFormats } from "./linear-layers.ts";
+import type { StoredInt4 } from "./stored-int4.ts";
 import { type PlannedGraph, type VisionPrecision, visionGraph } from "./vision-graph.ts";
 
 /** What a package is made for. Its graphs are written for the operators of that device. */
@@ -63,6 +64,8 @@ export interface WeightFormats {
   readonly int8Weights: Int8Weights;
   /** Formats of single weights that are not those of the rest. */
   readonly wider?: WiderFormats | undefined;
+  /** Weights of the decoder whose 4-bit levels are kept. */
+  readonly stored?: StoredInt4 | undefined;
 }
 
 /** The two graphs of a package. */
@@ -70,7 +73,7 @@ export function packageGraphs(
   config: Qwen3VlConfig,
   { decoder, vision }: PackagePrecision,
   device: PackageDevice,
-  { int8Weights, wider }: WeightFormats,
+  { int8Weights, wider, stored }: WeightFormats,
 ): { readonly vision: PlannedGraph; readonly decoder: PlannedGraph } {
   return {
     vision: visionGraph(config, vision, {
@@ -81,10 +84,11 @@ export function packageGraphs(
       features: isDevicePrecision(decoder) ? "f16" : "f32",
     }),
     decoder: isDevicePrecision(decoder)
-      ? deviceDecoderGraph(config, decoder, device === "cuda" ? "fused" : "composed")
+      ? deviceDecoderGraph(config, decoder, device === "cuda" ? "fused" : "composed", stored)
       : decoderGraph(config, decoder, int8Weights, {
           device: device === "webgpu" ? device : "cpu",
           wider,
+          stored,
         }),
   };
 }

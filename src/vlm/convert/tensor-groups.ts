@@ -6,11 +6,15 @@ import type { PackageManifest } from "./manifest.ts";
 import { isDevicePrecision, type PackageDevice } from "./package-graphs.ts";
 import { DEVICE_BLOCK, INT4_BLOCK } from "./quantize.ts";
 
-/** @param embedTokens format of the embedding table as it is stored */
+/**
+ * @param embedTokens format of the embedding table as it is stored
+ * @param stored who packed the 4-bit levels that are kept, if any are
+ */
 export function tensorGroups(
   { decoder, vision }: PackageManifest["precision"],
   device: PackageDevice,
   embedTokens: string,
+  stored: string | undefined,
 ): Record<string, string> {
   const fourBits = `int4 per block of ${device === "webgpu" ? DEVICE_BLOCK : INT4_BLOCK}`;
   const formats: Record<ProductPrecision, string> = {
@@ -27,7 +31,8 @@ export function tensorGroups(
   return {
     "vision linear layers": formats[vision],
     "vision patch embedding, position table, norms": "f32",
-    "decoder linear layers": formats[decoder],
+    "decoder linear layers":
+      stored === undefined ? formats[decoder] : `int4 as stored by ${stored}, its own groups`,
     "decoder head": formats[headPrecision(decoder, device === "webgpu")],
     "decoder norms": isDevicePrecision(decoder) ? "f16" : "f32",
     "embedding table": isDevicePrecision(decoder) ? "f16 in the graph" : embedTokens,

@@ -20,10 +20,10 @@ import {
   type Int8Weights,
   LinearLayers,
   type LinearWeight,
-  type WeightPlan,
   type WiderFormats,
 } from "./linear-layers.ts";
 import { elementTypeCode, OnnxModel } from "./onnx-model.ts";
+import type { WeightPlan } from "./weight-plan.ts";
 
 export const VISION_PRECISIONS = ["fp32", "w8a8", "fp16", "bf16"] as const;
 export type VisionPrecision = (typeof VISION_PRECISIONS)[number];

@@ -4,8 +4,9 @@
 
 import { fromFloat32 } from "../checkpoint/dtype.ts";
 import type { HashedFile } from "./hashed-file.ts";
-import { type Int8Weights, WEIGHT_ZERO_POINT, type WeightPlan } from "./linear-layers.ts";
+import { type Int8Weights, WEIGHT_ZERO_POINT } from "./linear-layers.ts";
 import type { ExternalTensor } from "./onnx-model.ts";
+import { packInt4 } from "./pack-int4.ts";
 import {
   int8RowScales,
   quantizeInt4Rows,
@@ -15,6 +16,7 @@ import {
   turnRows,
 } from "./quantize.ts";
 import type { RowReader } from "./row-reader.ts";
+import type { WeightPlan } from "./weight-plan.ts";
 
 /** Largest part of a turned matrix that is held at once. */
 const STRIP_BYTES = 128 * 1024 * 1024;
@@ -48,6 +50,9 @@ export class WeightWriter {
           break;
         case "blocks":
           await this.#writeBlocks(line);
+          break;
+        case "stored-int4":
+          await this.#writeStoredInt4(line);
           break;
         default:
           throw new TypeError(`Unknown weight plan ${line satisfies never}.`);
@@ -118,6 +123,25 @@ export class WeightWriter {
     }
     await this.#file.padTo(scales.offset);
     await this.#file.append(bytesOf(narrowed(allScales, scales.type)));
+  }
+
+  /** Levels of the sources, one below the other, then their scales and zero points. */
+  async #writeStoredInt4(line: WeightPlan & { readonly kind: "stored-int4" }): Promise<void> {
+    const scales: Float32Array[] = [];
+    const zeroPoints: Uint8Array[] = [];
+    for (const source of line.sources) {
+      const weight = this.#reader.weight(source).int4;
+      if (weight === undefined) throw new RangeError(`${source} is not stored in 4 bits.`);
+      const packed = packInt4(weight.layout, await weight.read(), line.block);
+      await this.#file.append(packed.levels);
+      scales.push(packed.scales);
+      zeroPoints.push(packed.zeroPoints);
+    }
+    await this.#file.padTo(line.scales.offset);
+    for (const part of scales) await this.#file.append(bytesOf(narrowed(part, line.scales.type)));
+    if (line.zeroPoints === undefined) return;
+    await this.#file.padTo(line.zeroPoints.offset);
+    for (const part of zeroPoints) await this.#file.append(part);
   }
 
   /** Cuts a turned matrix (columns, allRows) into strips of whole columns that fit the budget. */

@@ -3,7 +3,7 @@
 
 import { join } from "node:path";
 import type { Qwen3VlConfig } from "../checkpoint/config.ts";
-import { readModelSettings } from "../checkpoint/open-checkpoint.ts";
+import { openCheckpoint, readModelSettings } from "../checkpoint/open-checkpoint.ts";
 import { DEFAULT_PRECISION } from "../convert/ensure-package.ts";
 import type { Precision } from "../convert/linear-layers.ts";
 import {
@@ -43,12 +43,32 @@ export async function precisionForCheckpoint(
   checkpointDir: string,
   options: MachineOptions = {},
 ): Promise<Precision> {
-  const settings = await readModelSettings(checkpointDir).catch(() => undefined);
+  const settings: Measured | undefined = await readModelSettings(checkpointDir).catch(() =>
+    quantized(checkpointDir),
+  );
+  if (settings?.int4 === true) return "q4";
   if (settings === undefined || decoderWeights(settings.config) < FEW_WEIGHTS) {
     return DEFAULT_PRECISION;
   }
   const profile = await machineProfile(join(checkpointDir, "onnx"), options);
   return choosePrecisionFor(profile, settings.config, process.availableMemory()).precision;
+}
+
+interface Measured {
+  readonly config: Qwen3VlConfig;
+  /** Levels in 4 bits are stored, which precision q4 keeps as they are. */
+  readonly int4?: boolean;
+}
+
+/** Of a checkpoint whose settings alone do not tell what its weights are. */
+async function quantized(checkpointDir: string): Promise<Measured | undefined> {
+  const checkpoint = await openCheckpoint(checkpointDir).catch(() => undefined);
+  if (checkpoint === undefined) return undefined;
+  const int4 = [...checkpoint.tensors].some(
+    ([name, weight]) => weight.int4 !== undefined && !name.startsWith("model.visual."),
+  );
+  await checkpoint.close();
+  return { config: checkpoint.config, int4 };
 }
 
 /**

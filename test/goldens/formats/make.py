@@ -122,7 +122,7 @@ def groups(weight, size):
 
 def gptq(act_order):
     bare("auto_gptq", "auto_gptq.nn_modules", "auto_gptq.nn_modules.qlinear")
-    from auto_gptq.nn_modules.qlinear.qlinear_cuda_old import QuantLinear
+    from auto_gptq.nn_modules.qlinear.qlinear_cuda import QuantLinear
     size = 32
     generator = torch.Generator().manual_seed(7)
     orders = {}

@@ -2,8 +2,8 @@ import { describe, expect, it } from "vitest";
 import { parseConfig } from "../../../src/vlm/checkpoint/config.ts";
 import { expectedTensors } from "../../../src/vlm/checkpoint/tensor-names.ts";
 import { decoderGraph } from "../../../src/vlm/convert/decoder-graph.ts";
-import type { WeightPlan } from "../../../src/vlm/convert/linear-layers.ts";
 import { visionGraph } from "../../../src/vlm/convert/vision-graph.ts";
+import type { WeightPlan } from "../../../src/vlm/convert/weight-plan.ts";
 import { messages, readProto, strings } from "../../support/protobuf-reader.ts";
 import { CONFIG_2B, CONFIG_SMALL } from "../../support/synthetic-checkpoint.ts";
 

@@ -15,6 +15,7 @@ import {
   precisionForCheckpoint,
 } from "../../../src/vlm/machine/precision-choice.ts";
 import { measureProducts } from "../../../src/vlm/machine/product-speed.ts";
+import { formatFixture, quantizedCheckpoint } from "../../support/format-fixture.ts";
 import { TINY_CHAT } from "../../support/golden-checkpoint.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
@@ -141,6 +142,10 @@ describe("a machine's profile", () => {
     const measure = vi.mocked(measureProducts);
     measure.mockClear();
     expect(await precisionForCheckpoint(TINY_CHAT)).toBe("w8a8");
+    const inFourBits = await quantizedCheckpoint(await tempDir(), await formatFixture("awq"));
+    expect(await precisionForCheckpoint(inFourBits)).toBe("q4");
+    const inFp8 = await quantizedCheckpoint(await tempDir(), await formatFixture("fp8"));
+    expect(await precisionForCheckpoint(inFp8)).toBe("w8a8");
     const empty = join(await tempDir(), "empty");
     await mkdir(empty);
     expect(await precisionForCheckpoint(empty)).toBe("w8a8");

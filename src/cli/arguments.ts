@@ -28,6 +28,8 @@ export type Command =
       readonly name: "convert";
       readonly directory: string;
       readonly out: string | undefined;
+      /** Directories of adapters, in the order of merging. */
+      readonly lora: readonly string[];
       readonly flags: SettingFlags;
     }
   | {
@@ -103,6 +105,7 @@ const OPTIONS = {
   revision: { type: "string" },
   "keep-checkpoint": { type: "boolean" },
   "no-convert": { type: "boolean" },
+  lora: { type: "string", multiple: true },
   connections: { type: "string" },
   help: { type: "boolean", short: "h" },
   version: { type: "boolean", short: "v" },
@@ -121,7 +124,7 @@ const COMMANDS: Readonly<Record<string, readonly string[]>> = {
     "data",
     "config",
   ],
-  convert: ["precision", "device", "out", "config"],
+  convert: ["precision", "device", "out", "lora", "config"],
   pull: [
     "hub",
     "revision",
@@ -195,6 +198,7 @@ export function parseCommand(argv: readonly string[]): Command {
     "keep-checkpoint": keepCheckpoint = false,
     "no-convert": noConvert = false,
     connections,
+    lora = [],
     help: _,
     version: __,
     ...flags
@@ -203,7 +207,7 @@ export function parseCommand(argv: readonly string[]): Command {
     const [directory, ...more] = rest;
     if (directory === undefined) throw new UsageError("`convert` needs the directory of a model.");
     refuseMore(name, more);
-    return { name, directory, out, flags };
+    return { name, directory, out, lora, flags };
   }
   if (name === "pull") {
     return {

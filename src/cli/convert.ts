@@ -1,7 +1,7 @@
 // `napcat-vlm convert DIR`: a checkpoint becomes an ONNX package. In: directories. Out: a package, and how far it is.
 // Ctrl-C leaves nothing behind; the converter sees to that.
 
-import { resolve } from "node:path";
+import { basename, resolve } from "node:path";
 import { choosePrecision } from "../vlm/convert/ensure-package.ts";
 import { deviceOfPrecision } from "../vlm/convert/package-graphs.ts";
 import {
@@ -20,7 +20,9 @@ import { print } from "./terminal.ts";
 
 export interface ConvertCommand {
   readonly directory: string;
-  /** Left out: where `start` looks for it, inside the checkpoint. */
+  /** Directories of LoRA adapters that are merged, one after the other. */
+  readonly lora: readonly string[];
+  /** Left out: where `start` looks for it, inside the checkpoint; a package with adapters beside that. */
   readonly out: string | undefined;
   readonly precision: Settings["precision"];
   /** What the package is for. */
@@ -37,9 +39,9 @@ export async function convert(command: ConvertCommand, signal: AbortSignal): Pro
     command.precision ??
     (device === "cpu" ? await precisionForCheckpoint(checkpointDir, { signal }) : undefined);
   const { decoder, vision } = choosePrecision(named, undefined, device);
-  const outputDir = resolve(
-    command.out ?? defaultPackageDir(checkpointDir, { decoder, vision }, device),
-  );
+  const adapters = command.lora.map((dir) => resolve(dir));
+  const usual = defaultPackageDir(checkpointDir, { decoder, vision }, device);
+  const outputDir = resolve(command.out ?? [usual, ...adapters.map(nameOf)].join("-"));
   const progress = showProgress();
   try {
     const { outputs, assumptions } = await convertCheckpoint({
@@ -49,6 +51,7 @@ export async function convert(command: ConvertCommand, signal: AbortSignal): Pro
       visionPrecision: vision,
       device,
       int8Weights: await preferredInt8Weights(),
+      adapters,
       signal,
       onProgress: ({ doneBytes, totalBytes }) =>
         progress.show({ type: "convert", done: doneBytes, total: totalBytes }),
@@ -74,4 +77,9 @@ async function checkpointOf(text: string): Promise<string> {
     "not-pulled",
     `The files of ${name} were not kept. Pull it with another --precision, or with --keep-checkpoint: napcat-vlm pull ${name} --keep-checkpoint`,
   );
+}
+
+/** A part of a directory's name that every system takes. */
+function nameOf(dir: string): string {
+  return basename(dir).replace(/[^\w.-]/g, "_");
 }

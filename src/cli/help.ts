@@ -46,6 +46,7 @@ export const HELP = `napcat-vlm: 会看图的 QQ 机器人 · QQ bots that see
   --keep-checkpoint                             pull: 转换后保留原文件 · keep the hub's files too
   --no-convert                                  pull: 不转换 · only fetch
   --connections N                               pull: 每个文件的连接数 · of one file at once (4)
+  --lora DIR                                    convert: 合并 LoRA，可多次 · merge an adapter; may be repeated
   --out DIR                                     convert, bench: 输出目录 · where the results go
   --lang zh|en                                  doctor: 报告的语言 · of the report (系统语言 the system's)
   --json                                        doctor: JSON 格式的报告 · the report as JSON

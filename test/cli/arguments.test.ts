@@ -28,10 +28,14 @@ describe("parseCommand", () => {
       },
     ],
     ["--port=1 start --port=2", { name: "start", flags: { port: "2" } }],
-    ["convert dir", { name: "convert", directory: "dir", out: undefined, flags: {} }],
+    ["convert dir", { name: "convert", directory: "dir", out: undefined, lora: [], flags: {} }],
+    [
+      "convert dir --lora a --lora b",
+      { name: "convert", directory: "dir", out: undefined, lora: ["a", "b"], flags: {} },
+    ],
     [
       "convert dir --out there --precision fp32",
-      { name: "convert", directory: "dir", out: "there", flags: { precision: "fp32" } },
+      { name: "convert", directory: "dir", out: "there", lora: [], flags: { precision: "fp32" } },
     ],
     ["doctor --precision q4", { name: "doctor", json: false, flags: { precision: "q4" } }],
     [

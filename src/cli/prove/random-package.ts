@@ -84,6 +84,7 @@ export async function writeRandomPackage(
     decoder: decoder!,
     embedTokens,
     inputs: [],
+    adapters: [],
     outputs: entries.map(({ dataFile, bytes }) => ({ file: dataFile, bytes, sha256: "" })),
   });
   await writeFile(join(directory, MANIFEST_FILE), manifest);

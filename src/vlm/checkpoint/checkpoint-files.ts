@@ -87,7 +87,9 @@ function numberedShards(shards: readonly string[], assume: Assume): WeightFiles 
 export function tellLeftovers(present: ReadonlySet<string>, assume: Assume): void {
   const adapter = [...present].find((file) => ADAPTER_FILE.test(file));
   if (adapter !== undefined) {
-    assume(`${adapter} is not applied: the weights beside it are taken as they are.`);
+    assume(
+      `${adapter} is not applied: the weights beside it are taken as they are (--lora names a directory to merge).`,
+    );
   }
 }
 
@@ -109,7 +111,7 @@ function remedy(present: ReadonlySet<string>, missing: readonly string[]): strin
   const has = (pattern: RegExp) => names.some((file) => pattern.test(file));
   const weights = missing.some((file) => file.startsWith("model"));
   if (weights && has(ADAPTER_FILE)) {
-    return "It holds a LoRA adapter and not a model: merge it into its base model first.";
+    return "It holds a LoRA adapter and not a model: convert its base model with this directory as adapter (`napcat-vlm convert BASE --lora DIR`).";
   }
   if (weights && has(/\.gguf$/i)) {
     return "GGUF files cannot be read: use the safetensors checkpoint they were made from.";

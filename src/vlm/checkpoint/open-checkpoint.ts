@@ -50,6 +50,13 @@ export interface CheckpointSource {
   readonly revision?: string;
 }
 
+/** A LoRA that is merged into the weights while they are read. */
+export interface AdapterSource {
+  readonly name: string;
+  readonly dir: string;
+  readonly files: readonly string[];
+}
+
 /** An open checkpoint; close it. */
 export interface Checkpoint extends ModelSettings {
   readonly dir: string;
@@ -59,6 +66,8 @@ export interface Checkpoint extends ModelSettings {
   /** Configuration and tokenizer files that are there, to be copied beside the graphs. */
   readonly settingsFiles: readonly string[];
   readonly weightFiles: readonly string[];
+  /** In the order of merging. */
+  readonly adapters: readonly AdapterSource[];
   close(): Promise<void>;
 }
 
@@ -91,6 +100,7 @@ export async function openCheckpoint(dir: string): Promise<Checkpoint> {
       dir,
       source: await findSource(dir),
       tensors,
+      adapters: [],
       settingsFiles: settingsFiles(present),
       weightFiles: found.index === undefined ? found.files : [INDEX_FILE, ...found.files],
       close: () => weights.close(),

@@ -2,7 +2,7 @@
 // error that says what is wrong with them. Knows no checkpoint.
 
 import { relative, resolve } from "node:path";
-import { object, oneOf, parseOptions } from "../../parse-options.ts";
+import { list, nonEmptyText, object, oneOf, parseOptions } from "../../parse-options.ts";
 import { INT8_WEIGHTS, type Int8Weights, PRECISIONS, type Precision } from "./linear-layers.ts";
 import type { PackageManifest } from "./manifest.ts";
 import {
@@ -40,6 +40,8 @@ export interface ConvertOptions {
    * `preferredInt8Weights`. @default "s8"
    */
   readonly int8Weights?: Int8Weights | undefined;
+  /** Directories of LoRA adapters as PEFT saves them, merged in this order. @default [] */
+  readonly adapters?: readonly string[] | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: ConvertProgress) => void) | undefined;
 }
@@ -52,12 +54,19 @@ const FORMATS_SCHEMA = object({
   visionPrecision: oneOf(VISION_PRECISIONS).optional(),
   device: oneOf(PACKAGE_DEVICES).optional(),
   int8Weights: oneOf(INT8_WEIGHTS).optional(),
+  adapters: list(nonEmptyText(), "a list of directories").optional(),
 });
 
 /** @throws TypeError for formats that do not go together, or an output around the checkpoint */
 export function packageFormats(options: ConvertOptions): PackageFormats {
   const { precision: decoder, visionPrecision, int8Weights } = options;
-  const formats = { precision: decoder, visionPrecision, device: options.device, int8Weights };
+  const formats = {
+    precision: decoder,
+    visionPrecision,
+    device: options.device,
+    int8Weights,
+    adapters: options.adapters,
+  };
   parseOptions(FORMATS_SCHEMA, formats, "convertCheckpoint");
   const device = options.device ?? deviceOfPrecision(decoder);
   const vision = visionPrecision ?? defaultVisionPrecision(decoder, device);

@@ -6,6 +6,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { disk } from "../../disk.ts";
 import { DiskError } from "../../disk-error.ts";
+import { withAdapters } from "../checkpoint/adapters.ts";
 import { mendConfig } from "../checkpoint/config.ts";
 import { readJsonFile } from "../checkpoint/json-fields.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.ts";
@@ -68,8 +69,10 @@ async function convertTo(
   formats: PackageFormats,
   options: ConvertOptions,
 ): Promise<PackageManifest> {
-  const checkpoint = await openCheckpoint(options.checkpointDir);
+  const base = await openCheckpoint(options.checkpointDir);
+  let checkpoint = base;
   try {
+    checkpoint = await withAdapters(base, options.adapters ?? []);
     const staging = await StagingDirectory.create(options.outputDir, {
       assertReplaceable,
       keyFile: MANIFEST_FILE,
@@ -161,7 +164,7 @@ class Conversion {
     measured: readonly InputsInPrecision[],
     readBytes: number,
   ): Promise<void> {
-    const inputs = await source.hash(this.#stream);
+    const { inputs, adapters } = await source.hash(this.#stream);
     const { moves, wider, layers } = await balanceInputs(this.#checkpoint, measured, this.#stream);
     const { vision, decoder } = this.#plan(wider);
     this.#totalBytes = readBytes + this.#outputBytes({ vision, decoder });
@@ -179,6 +182,7 @@ class Conversion {
     await source.assertUnchanged();
     await this.#writeManifest({
       inputs,
+      adapters,
       layers,
       visionEncoder,
       decoder: decoderEntry,
@@ -233,7 +237,10 @@ class Conversion {
   }
 
   async #writeManifest(
-    parts: Pick<PackageManifest, "inputs" | "layers" | "visionEncoder" | "decoder" | "embedTokens">,
+    parts: Pick<
+      PackageManifest,
+      "inputs" | "adapters" | "layers" | "visionEncoder" | "decoder" | "embedTokens"
+    >,
   ): Promise<void> {
     const { precision, device } = this.#formats;
     const manifest = serializeManifest({

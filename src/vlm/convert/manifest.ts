@@ -27,6 +27,12 @@ export interface InputDigest extends FileDigest {
   readonly fingerprint: string;
 }
 
+/** A LoRA that was merged into the weights. */
+export interface AdapterDigest {
+  readonly name: string;
+  readonly inputs: readonly InputDigest[];
+}
+
 /** One graph: its files, and its inputs and outputs as `name: type[shape]`. */
 export interface GraphEntry {
   readonly file: string;
@@ -63,12 +69,17 @@ export interface PackageManifest {
     readonly columns: number;
   };
   readonly inputs: readonly InputDigest[];
+  /** In the order of merging. */
+  readonly adapters: readonly AdapterDigest[];
   /** Every file of the package but the manifest. */
   readonly outputs: readonly FileDigest[];
 }
 
 export function serializeManifest(manifest: Omit<PackageManifest, "kind">): string {
-  return `${JSON.stringify({ kind: KIND, ...manifest }, undefined, 2)}\n`;
+  // Not written where there are none, as packages from before adapters have none.
+  const { adapters, ...rest } = manifest;
+  const whole = { kind: KIND, ...rest, ...(adapters.length === 0 ? {} : { adapters }) };
+  return `${JSON.stringify(whole, undefined, 2)}\n`;
 }
 
 /**
@@ -140,9 +151,10 @@ function parseManifest(json: unknown, dir: string): PackageManifest {
       rows: embedTokens.integer("rows", 1),
       columns: embedTokens.integer("columns", 1),
     },
-    inputs: fields.objects("inputs").map((input) => ({
-      ...parseDigest(input),
-      fingerprint: input.string("fingerprint"),
+    inputs: fields.objects("inputs").map(parseInput),
+    adapters: (fields.has("adapters") ? fields.objects("adapters") : []).map((adapter) => ({
+      name: adapter.string("name"),
+      inputs: adapter.objects("inputs").map(parseInput),
     })),
     outputs: fields.objects("outputs").map(parseDigest),
   };
@@ -198,6 +210,7 @@ export async function isPackageOf(
   if (
     manifest.converterVersion !== CONVERTER_VERSION ||
     manifest.device !== device ||
+    manifest.adapters.length > 0 ||
     manifest.precision.decoder !== precision.decoder ||
     manifest.precision.vision !== precision.vision
   ) {
@@ -245,6 +258,10 @@ function parseLayer(fields: JsonFields): LayerChoice {
     plainError: fields.number("plainError", { min: 0 }),
     moved: fields.number("moved", { min: 0, max: 1 }),
   };
+}
+
+function parseInput(fields: JsonFields): InputDigest {
+  return { ...parseDigest(fields), fingerprint: fields.string("fingerprint") };
 }
 
 function parseDigest(fields: JsonFields): FileDigest {

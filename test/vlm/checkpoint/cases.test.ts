@@ -331,7 +331,7 @@ describe("weights of other tools", () => {
 
 describe("directories that hold no model", () => {
   it.each([
-    ["adapter_model.safetensors", "merge it into its base model"],
+    ["adapter_model.safetensors", "convert its base model with this directory as adapter"],
     ["pytorch_model.bin", "safetensors"],
     ["Qwen3VL-2B-Q4_K_M.gguf", "GGUF"],
     ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"],

@@ -29,3 +29,40 @@ export function madeUpFiles(weightBytes: number): Record<string, Buffer> {
     "model.safetensors": randomBytes(weightBytes),
   };
 }
+
+/** The same model with its weights in several files and an index, as larger ones are published. */
+export function inShards(
+  files: Readonly<Record<string, Buffer>>,
+  count: number,
+): Record<string, Buffer> {
+  const { "model.safetensors": whole = Buffer.alloc(0), ...others } = files;
+  const headerBytes = Number(whole.readBigUInt64LE());
+  const header = JSON.parse(whole.toString("utf8", 8, 8 + headerBytes)) as Record<
+    string,
+    { readonly data_offsets: readonly [number, number] }
+  >;
+  const names = Object.keys(header).filter((name) => name !== "__metadata__");
+  const weightMap: Record<string, string> = {};
+  const shards: Record<string, Buffer> = {};
+  for (let shard = 0; shard < count; shard++) {
+    const digits = (number: number) => String(number).padStart(5, "0");
+    const file = `model-${digits(shard + 1)}-of-${digits(count)}.safetensors`;
+    const own = names.filter((_, i) => Math.floor((i * count) / names.length) === shard);
+    const entries: Record<string, object> = {};
+    const pieces: Buffer[] = [];
+    let at = 0;
+    for (const name of own) {
+      const [start, end] = header[name]?.data_offsets ?? [0, 0];
+      pieces.push(whole.subarray(8 + headerBytes + start, 8 + headerBytes + end));
+      entries[name] = { ...header[name], data_offsets: [at, at + end - start] };
+      at += end - start;
+      weightMap[name] = file;
+    }
+    const text = Buffer.from(JSON.stringify(entries));
+    const length = Buffer.alloc(8);
+    length.writeBigUInt64LE(BigInt(text.byteLength));
+    shards[file] = Buffer.concat([length, text, ...pieces]);
+  }
+  const index = JSON.stringify({ metadata: {}, weight_map: weightMap });
+  return { ...others, ...shards, "model.safetensors.index.json": Buffer.from(index) };
+}

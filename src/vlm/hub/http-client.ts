@@ -25,13 +25,13 @@ export interface HttpOptions {
 export interface HttpClientOptions {
   /** For `HTTPS_PROXY` and its like. */
   readonly env?: NodeJS.ProcessEnv;
-  /** Until somebody answers. @default 15000 */
+  /** Until somebody answers. @default 10000 */
   readonly patienceMs?: number;
   /** How names become addresses. @default the system's way */
   readonly lookup?: typeof lookup;
 }
 
-const CONNECT_MS = 12_000;
+const CONNECT_MS = 10_000;
 const MOST_HEADER_BYTES = 32 * 1024;
 /** Redirects and refusals with a body up to this are read to their end, so that the connection serves again. */
 const SMALL_BODY_BYTES = 16 * 1024;
@@ -53,7 +53,7 @@ export class HttpClient implements HttpGetter {
   readonly #dispatchers = new Map<string, Dispatcher>();
 
   constructor(options: HttpClientOptions = {}) {
-    const { env = process.env, patienceMs = 15_000 } = options;
+    const { env = process.env, patienceMs = 10_000 } = options;
     this.#lookup = options.lookup ?? lookup;
     this.#env = env;
     this.#patienceMs = patienceMs;

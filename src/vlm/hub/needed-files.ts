@@ -21,8 +21,8 @@ const SINGLE_FILE = "model.safetensors";
 const INDEX_FILE = "model.safetensors.index.json";
 const SHARD = /^model-\d{5}-of-\d{5}\.safetensors$/;
 
-/** A tokenizer of 150 000 words has 11 MB; a "setting" of gigabytes is none. */
-const LARGEST_SETTING = 2 ** 28;
+/** A tokenizer of 150 000 words has 11 MB; a "setting" of a hundred is none. */
+const LARGEST_SETTING = 2 ** 26;
 
 export interface NeededFiles {
   /** Small, and needed to know how much the rest takes. */

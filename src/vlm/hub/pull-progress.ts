@@ -22,7 +22,7 @@ export type PullProgress =
       readonly fileTotalBytes: number;
       readonly doneBytes: number;
       readonly totalBytes: number;
-      /** Over the last seconds; 0 while nothing comes. */
+      /** Over the last seconds; 0 while nothing comes, and in the first second. */
       readonly bytesPerSecond: number;
       /** undefined while nobody can tell. */
       readonly secondsLeft: number | undefined;
@@ -40,6 +40,8 @@ export type PullProgress =
 
 /** The rate is that of this long. */
 const WINDOW_MS = 10_000;
+/** Over less than this a rate is chance. */
+const LEAST_MS = 1_000;
 const TELL_EVERY_MS = 200;
 
 interface Sample {
@@ -128,7 +130,7 @@ export class PullMeter {
       while ((this.#samples[1]?.at ?? at) < at - WINDOW_MS) this.#samples.shift();
     }
     const first = this.#samples[0];
-    if (first === undefined || at <= first.at) return 0;
+    if (first === undefined || at - first.at < LEAST_MS) return 0;
     return ((this.#cameBytes - first.bytes) * 1000) / (at - first.at);
   }
 }

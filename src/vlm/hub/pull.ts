@@ -4,8 +4,9 @@
 
 import { disk } from "../../disk.ts";
 import { packageVersion } from "../../package-root.ts";
+import { readModelSettings } from "../checkpoint/open-checkpoint.ts";
 import { withDiskTrouble } from "../convert/disk-trouble.ts";
-import { PullError } from "../errors.ts";
+import { ModelLoadError, PullError } from "../errors.ts";
 import { convertPulled, type PackagePlan, packageBytes, planPackage } from "./convert-pulled.ts";
 import { ExistingFiles } from "./existing-files.ts";
 import { type FetchedFiles, fetchFiles } from "./fetch-files.ts";
@@ -124,6 +125,7 @@ class Pull {
       onProgress,
       packageBytes: async (weightBytes) => {
         if (!convert) return 0;
+        await assertSupported(dir);
         plan = await planPackage(dir, this.#options, this.#options.signal);
         return packageBytes(plan, weightBytes);
       },
@@ -237,6 +239,14 @@ class Pull {
   ): PulledModel {
     return { name, path, revision, hub, host, checkpointDir, wasHere };
   }
+}
+
+/** What cannot be converted is known from config.json, before gigabytes are fetched. */
+async function assertSupported(dir: string): Promise<void> {
+  await readModelSettings(dir).catch((error: unknown) => {
+    // The rest the weights may settle.
+    if (error instanceof ModelLoadError && error.code === "model-unsupported") throw error;
+  });
 }
 
 /** Trouble that another hub may not have. */

@@ -17,7 +17,8 @@ import { insist, PassingError, refuseBusy } from "./tries.ts";
 const MOST_JSON_BYTES = 16 * 2 ** 20;
 const MOST_ERROR_BYTES = 64 * 1024;
 /** For one answer as a whole, however steadily it comes. */
-const LONGEST_MS = 120_000;
+const LONGEST_MS = 60_000;
+const MOST_TRIES = 3;
 
 export interface JsonAnswer {
   readonly status: number;
@@ -54,7 +55,7 @@ export async function readJson(
         deadline.end();
       }
     },
-    { host: url.host, pace, signal, onWait },
+    { host: url.host, pace: { ...pace, tries: Math.min(pace.tries, MOST_TRIES) }, signal, onWait },
   );
 }
 

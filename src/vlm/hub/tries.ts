@@ -17,7 +17,7 @@ export interface Pace {
   readonly tries: number;
 }
 
-export const USUAL_PACE: Pace = { patienceMs: 15_000, pauseMs: 1_000, tries: 5 };
+export const USUAL_PACE: Pace = { patienceMs: 10_000, pauseMs: 1_000, tries: 5 };
 
 export interface Waiting {
   readonly milliseconds: number;

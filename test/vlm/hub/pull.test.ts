@@ -1,11 +1,11 @@
 import { randomBytes } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { pull } from "../../../src/vlm/hub/pull.ts";
 import type { PullOptions } from "../../../src/vlm/hub/pull-options.ts";
 import type { PullProgress } from "../../../src/vlm/hub/pull-progress.ts";
-import { madeUpFiles, tinyChatFiles } from "../../support/model-files.ts";
+import { inShards, madeUpFiles, tinyChatFiles } from "../../support/model-files.ts";
 import {
   envelope,
   json,
@@ -538,5 +538,186 @@ describe("a hostile hub", () => {
       return true;
     });
     await expect(pulling).rejects.toThrow("more than 16 MiB");
+  });
+});
+
+describe("which hub", () => {
+  const files = madeUpFiles(30_000);
+  const both = (other: ModelHub) => ({
+    variables: { HF_ENDPOINT: hub.url, MODELSCOPE_ENDPOINT: other.url },
+  });
+
+  it("is the one that answers first, and the same one the next time", async () => {
+    await serve({ files });
+    const other = await startModelHub({ files });
+    const waiting: (() => void)[] = [];
+    hub.fault = ({ response }) => {
+      // Until the other has won.
+      waiting.push(() => response.destroy());
+      return true;
+    };
+    expect(await fetched(both(other))).toMatchObject({ hub: "modelscope" });
+    for (const end of waiting) end();
+    hub.fault = undefined;
+    hub.asked.length = 0;
+    expect(await fetched({ ...both(other), modelsDir: join(dir, "models") })).toMatchObject({
+      hub: "modelscope",
+      wasHere: true,
+    });
+    expect(hub.asked).toEqual([]);
+    await other.close();
+  });
+
+  it("says what both said when neither has the model", async () => {
+    await serve({ files, model: "Other/Model" });
+    const other = await startModelHub({ files, model: "Other/Model" });
+    const pulling = fetched({ ...both(other), model: "Test/Tiny" });
+    await expect(pulling).rejects.toMatchObject({ code: "model-not-found" });
+    await expect(pulling).rejects.toThrow(new URL(hub.url).host);
+    await expect(pulling).rejects.toThrow(new URL(other.url).host);
+    await other.close();
+  });
+
+  it("goes on with the partial file that another one began", async () => {
+    await serve({
+      files: { ...files, "model.safetensors": randomBytes(500_000) },
+      fault: (exchange) => {
+        if (exchange.place !== "cdn") return false;
+        if (exchange.count === 1) sendPart(exchange, "206", 300_000);
+        else exchange.response.writeHead(403).end();
+        return true;
+      },
+    });
+    await expect(fetched()).rejects.toMatchObject({ code: "hub-unreachable" });
+    hub.fault = undefined;
+    hub.asked.length = 0;
+    const pulled = await fetched(viaModelScope());
+    expect(pulled.hub).toBe("modelscope");
+    expect(hub.asked.filter((line) => line.startsWith("cdn"))).toEqual([
+      "cdn model.safetensors 300000-499999",
+    ]);
+  });
+
+  it.each([
+    ["HF_ENDPOINT", "ftp://example.com"],
+    ["HF_ENDPOINT", "https://me:word@example.com"],
+    ["MODELSCOPE_ENDPOINT", "modelscope"],
+  ])("is refused as %s=%s, without the password", async (variable, value) => {
+    await serve({ files });
+    const variables = { HF_ENDPOINT: "", [variable]: value };
+    const pulling = fetched({ variables });
+    await expect(pulling).rejects.toThrow(`Expected \`${variable}\` to be an address`);
+    await expect(pulling).rejects.not.toThrow("word");
+  });
+});
+
+describe("weights in several files", () => {
+  it("come by the index, and make the same package as one file", async () => {
+    const whole = tinyChatFiles();
+    await serve({ files: inShards(whole, 3) });
+    const { path } = await fetched({ convert: true, precision: "w8a8" });
+    expect(hub.asked.filter((line) => line.startsWith("cdn"))).toHaveLength(4);
+    const one = await startModelHub({ files: whole });
+    const other = await fetched({
+      convert: true,
+      precision: "w8a8",
+      modelsDir: join(dir, "one"),
+      variables: { HF_ENDPOINT: one.url },
+    });
+    await one.close();
+    for (const file of ["decoder.onnx.data", "vision_encoder.onnx.data", "embed_tokens.bin"]) {
+      expect(
+        readFileSync(join(path, file)).equals(readFileSync(join(other.path, file))),
+        file,
+      ).toBe(true);
+    }
+  });
+
+  it("that the index names and the hub does not list, or that lie elsewhere, are refused", async () => {
+    for (const file of ["model-00009-of-00009.safetensors", "../model.safetensors"]) {
+      const index = Buffer.from(JSON.stringify({ weight_map: { "a.weight": file } }));
+      const { "model.safetensors": _, ...others } = madeUpFiles(1);
+      await serve({ files: { ...others, "model.safetensors.index.json": index } });
+      await expect(fetched({ modelsDir: join(dir, file.length.toString()) })).rejects.toThrow(
+        /which 127\S+ does not list|the name of a .safetensors file/,
+      );
+      await hub.close();
+    }
+  });
+});
+
+describe("what other programs have fetched", () => {
+  const files = madeUpFiles(60_000);
+  const linked = (path: string) => statSync(join(path, "model.safetensors")).nlink;
+
+  it("into ModelScope's cache is taken by its hash, whatever its revision is called", async () => {
+    await serve({ files });
+    const cache = join(dir, "ms", "models", "Test--Tiny", "snapshots", "master");
+    mkdirSync(cache, { recursive: true });
+    for (const [name, data] of Object.entries(files)) writeFileSync(join(cache, name), data);
+    const { path } = await fetched(viaModelScope());
+    expectWhole(path, files);
+    expect(linked(path)).toBe(2);
+    expect(hub.asked.every((line) => line.startsWith("list"))).toBe(true);
+  });
+
+  it("and is damaged, or only half there, is fetched", async () => {
+    await serve({ files });
+    const cache = join(dir, "ms", "hub", "Test", "Tiny");
+    mkdirSync(cache, { recursive: true });
+    writeFileSync(join(cache, "model.safetensors"), randomBytes(60_000));
+    writeFileSync(join(cache, "tokenizer.json"), "{");
+    const { path } = await fetched();
+    expectWhole(path, files);
+    expect(linked(path)).toBe(1);
+  });
+});
+
+describe("a model that cannot be converted", () => {
+  it("is refused by its settings, before its weights are fetched", async () => {
+    const files = { ...tinyChatFiles() };
+    const config = JSON.parse(files["config.json"]?.toString() ?? "{}");
+    files["config.json"] = Buffer.from(JSON.stringify({ ...config, model_type: "qwen3_vl_moe" }));
+    await serve({ files });
+    await expect(fetched({ convert: true })).rejects.toMatchObject({ code: "model-unsupported" });
+    expect(hub.asked.filter((line) => line.startsWith("cdn model"))).toEqual([]);
+  });
+
+  it.each([
+    ["model.gguf", "GGUF"],
+    ["pytorch_model.bin", "pickled"],
+    ["README.md", "no model.safetensors"],
+  ])("such as one with only %s is named", async (name, words) => {
+    await serve({ files: { [name]: Buffer.from("x") } });
+    await expect(fetched()).rejects.toMatchObject({ code: "model-not-found" });
+    await expect(fetched()).rejects.toThrow(words);
+  });
+
+  it("is refused when the disk has no room for it, before anything large is begun", async () => {
+    await serve({
+      files: madeUpFiles(30_000),
+      fault: ({ file, response }) => {
+        if (file !== "tree") return false;
+        const small = ["config.json", "tokenizer.json", "tokenizer_config.json"];
+        const listed = [
+          ...small.map((path) => ({
+            type: "file",
+            path,
+            size: 0,
+            oid: "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
+          })),
+          {
+            type: "file",
+            path: "model.safetensors",
+            size: 2 ** 42,
+            lfs: { oid: "0".repeat(64), size: 2 ** 42 },
+          },
+        ];
+        json(response, 200, listed);
+        return true;
+      },
+    });
+    await expect(fetched()).rejects.toMatchObject({ code: "disk-full" });
+    expect(hub.asked.filter((line) => !line.startsWith("list"))).toEqual([]);
   });
 });

@@ -18,7 +18,7 @@ import { Recovery, type RecoveryOptions } from "./recovery.ts";
 import { checkForgetRequest, resolveRequest, resolveWarmRequest } from "./request-options.ts";
 import { chooseDevice } from "./runtime/choose-device.ts";
 import { type Device, deviceKind, openDevice } from "./runtime/device.ts";
-import { loadOrt } from "./runtime/ort.ts";
+import { prepareOrt } from "./runtime/ort.ts";
 import type {
   DecideQuestion,
   DecideRequest,
@@ -54,8 +54,7 @@ export async function loadQwen3Vl(options: LoadOptions): Promise<Qwen3VlModel> {
   signal?.throwIfAborted();
   // What cannot be loaded here is known before minutes go into a conversion.
   await loadSharp();
-  await new Promise(setImmediate); // each library takes a while, and the event loop has its turn in between
-  await loadOrt().prepare();
+  await prepareOrt();
   const device = await decideDevice(resolved);
   const packageDir = await ensurePackage({
     ...resolved,

@@ -5,6 +5,7 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import type * as Koffi from "koffi";
 import { nativePath } from "../../disk.ts";
 import { ModelLoadError } from "../errors.ts";
@@ -339,6 +340,19 @@ let loaded: Ort | undefined;
 export function loadOrt(): Ort {
   loaded ??= open();
   return loaded;
+}
+
+/**
+ * Loads the library with the event loop in between, and makes what takes long on another thread.
+ *
+ * @throws as {@link loadOrt} does
+ */
+export async function prepareOrt(): Promise<void> {
+  assertHost();
+  await setImmediate();
+  loadKoffi();
+  await setImmediate();
+  await loadOrt().prepare();
 }
 
 function open(): Ort {

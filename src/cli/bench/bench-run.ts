@@ -3,7 +3,7 @@
 import type { ChatMessage, VisionLanguageModel } from "../../vlm/index.ts";
 import { print } from "../terminal.ts";
 import { type Answer, ask } from "./ask.ts";
-import { watchEventLoop } from "./event-loop-gaps.ts";
+import { type Gaps, watchEventLoop } from "./event-loop-gaps.ts";
 import { type Figure, type FigureName, figure } from "./figure.ts";
 import { RandomChat } from "./random-chat.ts";
 
@@ -25,7 +25,7 @@ export class BenchRun {
   /** What could not be measured, and why. */
   readonly missing: { readonly id: string; readonly reason: string }[] = [];
   /** Longest time that the event loop was held up, by what was measured. */
-  readonly gaps = new Map<string, number>();
+  readonly gaps = new Map<string, Pick<Gaps, "longestMs" | "longestOwnMs">>();
   /** Most memory of the process so far, in bytes. */
   peakRss = 0;
   readonly #budgetMs: number;
@@ -47,9 +47,18 @@ export class BenchRun {
   /** Runs `work` and notes under `kind` how long it held up the event loop. */
   async watch<T>(kind: string, work: () => Promise<T>): Promise<{ result: T }> {
     const { result, gaps, peakRss } = await watchEventLoop(work);
-    this.gaps.set(kind, Math.max(this.gaps.get(kind) ?? 0, gaps.longestMs));
+    this.noteGaps(kind, gaps);
     this.peakRss = Math.max(this.peakRss, peakRss);
     return { result };
+  }
+
+  noteGaps(kind: string, { longestMs, longestOwnMs }: Gaps): void {
+    const before = this.gaps.get(kind);
+    this.gaps.set(kind, {
+      longestMs: Math.max(before?.longestMs ?? 0, longestMs),
+      longestOwnMs:
+        longestOwnMs === undefined ? undefined : Math.max(before?.longestOwnMs ?? 0, longestOwnMs),
+    });
   }
 
   /** Takes samples until there are enough or the time is used up. Each call gives one sample or several. */

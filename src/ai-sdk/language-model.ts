@@ -10,7 +10,12 @@ import type {
   LanguageModelV3StreamResult,
   SharedV3Warning,
 } from "@ai-sdk/provider";
-import type { GenerateRequest, ToolChoice, VisionLanguageModel } from "../vlm/index.ts";
+import type {
+  GenerateRequest,
+  ResponseFormat,
+  ToolChoice,
+  VisionLanguageModel,
+} from "../vlm/index.ts";
 import { toMessages, type Warn } from "./prompt.ts";
 import { finishReasonOf, StreamParts, usageOf } from "./stream-parts.ts";
 
@@ -93,13 +98,13 @@ function toRequest(options: LanguageModelV3CallOptions): {
 } {
   const warnings: SharedV3Warning[] = [];
   const warn: Warn = (warning) => warnings.push(warning);
-  const { responseFormat, toolChoice } = options;
-  if (responseFormat?.type === "json") warn({ type: "unsupported", feature: "responseFormat" });
+  const { toolChoice } = options;
   if (options.frequencyPenalty) warn({ type: "unsupported", feature: "frequencyPenalty" });
   const request: GenerateRequest = {
     messages: toMessages(options.prompt, warn),
     ...given("tools", toTools(options, warn)),
     ...given("toolChoice", toolChoice && toToolChoice(toolChoice)),
+    ...given("responseFormat", toResponseFormat(options)),
     ...given("maxTokens", options.maxOutputTokens),
     ...given("temperature", options.temperature),
     ...given("topP", options.topP),
@@ -129,6 +134,18 @@ function toTools({ tools = [] }: LanguageModelV3CallOptions, warn: Warn): Genera
     return [{ type: "function", function: described }];
   });
   return functions.length === 0 ? undefined : functions;
+}
+
+/** What of a schema cannot be kept is the model's to refuse. A call that has to be made has the form of its tool. */
+function toResponseFormat({
+  responseFormat,
+  toolChoice,
+}: LanguageModelV3CallOptions): ResponseFormat | undefined {
+  if (responseFormat?.type !== "json") return undefined;
+  if (toolChoice?.type === "required" || toolChoice?.type === "tool") return undefined;
+  const { schema } = responseFormat;
+  if (schema === undefined) return { type: "json" };
+  return { type: "json", schema: typeof schema === "boolean" ? schema : { ...schema } };
 }
 
 function toToolChoice(choice: NonNullable<LanguageModelV3CallOptions["toolChoice"]>): ToolChoice {

@@ -1,6 +1,6 @@
 // The provider under the real AI SDK: what its users call, over a model that answers from a script.
 
-import { generateText, stepCountIs, streamText, tool } from "ai";
+import { generateText, Output, stepCountIs, streamText, tool } from "ai";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { qwen3Vl } from "../../src/ai-sdk/index.ts";
@@ -145,6 +145,22 @@ describe("generateText", () => {
       toolChoice,
     });
     expect(model.requests[0]?.toolChoice).toEqual(expected);
+  });
+
+  it("asks for an object in its schema, whole and streamed, and beside tools", async () => {
+    const model = new FakeVisionLanguageModel({ answer: '{"animal": "cat"}' });
+    const output = Output.object({ schema: z.object({ animal: z.enum(["cat", "dog"]) }) });
+    const whole = await generateText({ model: qwen3Vl(model), prompt: "?", output });
+    expect(whole.output).toEqual({ animal: "cat" });
+    expect(whole.warnings).toEqual([]);
+    const streamed = streamText({ model: qwen3Vl(model), prompt: "?", output });
+    expect(await streamed.output).toEqual({ animal: "cat" });
+    for (const { responseFormat } of model.requests) {
+      expect(responseFormat).toMatchObject({
+        type: "json",
+        schema: { properties: { animal: { enum: ["cat", "dog"] } }, required: ["animal"] },
+      });
+    }
   });
 
   it("warns of what cannot be done, and refuses addresses of pictures with a sentence", async () => {

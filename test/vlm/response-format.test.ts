@@ -76,6 +76,47 @@ describe("a model that is asked for a form", () => {
     expect(guessed.text).toMatch(/^(ab ){3,12}(猫|dog)$/u);
   });
 
+  it("calls a tool with arguments of its schema, whatever it would have written", async () => {
+    const weather = {
+      name: "weather",
+      parameters: {
+        type: "object",
+        properties: { city: { type: "string", maxLength: 8 }, days: { enum: [1, 3, 7] } },
+        required: ["city", "days"],
+        additionalProperties: false,
+      },
+    };
+    const search = { name: "search", parameters: { type: "object", minProperties: 1 } };
+    const validate = new Ajv2020().compile(weather.parameters);
+    for (const seed of [1, 2, 3, 4, 5, 6]) {
+      const { toolCalls, finishReason, incomplete, text } = await plain.generate({
+        messages,
+        tools: [weather, search].map((described) => ({ type: "function", function: described })),
+        toolChoice: seed % 2 === 0 ? "required" : { name: "weather" },
+        temperature: 1.3,
+        seed,
+        maxTokens: 40 + 10 * seed,
+      });
+      expect({ finishReason, incomplete, text }).toEqual({ finishReason: "tool-calls", text: "" });
+      const [call] = toolCalls;
+      expect(call?.invalid).toBeUndefined();
+      const given: unknown = JSON.parse(call?.arguments ?? "");
+      if (call?.name === "weather") expect(validate(given), call.arguments).toBe(true);
+      else expect(call?.name).toBe("search");
+    }
+  });
+
+  it("may call a tool in place of an answer of the form", async () => {
+    const { text, toolCalls, finishReason } = await model.generate({
+      messages,
+      tools: [{ name: "f", parameters: { type: "object" } }],
+      responseFormat: { type: "choice", options: ["yes", "no"] },
+      temperature: 0,
+    });
+    if (finishReason === "tool-calls") expect(toolCalls).not.toEqual([]);
+    else expect(["yes", "no"]).toContain(text);
+  });
+
   it("refuses a form that it cannot keep, by name, and goes on", async () => {
     const refused = model.generate({
       messages,

@@ -55,6 +55,8 @@ function fromVlmError(error: VlmError): RequestError {
     case "image-corrupt":
     case "image-unsupported":
     case "image-too-large":
+    case "response-format-unsupported":
+    case "response-format-too-complex":
       return new RequestError(400, error.code, error.message);
     case "queue-full":
       return new RequestError(503, error.code, error.message, { "Retry-After": "5" });

@@ -4,9 +4,11 @@
 import { LRUCache } from "lru-cache";
 import { ResponseFormatError } from "../errors.ts";
 import { TimeSlice } from "../image/time-slice.ts";
+import type { KnownTool } from "../text/tool-call-text.ts";
 import type { ResponseFormat } from "../vision-language-model.ts";
 import { anyArray, anyObject } from "./any-json.ts";
 import { oneOf } from "./byte-nfa.ts";
+import { callRule } from "./call-form.ts";
 import { Constraint } from "./constraint.ts";
 import { anyOf, Lengths, match, type Rule } from "./grammar.ts";
 import { GrammarStates } from "./grammar-states.ts";
@@ -49,6 +51,11 @@ export class ResponseFormats {
    */
   async constraint(format: ResponseFormat): Promise<Constraint> {
     return this.constraintOf(JSON.stringify(format), () => formatRule(format));
+  }
+
+  /** The call of one of these tools, between its marks. What of a schema cannot be kept is not. */
+  async callConstraint(tools: readonly KnownTool[]): Promise<Constraint> {
+    return this.constraintOf(`call ${JSON.stringify(tools)}`, () => callRule(tools));
   }
 
   /** For a grammar made elsewhere. @param name tells it from others */

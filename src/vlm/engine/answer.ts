@@ -40,6 +40,8 @@ export class Answer implements TokenReader {
     for (const delta of this.flow.take(id)) this.#push(delta);
     if (this.flow.finishReason === undefined) {
       this.#sampler.accept(id);
+      // While the decoder computes, there is time to find out what may follow.
+      if (this.flow.formed) setImmediate(() => this.flow.prepare());
       return id;
     }
     for (const delta of this.flow.end()) this.#push(delta);

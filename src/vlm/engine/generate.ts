@@ -4,6 +4,8 @@
 import type { Deadline } from "../../abort.ts";
 import type { Qwen3VlConfig } from "../checkpoint/config.ts";
 import type { GenerationDefaults } from "../checkpoint/generation-config.ts";
+import { forcedTools } from "../constrain/call-form.ts";
+import type { Constraint } from "../constrain/constraint.ts";
 import type { ResponseFormats } from "../constrain/response-format.ts";
 import { type ImageDecodeError, isVlmError } from "../errors.ts";
 import { contentHash, type ImageTensorCache, type TensorView } from "../image/image-tensor.ts";
@@ -54,13 +56,12 @@ export async function generate(
 ): Promise<void> {
   const watch = new Stopwatch();
   model.engine.expectRoom();
-  const { responseFormat } = request;
-  const constraint = responseFormat && (await model.formats.constraint(responseFormat));
+  const form = await formOf(model, request);
   const { prompt, pictures, placed } = await readRequest(model, request, watch, stop.signal);
   const answer = new Answer({
     ...request,
     tools: knownTools(request.tools),
-    constraint,
+    ...form,
     tokenizer: model.tokenizer,
     eosTokenIds: model.eosTokenIds,
     vocabSize: model.config.text.vocabSize,
@@ -97,6 +98,18 @@ export async function generate(
     timings: watch.read(),
     cache: cacheUse(sequence, pictures),
   });
+}
+
+/** What the answer, or the call that has to be made, must look like. */
+async function formOf(
+  { formats, tokenizer }: ModelParts,
+  { responseFormat, tools, toolChoice }: ResolvedRequest,
+): Promise<{ readonly constraint?: Constraint; readonly callConstraint?: Constraint }> {
+  if (responseFormat) return { constraint: await formats.constraint(responseFormat) };
+  const forced = forcedTools(knownTools(tools), toolChoice);
+  const marked = ["<tool_call>", "</tool_call>"].every((mark) => tokenizer.findSpecial(mark));
+  if (forced.length === 0 || !marked) return {};
+  return { callConstraint: await formats.callConstraint(forced) };
 }
 
 /**

@@ -28,6 +28,8 @@ export interface AnswerFlowOptions {
   readonly toolChoice?: ToolChoice;
   /** The form that the answer has to have. Left out: any. */
   readonly constraint?: Constraint | undefined;
+  /** The form of a call that has to be made, between its marks. Left out: the model is helped to begin it. */
+  readonly callConstraint?: Constraint | undefined;
   /** Most tokens of the answer, reasoning included. */
   readonly maxTokens: number;
   /** Tokens after which a thought is closed for the model. A quarter of the room is left for the answer in any case. */
@@ -63,10 +65,13 @@ export class AnswerFlow {
     const formed = options.constraint !== undefined;
     this.#text = new TextStream({ tokenizer, stop, literal: formed });
     this.#calls = new ToolCallStream({ tokenizer, tools, bare: !formed });
-    this.#forced = new ForcedCall(tokenizer, tools, options.toolChoice ?? "auto");
+    const { callConstraint } = options;
+    const choice = options.toolChoice ?? "auto";
+    this.#forced = new ForcedCall(tokenizer, tools, choice, callConstraint !== undefined);
     this.#formed = new FormedAnswer({
-      constraint: options.constraint,
-      callId: tools.length > 0 ? tokenizer.findSpecial("<tool_call>") : undefined,
+      constraint: options.constraint ?? callConstraint,
+      callId: formed && tools.length > 0 ? tokenizer.findSpecial("<tool_call>") : undefined,
+      closingId: callConstraint && tokenizer.findSpecial("</tool_call>"),
       afterThought: tokenizer.encodeText("\n\n"),
     });
     const room = Math.min(maxTokens, contextRoom);
@@ -83,6 +88,20 @@ export class AnswerFlow {
   /** Tokens that may come next; undefined: any. */
   get mask(): TokenMask | undefined {
     return this.#text.reasoning ? undefined : this.#formed.mask;
+  }
+
+  /** Not every token may come. */
+  get formed(): boolean {
+    return !this.#text.reasoning && this.#formed.on;
+  }
+
+  /** Finds out what {@link mask} will be asked for. */
+  prepare(): void {
+    try {
+      void this.mask;
+    } catch {
+      // Whoever asks for it gets to know.
+    }
   }
 
   /** The answer has not the form that it has to have. */
@@ -185,6 +204,7 @@ export class AnswerFlow {
   /** Why an answer of some form was ended in the shortest way. */
   get #cut(): FinishReason {
     const { maxTokens, contextRoom } = this.#options;
+    if (this.#options.callConstraint) return "tool-calls";
     if (this.#circling) return "repetition";
     return maxTokens <= contextRoom + 1 ? "max-tokens" : "context-full";
   }

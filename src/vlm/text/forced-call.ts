@@ -8,11 +8,15 @@ import type { KnownTool } from "./tool-call-text.ts";
 export class ForcedCall {
   #due: readonly number[];
 
-  /** @param choice `required` with one tool is that tool's name; with several, the model chooses */
+  /**
+   * @param choice `required` with one tool is that tool's name; with several, the model chooses
+   * @param markOnly what follows the mark is seen to elsewhere
+   */
   constructor(
     tokenizer: Pick<Tokenizer, "encodeText" | "findSpecial">,
     tools: readonly KnownTool[],
     choice: ToolChoice,
+    markOnly = false,
   ) {
     const mark = tokenizer.findSpecial("<tool_call>");
     const [only] = tools;
@@ -24,7 +28,7 @@ export class ForcedCall {
       wanted === undefined
         ? '\n{"name": "'
         : `\n{"name": ${JSON.stringify(wanted)}, "arguments": {`;
-    this.#due = forced ? [mark, ...tokenizer.encodeText(head)] : [];
+    this.#due = forced ? [mark, ...(markOnly ? [] : tokenizer.encodeText(head))] : [];
   }
 
   /** The token that has to come next; undefined: the model chooses. */

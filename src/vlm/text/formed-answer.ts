@@ -9,6 +9,8 @@ export interface FormedAnswerOptions {
   readonly constraint?: Constraint | undefined;
   /** May come in place of the answer: it opens a call of a tool. */
   readonly callId: number | undefined;
+  /** Comes behind it and ends the answer: it closes a call. */
+  readonly closingId?: number | undefined;
   /** Tokens between a thought and the answer, as the chat template writes them. */
   readonly afterThought: readonly number[];
 }
@@ -17,17 +19,20 @@ export interface FormedAnswerOptions {
 export class FormedAnswer {
   readonly #constraint: Constraint | undefined;
   readonly #callId: number | undefined;
+  readonly #closing: readonly number[];
   readonly #afterThought: readonly number[];
   #due: readonly number[] = [];
-  /** The model calls a tool instead. */
+  /** What comes now is none of its business: the model calls a tool instead. */
   #called = false;
+  #closed = false;
   #ending = false;
   /** There was never room for it. */
   #hopeless = false;
 
-  constructor({ constraint, callId, afterThought }: FormedAnswerOptions) {
+  constructor({ constraint, callId, closingId, afterThought }: FormedAnswerOptions) {
     this.#constraint = constraint;
     this.#callId = callId;
+    this.#closing = closingId === undefined ? [] : [closingId];
     this.#afterThought = afterThought;
   }
 
@@ -53,7 +58,8 @@ export class FormedAnswer {
 
   /** The answer has its form and is to be over. */
   get done(): boolean {
-    return this.on && this.#due.length === 0 && (this.#ending || this.#constraint!.ended);
+    if (this.#closed || this.#ending) return this.#due.length === 0;
+    return this.on && this.#due.length === 0 && this.#constraint!.ended;
   }
 
   /** It was ended in the shortest way. */
@@ -75,7 +81,7 @@ export class FormedAnswer {
   settle(id: number, endIds: ReadonlySet<number>, room: number): number {
     if (!this.on || this.#hopeless || endIds.has(id) || id === this.#callId) return id;
     const constraint = this.#constraint!;
-    if (constraint.leavesRoom(id, room - 1)) return id;
+    if (constraint.leavesRoom(id, room - 1 - this.#closing.length)) return id;
     this.#hopeless = !this.endWithin(room);
     // Nothing is missing where there is no end to write: the answer is over.
     if (this.#ending && this.#due.length === 0) return [...endIds][0] ?? id;
@@ -85,7 +91,7 @@ export class FormedAnswer {
   /** Lets the shortest end come. @returns false where it has more tokens than may come */
   endWithin(room: number): boolean {
     if (!this.on) return false;
-    const ending = this.#constraint!.ending();
+    const ending = [...this.#constraint!.ending(), ...this.#closing];
     if (ending.length > room) return false;
     this.#ending = true;
     this.#due = ending;
@@ -94,12 +100,14 @@ export class FormedAnswer {
 
   /** A token of the answer has come. */
   take(id: number): void {
-    if (id === this.#due[0]) {
-      this.#due = this.#due.slice(1);
-      if (!this.#ending) return;
-    }
+    const wasDue = id === this.#due[0];
+    if (wasDue) this.#due = this.#due.slice(1);
     if (!this.on) return;
-    if (id === this.#callId && this.#constraint!.untouched) this.#called = true;
-    else this.#constraint!.accept(id);
+    if (id === this.#closing[0] && this.#constraint!.ended) this.#closed = true;
+    else if (id === this.#callId && this.#constraint!.untouched) this.#called = true;
+    // What stands in front of the answer is none of it.
+    else if (!wasDue || this.#ending) this.#constraint!.accept(id);
+    const closes = this.on && !this.#ending && !this.#closed && this.#constraint!.ended;
+    if (closes) this.#due = this.#closing;
   }
 }

@@ -4,7 +4,12 @@ import OpenAI from "openai";
 import { afterEach, describe, expect, it } from "vitest";
 import { Responder } from "../../../src/bot/chat/responder.ts";
 import { type DebugServerOptions, startDebugServer } from "../../../src/bot/debug-http/server.ts";
-import { ImageDecodeError, PromptTooLongError, QueueFullError } from "../../../src/vlm/errors.ts";
+import {
+  ImageDecodeError,
+  PromptTooLongError,
+  QueueFullError,
+  ResponseFormatError,
+} from "../../../src/vlm/errors.ts";
 import {
   FakeVisionLanguageModel,
   type FakeVisionLanguageModelOptions,
@@ -276,6 +281,35 @@ describe("what other clients send", () => {
     const { error } = (await response.json()) as { error: Record<string, unknown> };
     expect(error).toMatchObject({ type: "invalid_request_error", param: null });
     expect(JSON.stringify(error)).not.toContain("CANARY");
+  });
+
+  const schema = { type: "object", properties: { n: { type: "integer" } }, required: ["n"] };
+  it.each([
+    [{ response_format: { type: "json_object" } }, { type: "json", schema: { type: "object" } }],
+    [
+      {
+        response_format: { type: "json_schema", json_schema: { name: "x", strict: true, schema } },
+      },
+      { type: "json", schema },
+    ],
+    [{ structured_outputs: { regex: "a|b" } }, { type: "regex", pattern: "a|b" }],
+    [{ guided_choice: ["a", "b"] }, { type: "choice", options: ["a", "b"] }],
+    [{ guided_json: schema }, { type: "json", schema }],
+    [{ response_format: null }, undefined],
+  ])("is given the form it asks for with %j", async (form, expected) => {
+    const { post, model } = await start();
+    expect((await post({ ...question, ...form })).status).toBe(200);
+    expect(model.requests[0]?.responseFormat).toEqual(expected);
+  });
+
+  it("hears by name what of its schema cannot be kept", async () => {
+    const answer = new ResponseFormatError("response-format-unsupported", "`not` at schema: no.");
+    const { post } = await start({ answer });
+    const response = await post({ ...question, guided_json: { not: {} } });
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({
+      error: { message: "`not` at schema: no.", code: "response-format-unsupported" },
+    });
   });
 
   it("ends a stream with [DONE]", async () => {

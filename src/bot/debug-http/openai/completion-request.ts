@@ -6,15 +6,13 @@ import type { ChatMessage, ContentPart, GenerateRequest, ToolChoice } from "../.
 import type { DebugServerLimits } from "../limits.ts";
 import { decodePicture } from "../picture-data.ts";
 import { RequestError } from "../request-error.ts";
+import { FORM_FIELDS, optional, toResponseFormat } from "./answer-form.ts";
 
 export interface CompletionRequest {
   readonly request: Omit<GenerateRequest, "signal">;
   readonly stream: boolean;
   readonly includeUsage: boolean;
 }
-
-const optional = <T extends z.ZodType>(schema: T) =>
-  schema.nullish().transform((value) => value ?? undefined);
 
 const TEXT_PART = z.looseObject({ type: z.literal("text"), text: z.string() });
 const IMAGE_PART = z.looseObject({
@@ -53,7 +51,7 @@ const BODY = z.looseObject({
       z.looseObject({ function: z.looseObject({ name: z.string() }) }),
     ]),
   ),
-  response_format: optional(z.looseObject({ type: z.string() })),
+  ...FORM_FIELDS,
   stop: optional(z.union([z.string(), z.array(z.string())])),
   max_tokens: optional(z.int().min(1)),
   max_completion_tokens: optional(z.int().min(1)),
@@ -82,9 +80,6 @@ export function parseCompletionRequest(
   if (!parsed.success) throw badField(parsed.error.issues[0]);
   const body = parsed.data;
   if ((body.n ?? 1) !== 1) throw refuse("n", "only one choice is made");
-  if ((body.response_format?.type ?? "text") !== "text") {
-    throw refuse("response_format", "answers in a given form are not made yet");
-  }
   const pictures = new Pictures(limits);
   const messages = body.messages.map((message, index) =>
     toMessage(message, `messages[${index}].content`, pictures),
@@ -95,6 +90,7 @@ export function parseCompletionRequest(
       messages,
       ...given("tools", body.tools?.length ? body.tools : undefined),
       ...given("toolChoice", body.tools?.length ? toToolChoice(body.tool_choice) : undefined),
+      ...given("responseFormat", toResponseFormat(body)),
       ...given("maxTokens", body.max_completion_tokens ?? body.max_tokens),
       ...given("stop", toStop(body.stop)),
       // Nothing but the likeliest token is what `top_p` 0 means.

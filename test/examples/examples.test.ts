@@ -74,6 +74,19 @@ describe("examples", () => {
     }),
   );
 
+  it("data-and-decisions prints a value and what was decided", () =>
+    withExample("data-and-decisions", async ({ script }) => {
+      const { code, output } = await new Running(script, [picture], {
+        VLM_MODEL: tinyChatPackage(),
+      }).ended();
+      expect(output).toMatch(/^(photo|drawing|screenshot) \[/mu);
+      expect(output).toMatch(/^(有人|没有人) [\d.e-]+$/mu);
+      expect(output).toMatch(/^红色 [\d.e-]+$/mu);
+      expect(output).toMatch(/^\d [\d.]+$/mu);
+      expect(output).toMatch(/left: [\d.]+/u);
+      expect(code).toBe(0);
+    }));
+
   it("debug-page opens a page and answers over HTTP", () =>
     withExample("debug-page", async ({ script }) => {
       // The page's files lie beside the code that serves them; the bundle has it at its top.

@@ -12,6 +12,14 @@ const MAX_MEMBERS = 2_000_000;
 const UNKNOWN = -2;
 const DEAD = -1;
 
+export interface KnownStates {
+  /** (states, classes) -1 where the byte must not come, -2 where nobody has asked yet. */
+  readonly next: Int32Array;
+  /** (256) */
+  readonly classes: Uint8Array;
+  readonly classCount: number;
+}
+
 export class LazyDfa implements Automaton {
   readonly start: number;
   readonly #nfa: ByteNfa;
@@ -61,6 +69,11 @@ export class LazyDfa implements Automaton {
     const next = this.#move(state, this.#examples[this.#classes[byte]!]!);
     this.#table[place] = next;
     return next;
+  }
+
+  /** What is known of all states, for loops over many bytes. Valid until `next` makes another state. */
+  get known(): KnownStates {
+    return { next: this.#table, classes: this.#classes, classCount: this.#classCount };
   }
 
   accepting(state: number): boolean {

@@ -1,7 +1,7 @@
 // What one automaton allows in one state, whatever follows it: found by walking the tree of all tokens.
 // In: an automaton and a state. Out: tokens, and the nodes where the automaton may end inside a token.
 
-import type { Automaton } from "./automaton.ts";
+import type { LazyDfa } from "./lazy-dfa.ts";
 import { LONGEST_TOKEN, type TokenTrie } from "./token-trie.ts";
 
 /** Bit `id % 32` of word `id / 32` is set for a token that may come. */
@@ -32,14 +32,19 @@ export class TokenWalk {
   }
 
   /** @throws TooComplexError */
-  from(automaton: Automaton, start: number): LocalMask {
+  from(automaton: LazyDfa, start: number): LocalMask {
     const { byte, depth, end, token, nodes } = this.#trie;
     const [path, ids, exits] = [this.#path, this.#ids, this.#exits];
     let [count, exitCount] = [0, 0];
+    let { next, classes, classCount } = automaton.known;
     path[0] = start;
     for (let node = 0; node < nodes; ) {
       const at = depth[node]!;
-      const state = automaton.next(path[at - 1]!, byte[node]!);
+      let state = next[path[at - 1]! * classCount + classes[byte[node]!]!]!;
+      if (state === -2) {
+        state = automaton.next(path[at - 1]!, byte[node]!);
+        ({ next, classes, classCount } = automaton.known);
+      }
       if (state < 0) {
         node = end[node]!;
         continue;

@@ -31,11 +31,13 @@ export const KEYWORDS_OF = {
   Record<"object" | "array" | "string" | "number", readonly string[]>
 >;
 
-const KNOWN: ReadonlySet<string> = new Set([
-  ...REMARKS,
-  ...Object.values(KEYWORDS_OF).flat(),
+/** All that can be kept, some of them not with every value. */
+export const SCHEMA_KEYWORDS: readonly string[] = [
   ...["type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref"],
-]);
+  ...Object.values(KEYWORDS_OF).flat(),
+];
+
+const KNOWN: ReadonlySet<string> = new Set([...REMARKS, ...SCHEMA_KEYWORDS]);
 
 const TYPES = ["object", "array", "string", "number", "integer", "boolean", "null"];
 

@@ -8,6 +8,7 @@ import type { Automaton } from "./automaton.ts";
 import type { Frame, GrammarState, GrammarStates } from "./grammar-states.ts";
 import { JsonText } from "./json-text.ts";
 import { JsonTextMasks } from "./json-text-masks.ts";
+import { LazyDfa } from "./lazy-dfa.ts";
 import { allow, type LocalMask, maskBytes, type TokenMask, TokenWalk } from "./local-mask.ts";
 import type { TokenTrie } from "./token-trie.ts";
 import { TooComplexError } from "./too-complex.ts";
@@ -59,6 +60,7 @@ export class TokenMasks {
 
   #local(automaton: Automaton, state: number): LocalMask {
     if (automaton instanceof JsonText) return this.#texts.of(automaton.placeOf(state));
+    if (!(automaton instanceof LazyDfa)) throw new TypeError("No such automaton can be walked");
     let known = this.#locals.get(automaton);
     if (!known) {
       known = new LRUCache({ maxSize: CACHED_BYTES, sizeCalculation: maskBytes });

@@ -1,9 +1,9 @@
 // The last step of `npm run build`: what tsc leaves behind goes into dist (or the directory named as argument), and
 // the command becomes executable.
 
-import { chmod, cp } from "node:fs/promises";
+import { chmod, cp, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 const output = process.argv[2] ?? join(root, "dist");
@@ -15,3 +15,12 @@ const thread = join("vlm", "runtime", "device-thread-worker.js");
 await cp(join(root, "src", page), join(output, page), { recursive: true });
 await cp(join(root, "src", thread), join(output, thread));
 await chmod(join(output, "cli.js"), 0o755);
+
+// What editors know of the settings file: its schema, with what the documentation says of every option.
+const editorSchema = pathToFileURL(join(output, "cli", "config", "editor-schema.js"));
+const { descriptionsIn, editorSchema: schemaWith } = await import(editorSchema.href);
+const docs = join(root, "docs", "en");
+const names = (await readdir(docs)).filter((name) => name.endsWith(".md"));
+const pages = await Promise.all(names.map((name) => readFile(join(docs, name), "utf8")));
+const schema = `${JSON.stringify(schemaWith(descriptionsIn(pages)), null, 2)}\n`;
+await writeFile(join(output, "napcat-vlm.schema.json"), schema);

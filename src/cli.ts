@@ -58,7 +58,7 @@ async function run(): Promise<number> {
   switch (command.name) {
     case "start": {
       const { start } = await import("./cli/start.ts");
-      await start(settings, signal);
+      await start(settings, signal, () => resolveSettings(command.flags));
       return 0;
     }
     case "pull": {

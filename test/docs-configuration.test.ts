@@ -6,12 +6,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
+import { FROM_THE_START } from "../src/bot/bot-changes.ts";
 import { DEBUG_SERVER_SCHEMA } from "../src/bot/debug-http/server.ts";
 import { CONNECT_SCHEMA } from "../src/bot/napcat/connect-options.ts";
 import { INSTALL_SCHEMA } from "../src/bot/options.ts";
 import { STORE_SCHEMA } from "../src/bot/store/chat-store.ts";
 import { ConfigError, readConfigFile } from "../src/cli/config/config-file.ts";
 import { CONFIG_SCHEMA } from "../src/cli/config/config-schema.ts";
+import { BUILT_ONCE, SECTIONS_BUILT_ONCE } from "../src/cli/config/settings-reload.ts";
 import { SHORT_KEYS } from "../src/cli/config/short-keys.ts";
 import { LOG_LEVELS } from "../src/cli/log.ts";
 import { LOAD_SCHEMA } from "../src/vlm/options.ts";
@@ -82,6 +84,20 @@ describe.each(LANGUAGES)("the settings file in %s", (language) => {
       const [section = "", option = ""] = codes(same)[0]?.split(".") ?? [];
       expect(keysOfSection(section), key).toContain(option);
     }
+  });
+
+  it("says what holds at once and what needs a restart", () => {
+    const [atOnce = [], late = []] = tableOf(language, "configuration: reload").map(([, cell]) =>
+      codes(cell ?? ""),
+    );
+    const ofTheBot = FROM_THE_START.map((name) => `history.${name}`);
+    const fromTheStart = new Set<string>([...BUILT_ONCE, ...SECTIONS_BUILT_ONCE, "napcatToken"]);
+    expect(late.filter((name) => name !== "bot").toSorted()).toEqual(
+      [...fromTheStart, ...ofTheBot].toSorted(),
+    );
+    const keys = Object.keys(CONFIG_SCHEMA.shape).filter((key) => key !== "$schema");
+    const others = keys.filter((key) => !fromTheStart.has(key));
+    expect(atOnce.map((name) => name.split(".")[0]).toSorted()).toEqual(others.toSorted());
   });
 
   it("has an example that is taken", async () => {

@@ -21,7 +21,7 @@ export function changedOptions(
 }
 
 /** Sizes of memory that was taken at the beginning. */
-const FROM_THE_START = ["maxChats", "maxTotalBytes"] as const;
+export const FROM_THE_START = ["maxChats", "maxTotalBytes"] as const;
 
 /** Options that differ and only hold for a bot that is installed with them. */
 export function needsRestart(

@@ -2,21 +2,21 @@
 
 import { randomBytes } from "node:crypto";
 import { networkInterfaces } from "node:os";
-import { chatOptions, SettingsOfChats } from "../bot/chat/chat-settings.ts";
-import { Responder } from "../bot/chat/responder.ts";
+import type { BotChanges } from "../bot/bot-changes.ts";
 import { type DebugServer, isLoopback, startDebugServer } from "../bot/debug-http/server.ts";
 import { type InstalledVlm, installVlm } from "../bot/install-vlm.ts";
 import type { Logger } from "../bot/logger.ts";
 import { type ConnectionState, connectNapCat } from "../bot/napcat/connection.ts";
-import { parseInstallOptions } from "../bot/options.ts";
+import type { InstallVlmOptions } from "../bot/options.ts";
+import { DEFAULT_PHRASES } from "../bot/reply/phrases.ts";
 import { type ChatStore, openChatStore } from "../bot/store/chat-store.ts";
-import { AskModel } from "../bot/triggers/ask-model.ts";
-import { type ShouldReply, shouldReplyBy } from "../bot/triggers/should-reply.ts";
 import { packageVersion } from "../package-root.ts";
 import { loadQwen3Vl, type VisionLanguageModel } from "../vlm/index.ts";
-import type { BotSection } from "./config/config-schema.ts";
+import { SettingsReload } from "./config/settings-reload.ts";
+import { watchFile } from "./config/watch-file.ts";
 import { describeForLog } from "./errors.ts";
-import { createLog } from "./log.ts";
+import { createLog, DEFAULT_LEVEL } from "./log.ts";
+import { LoneBot } from "./lone-bot.ts";
 import { findOrPullModel } from "./named-model.ts";
 import { refuseTakenPort } from "./port.ts";
 import { showProgress } from "./progress.ts";
@@ -32,8 +32,16 @@ const STATES: Partial<Record<ConnectionState, (selfId: string) => string>> = {
   offline: (selfId) => `QQ ${selfId} 已离线，请在 NapCat 重新登录 · is logged out, log in again`,
 };
 
-/** Resolves when the signal aborts and everything has ended; rejects when something cannot start. */
-export async function start(settings: Settings, signal: AbortSignal): Promise<void> {
+/**
+ * Resolves when the signal aborts and everything has ended; rejects when something cannot start.
+ *
+ * @param read gives the settings again, as they are now
+ */
+export async function start(
+  settings: Settings,
+  signal: AbortSignal,
+  read: () => Settings,
+): Promise<void> {
   const endings: Ending[] = [];
   const log = createLog(settings.sections.log);
   try {
@@ -47,11 +55,25 @@ export async function start(settings: Settings, signal: AbortSignal): Promise<vo
       settings.data === undefined ? undefined : await openChats(settings.data, settings, log);
     if (store !== undefined) endings.push(() => store.close());
     const parts = { model, store, logger: log };
-    const bot = settings.napcat && joinQq(settings.napcat, settings, parts, endings);
+    const reload = new SettingsReload({
+      settings,
+      read,
+      apply: (changed) => {
+        const late = bot.reconfigure(botOptions(changed, reload));
+        log.level = changed.sections.log.level ?? DEFAULT_LEVEL;
+        return late;
+      },
+      logger: log,
+    });
+    const options = botOptions(settings, reload);
     // One history, whichever way somebody talks to the bot.
-    const responder = bot?.responder ?? ownResponder(settings, parts);
-    const server = await openDebugPage(settings, responder, model, bot);
+    const bot =
+      settings.napcat === undefined
+        ? new LoneBot(parts, options)
+        : joinQq(settings.napcat, settings, { ...parts, ...options }, endings);
+    const server = await openDebugPage(settings, bot, model);
     endings.push(() => server.close());
+    if (settings.file !== undefined) watchSettings(settings.file, reload, log, endings);
     print("Ctrl-C 退出 · to stop");
 
     await untilShutdown(signal);
@@ -95,32 +117,34 @@ async function openChats(
   return store;
 }
 
-/** What a bot is made of besides its options. */
-interface BotParts {
-  readonly model: VisionLanguageModel;
-  readonly store: ChatStore | undefined;
-  readonly logger: Logger;
-}
-
 /** The options of the bot: whoever names hosts of pictures means them, on a private network too. */
-function botOptions({ sections: { bot }, imageHosts }: Settings): BotSection {
-  if (imageHosts.length === 0) return bot;
+function botOptions(
+  { file, sections: { bot }, imageHosts }: Settings,
+  reload: SettingsReload,
+): BotChanges {
+  const refusal = bot.phrases?.reloadRefused ?? DEFAULT_PHRASES.reloadRefused;
+  const onReload = () => (reload.reload() === "refused" ? refusal : undefined);
+  const commands = { ...bot.commands, ...(file === undefined ? {} : { onReload }) };
+  if (imageHosts.length === 0) return { ...bot, commands };
   const images = { extraHosts: [...imageHosts], allowPrivateAddresses: true };
-  return { ...bot, images: { ...bot.images, ...images } };
+  return { ...bot, commands, images: { ...bot.images, ...images } };
 }
 
-/** Without QQ there is the same chat core, on the debug page alone. */
-function ownResponder(settings: Settings, parts: BotParts): Responder {
-  const options = parseInstallOptions({ ...parts, ...botOptions(settings) });
-  const chats = new SettingsOfChats(...chatOptions(options));
-  return new Responder(options.responder, (chat) => chats.of(chat));
+/** What changes in the file holds from the next message on. */
+function watchSettings(file: string, reload: SettingsReload, log: Logger, endings: Ending[]): void {
+  const watch = watchFile(
+    file,
+    () => void reload.reloadIfChanged(),
+    () => log.warn("The settings file cannot be watched; /reload reads it again."),
+  );
+  endings.push(async () => watch.close());
 }
 
 /** Connects in the background: NapCat may be started later, or again. */
 function joinQq(
   napcat: NonNullable<Settings["napcat"]>,
   settings: Settings,
-  parts: BotParts,
+  options: InstallVlmOptions & { readonly logger: Logger },
   endings: Ending[],
 ): InstalledVlm {
   const { url, token } = napcat;
@@ -128,7 +152,7 @@ function joinQq(
   const connection = connectNapCat({
     ...settings.sections.napcat,
     url,
-    logger: parts.logger,
+    logger: options.logger,
     ...(token === undefined ? {} : { token }),
   });
   endings.push(() => connection.close());
@@ -137,7 +161,7 @@ function joinQq(
     if (said !== undefined)
       print(`NapCat         ${host} · ${said(connection.login?.selfId ?? "?")}`);
   });
-  const bot = installVlm(connection, { ...parts, ...botOptions(settings) });
+  const bot = installVlm(connection, options);
   endings.push(() => bot.close());
   print(`NapCat         ${host} · 连接中 connecting`);
   return bot;
@@ -145,37 +169,27 @@ function joinQq(
 
 async function openDebugPage(
   settings: Settings,
-  responder: Responder,
+  bot: InstalledVlm | LoneBot,
   model: VisionLanguageModel,
-  bot: InstalledVlm | undefined,
 ): Promise<DebugServer> {
   const { host, port, debugToken, sections } = settings;
   const madeUp = debugToken === undefined && !isLoopback(host);
   const token = madeUp ? randomBytes(18).toString("base64url") : debugToken;
   const server = await startDebugServer({
     ...sections.debugHttp,
-    responder,
+    responder: bot.responder,
     host,
     port,
     ...(token === undefined ? {} : { token }),
     model,
-    shouldReply: bot?.shouldReply ?? ownShouldReply(settings, model),
-    ...(bot === undefined ? {} : { watched: bot.watched }),
+    shouldReply: bot.shouldReply,
+    ...("watched" in bot ? { watched: bot.watched } : {}),
     onError: (error) => complain(describeForLog(error)),
   });
   // A token that somebody set is a secret; one that was made up is known nowhere else.
   const query = token === undefined ? "" : `/?token=${madeUp ? token : "<DEBUG_TOKEN>"}`;
   print(`调试页 page    ${reachable(server.url)}${query}`);
   return server;
-}
-
-/** What a bot with these triggers would say. */
-function ownShouldReply(settings: Settings, model: VisionLanguageModel): ShouldReply {
-  const options = parseInstallOptions({ ...botOptions(settings), model });
-  return shouldReplyBy(
-    new SettingsOfChats(...chatOptions(options)),
-    new AskModel(model, options.responder.phrases),
-  );
 }
 
 /** An address that works in a browser elsewhere, for a server that listens on all of them. */

@@ -206,6 +206,44 @@ describe("napcat-vlm start", () => {
     await Promise.all([napcat.close(), pictures.close()]);
   });
 
+  it("reads its settings file again when it has changed, and keeps the old settings when it is wrong", async () => {
+    const napcat = await startNapCatServer({ token: "hush-hush", heartbeatMs: 30_000 });
+    const file = join(work, "bot.jsonc");
+    const write = (bot: object, more = "") =>
+      writeFileSync(
+        file,
+        `// mine\n{ "napcat": { "url": "${napcat.url}", "token": "hush-hush" }, "bot": ${JSON.stringify({ admins: ["41"], reply: { gapMs: 0, jitterMs: 0 }, merge: { windowMs: 0 }, ...bot })}, ${more} }`,
+      );
+    write({ commands: { prefix: "#" } });
+    const { bot } = await startBot(["--config", file]);
+    await bot.printed(/connected, QQ \d+/);
+    const say = (text: string) => napcat.push(groupMessage({ userId: 41, text }));
+    const sent = async (count: number) =>
+      JSON.stringify((await napcat.received("send_group_msg", count)).at(-1)?.params.message);
+
+    say("#status");
+    expect(await sent(1)).toContain("这里：正常");
+    write({ commands: { prefix: "!" } }, '"vlm": { "maxQueue": 3 },');
+    await bot.printed(/"needsRestart":"vlm.maxQueue".*some need a restart/);
+    say("!help");
+    expect(await sent(2)).toContain("!help");
+
+    write({ commands: { prefix: 5 }, x: 1 });
+    await bot.printed(/bot\.commands\.prefix.*bot\.x.*the old ones stay/);
+    say("!reload");
+    expect(await sent(3)).toContain("仍按原来的设置运行");
+    rmSync(file);
+    write({ commands: { prefix: "#" } });
+    await bot.printed(/"changed":true.*read again/);
+    say("#reload");
+    expect(await sent(4)).toContain("设置已重新读取");
+    bot.process.kill("SIGTERM");
+    const { code, output } = await bot.ended();
+    expect(code).toBe(0);
+    expect(output).not.toContain("hush-hush");
+    await napcat.close();
+  });
+
   it("makes up a token when others can reach it, and keeps one that was set to itself", async () => {
     const open = await startBot(["--host", "0.0.0.0"]);
     const { port, searchParams } = new URL(open.url);

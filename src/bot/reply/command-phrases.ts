@@ -29,6 +29,8 @@ export interface CommandPhrases {
   readonly statsAre: (counted: CountedTurns) => string;
   readonly statusIs: (status: BotStatus) => string;
   readonly reloaded: string;
+  /** The settings have mistakes; the log says which. */
+  readonly reloadRefused: string;
   readonly nothingToReload: string;
   readonly allowedHere: string;
   readonly deniedHere: string;
@@ -75,6 +77,7 @@ export const DEFAULT_COMMAND_PHRASES: CommandPhrases = {
   statusIs: ({ answering, waiting, here }) =>
     `正在回答${answering}个问题，${waiting}个在等。这里：${HERE[here]}。`,
   reloaded: "设置已重新读取。",
+  reloadRefused: "设置文件有错误，仍按原来的设置运行。错误见日志。",
   nothingToReload: "没有可以重新读取的设置。",
   allowedHere: "好的，这里已启用。",
   deniedHere: "好的，这里已停用。",

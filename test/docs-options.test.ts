@@ -151,7 +151,7 @@ describe.each(LANGUAGES)("options in %s", (language) => {
     );
     const groups = [
       ...["triggers", "merge", "priority", "reply", "history", "images"],
-      ...["access", "limits", "breaker", "loopGuard", "commands"],
+      ...["access", "limits", "breaker", "loopGuard", "commands", "toolLimits"],
     ];
     for (const group of groups) {
       const inner = knownOptions(() => parseInstallOptions({ model, [group]: { wrong: 1 } }));
@@ -175,7 +175,7 @@ describe.each(LANGUAGES)("options in %s", (language) => {
       turnTimeoutMs,
       maxMessageAgeMs,
     } = parseInstallOptions({ model });
-    const { history, maxQueue, maxQueuePerChat } = responder;
+    const { history, tools, toolLimits, maxQueue, maxQueuePerChat } = responder;
     expectDefaults(tableOf(language, label), {
       ...Object.fromEntries(
         flatten({
@@ -189,11 +189,13 @@ describe.each(LANGUAGES)("options in %s", (language) => {
           limits,
           breaker,
           loopGuard,
+          toolLimits,
         }),
       ),
       queuePolicy,
       isolation: responder.isolation,
       store: responder.store,
+      tools,
       admins,
       maxQueue,
       maxQueuePerChat,
@@ -201,6 +203,14 @@ describe.each(LANGUAGES)("options in %s", (language) => {
       maxMessageAgeMs,
       maxTokens: responder.maxTokens,
     });
+  });
+
+  it("are all of a tool's", () => {
+    const model = new FakeVisionLanguageModel();
+    const tools = [{ name: "a", execute() {}, wrong: 1 }] as never;
+    const known = knownOptions(() => parseInstallOptions({ model, tools }));
+    const listed = names("fields: tool").map((name) => name?.replace(/\(.*/, ""));
+    expect(listed.toSorted()).toEqual(known.toSorted());
   });
 
   it("are all of connectNapCat's, with their defaults", () => {

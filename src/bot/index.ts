@@ -23,6 +23,12 @@ export { DEFAULT_IMAGES, DEFAULT_MERGE, DEFAULT_PRIORITY, DEFAULT_REPLY } from "
 export { DEFAULT_PHRASES, DEFAULT_SYSTEM_PROMPT, type Phrases } from "./reply/phrases.ts";
 export { DEFAULT_TRIGGERS } from "./triggers/trigger-options.ts";
 
+// Tools that the model may have done for it.
+
+export { type BotTool, botTool, type ToolContext, type ToolPermission } from "./tools/bot-tool.ts";
+export { type McpClient, type McpToolsOptions, mcpTools } from "./tools/mcp-tools.ts";
+export { DEFAULT_TOOL_LIMITS, type ToolLimits } from "./tools/tool-options.ts";
+
 // What outlives the process.
 
 export { type ChatStore, type ChatStoreOptions, openChatStore } from "./store/chat-store.ts";

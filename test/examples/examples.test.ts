@@ -3,6 +3,7 @@
 import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createVision } from "../../examples/other-framework.ts";
 import { groupMessage } from "../../src/bot/testing.ts";
@@ -85,6 +86,20 @@ describe("examples", () => {
       expect(output).toMatch(/^\d [\d.]+$/mu);
       expect(output).toMatch(/left: [\d.]+/u);
       expect(code).toBe(0);
+    }));
+
+  it("tools offers its own and those of an MCP server", () =>
+    withExample("tools", async ({ script }) => {
+      const server = await startNapCatServer();
+      const mcp = fileURLToPath(new URL("../support/mcp-server.js", import.meta.url));
+      const bot = new Running(script, [process.execPath, mcp], {
+        VLM_MODEL: tinyChatPackage(),
+        NAPCAT_URL: server.url,
+      });
+      await bot.printed(/工具：clock、weather/);
+      bot.process.kill("SIGINT");
+      expect(await bot.ended()).toMatchObject({ code: 0, signal: null });
+      await server.close();
     }));
 
   it("debug-page opens a page and answers over HTTP", () =>

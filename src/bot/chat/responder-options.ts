@@ -20,6 +20,13 @@ import {
   withPhrases,
 } from "../reply/phrases.ts";
 import type { ChatStore } from "../store/chat-store.ts";
+import type { BotTool } from "../tools/bot-tool.ts";
+import {
+  DEFAULT_TOOL_LIMITS,
+  TOOL_LIMITS_SCHEMA,
+  TOOLS_SCHEMA,
+  type ToolLimits,
+} from "../tools/tool-options.ts";
 import type { HistoryLimits } from "./conversations.ts";
 import { ISOLATIONS, type Isolation } from "./history-key.ts";
 
@@ -42,6 +49,10 @@ export interface ResponderOptions {
   readonly maxReasoningTokens?: number | undefined;
   /** How tokens are chosen. @default what the checkpoint says */
   readonly sampling?: SamplingOptions;
+  /** What the model may have done for it. @default none */
+  readonly tools?: readonly BotTool[];
+  /** @default DEFAULT_TOOL_LIMITS */
+  readonly toolLimits?: Partial<ToolLimits>;
   /** Most turns that wait in all chats together. @default 20 */
   readonly maxQueue?: number;
   /** Most turns that wait in one chat, besides the one that is being answered. @default 3 */
@@ -112,6 +123,8 @@ export const RESPONDER_SHAPE = {
     presencePenalty: number(-100, 100).optional(),
     seed: integer(0).optional(),
   }).optional(),
+  tools: TOOLS_SCHEMA.optional(),
+  toolLimits: TOOL_LIMITS_SCHEMA.optional(),
   maxQueue: integer(0).optional(),
   maxQueuePerChat: integer(0).optional(),
 };
@@ -126,6 +139,8 @@ export interface ResolvedResponderOptions {
   readonly maxTokens: number | undefined;
   readonly maxReasoningTokens: number | undefined;
   readonly sampling: SamplingOptions;
+  readonly tools: readonly BotTool[];
+  readonly toolLimits: ToolLimits;
   readonly maxQueue: number;
   readonly maxQueuePerChat: number;
 }
@@ -148,6 +163,8 @@ export function resolveResponderOptions(options: ResponderOptions): ResolvedResp
     maxTokens: options.maxTokens,
     maxReasoningTokens: options.maxReasoningTokens,
     sampling: options.sampling ?? {},
+    tools: options.tools ?? [],
+    toolLimits: withDefaults(DEFAULT_TOOL_LIMITS, options.toolLimits),
     maxQueue: options.maxQueue ?? 20,
     maxQueuePerChat: options.maxQueuePerChat ?? 3,
   };

@@ -9,6 +9,9 @@ import {
   isVlmError,
 } from "../../vlm/index.ts";
 import { TurnCancelledError } from "../errors.ts";
+import type { Rank } from "../rank.ts";
+import { streamWithTools } from "../tools/tool-loop.ts";
+import { Toolbox, type ToolCaller, type ToolEvent } from "../tools/toolbox.ts";
 import type { SeenNames } from "./answer-start.ts";
 import { AnswerText, type Reply, type ReplyPart } from "./answer-text.ts";
 import { type ChatId, chatKey } from "./chat-id.ts";
@@ -46,6 +49,12 @@ export interface RespondOptions {
    * imitate `name：`, and that is taken off like the speakers' names.
    */
   readonly ownNames?: () => Promise<readonly string[]>;
+  /** Of whoever asks: some tools are for some people only. @default "everybody" */
+  readonly rank?: Rank;
+  /** Told what the chat should hear while a tool is at work. */
+  readonly onToolNote?: (note: string) => void;
+  /** Told how each call of a tool ended. */
+  readonly onTool?: (event: ToolEvent) => void;
   /** Another answer in place of the one that was written, or none at all; what it returns is remembered. */
   readonly edit?: (reply: Reply, turn: Turn) => Promise<Reply | undefined>;
   /**
@@ -86,6 +95,7 @@ interface Answering {
 export class Responder {
   #options: ResolvedResponderOptions;
   readonly #queue: TurnQueue;
+  readonly #toolbox: Toolbox;
   readonly #conversations: Conversations;
   readonly #characterOf: (chat: ChatId) => ChatCharacter;
   /** What is being answered; a turn whose past was forgotten meanwhile is not remembered. */
@@ -98,6 +108,7 @@ export class Responder {
   constructor(options: ResponderOptions, characterOf?: (chat: ChatId) => ChatCharacter) {
     this.#options = parseResponderOptions(options);
     const { history, phrases, maxQueue, maxQueuePerChat, store } = this.#options;
+    this.#toolbox = new Toolbox(this.#options.tools, this.#options.toolLimits);
     this.#queue = new TurnQueue({ maxWaiting: maxQueue, maxWaitingPerChat: maxQueuePerChat });
     this.#conversations = new Conversations(history, phrases.olderImage, store?.histories);
     this.#characterOf = characterOf ?? (() => this.#options);
@@ -288,6 +299,8 @@ export class Responder {
   async #answerWithoutBadImages(turn: Turn, options: RespondOptions) {
     const { phrases } = this.#options;
     const { key, systemPrompt } = this.#placeOf(turn.chat, turn.sender.id);
+    const { chat, sender } = turn;
+    const caller = { chat, sender, rank: options.rank ?? "everybody" } as const;
     let question = promptParts(turn, phrases);
     for (;;) {
       const past = this.#conversations.past(key);
@@ -295,7 +308,7 @@ export class Responder {
       const shown = showPictures(past, question, phrases, textOf(turn.parts));
       try {
         const messages = toMessages(systemPrompt, shown.past, shown.question);
-        return { question, reply: await this.#generate(key, messages, speakers, options) };
+        return { question, reply: await this.#generate(key, messages, speakers, caller, options) };
       } catch (error) {
         const bad = badImage(error, shown.origins.length);
         if (bad === undefined) throw error;
@@ -311,10 +324,11 @@ export class Responder {
     key: string,
     messages: readonly ChatMessage[],
     speakers: SeenNames["speakers"],
-    { signal, onPart, ownNames, priority }: RespondOptions,
+    caller: ToolCaller,
+    { signal, onPart, ownNames, priority, onToolNote, onTool }: RespondOptions,
   ): Promise<Reply> {
     const { model, maxTokens, maxReasoningTokens, sampling } = this.#options;
-    const stream = model.stream({
+    const request = {
       ...sampling,
       ...(maxTokens === undefined ? {} : { maxTokens }),
       ...(maxReasoningTokens === undefined ? {} : { maxReasoningTokens }),
@@ -322,6 +336,13 @@ export class Responder {
       ...(priority === undefined ? {} : { priority }),
       chat: key,
       messages,
+    };
+    const stream = streamWithTools(request, {
+      model,
+      toolbox: this.#toolbox,
+      caller,
+      onNote: onToolNote,
+      onTool,
     });
     const answer = new AnswerText({ speakers, own: ownNames });
     // A model that ignores its signal must not block the chat for ever.
@@ -329,7 +350,7 @@ export class Responder {
       if (part.type === "finish") return finish(answer, onPart, part);
       // A model that notices by itself ends here; any other one is left.
       if (answer.repeats) return finish(answer, onPart);
-      // No tools were offered: a call is nothing that could be run or shown.
+      // What was called for was done, or could not be offered: nothing of it is shown.
       if (part.type === "tool-call") continue;
       for (const shown of await answer.push(part)) onPart?.(shown);
     }

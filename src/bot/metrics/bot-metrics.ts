@@ -48,6 +48,9 @@ export class BotMetrics {
   readonly #pictures = this.#counter("pictures_unreadable", "Pictures that could not be had.", [
     "code",
   ]);
+  readonly #toolCalls = this.#counter("tool_calls", "Calls of tools, by how they ended.", [
+    "outcome",
+  ]);
   readonly #tokens = this.#counter("tokens", "Tokens of answered questions.", ["kind"]);
   readonly #turnSeconds = this.#histogram("turn_seconds", "From a question to its answer.", []);
   readonly #stageSeconds = this.#histogram("answer_seconds", "Where the time of answers goes.", [
@@ -80,6 +83,10 @@ export class BotMetrics {
 
   pictureUnreadable(code: string): void {
     this.#pictures.inc({ code });
+  }
+
+  toolCalled(outcome: string): void {
+    this.#toolCalls.inc({ outcome });
   }
 
   /** What the model said of one answer. */

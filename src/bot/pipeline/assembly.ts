@@ -172,6 +172,12 @@ export function assemble(parts: BotParts): Assembly {
     queuePosition: new QueuePosition(turns, reply, phrases),
     turns,
     cancellation,
+    onTool: ({ tool, outcome, ms, error }, message) => {
+      metrics.toolCalled(outcome);
+      if (outcome === "done") return;
+      const failed = { ...facts(message, error), tool, outcome, ms: Math.round(ms) };
+      logger.warn("A call of a tool came to nothing; the model is told so.", failed);
+    },
     onReply: ({ result }) => metrics.answered(result),
     failure: new Failure({
       logger,

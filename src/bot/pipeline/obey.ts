@@ -5,7 +5,7 @@ import type { CommandTools } from "../commands/command.ts";
 import type { Commands, FoundCommand } from "../commands/commands.ts";
 import type { RateLimits } from "../gates/rate-limits.ts";
 import type { IncomingMessage } from "../napcat/events.ts";
-import { rankOf, reaches } from "../rank.ts";
+import { type Rank, rankOf, reaches } from "../rank.ts";
 
 export interface ObeyOptions {
   readonly commands: Commands;
@@ -19,6 +19,10 @@ export class Obey {
 
   constructor(options: ObeyOptions) {
     this.#options = options;
+  }
+
+  rankOf(message: IncomingMessage): Rank {
+    return rankOf(message, this.#options.admins);
   }
 
   find(message: IncomingMessage): FoundCommand | undefined {
@@ -35,9 +39,9 @@ export class Obey {
     message: IncomingMessage,
     tools: CommandTools,
   ): Promise<string | undefined> {
-    const { commands, admins, limits } = this.#options;
+    const { commands, limits } = this.#options;
     if (!limits.takeCommand(message)) return undefined;
-    const rank = rankOf(message, admins);
+    const rank = this.rankOf(message);
     if (!reaches(rank, commands.neededFor(command))) return tools.phrases.commandDenied;
     tools.counts.command();
     const allowed = commands.allowedFor(rank);

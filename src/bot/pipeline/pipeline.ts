@@ -17,6 +17,7 @@ import { type Notice, parseNotice } from "../napcat/notices.ts";
 import type { Acknowledge } from "../reply/acknowledge.ts";
 import type { Phrases } from "../reply/phrases.ts";
 import { replyText } from "../reply/reply-text.ts";
+import type { ToolEvent } from "../tools/toolbox.ts";
 import { pokeMessage } from "../triggers/poke-message.ts";
 import type { TriggerName } from "../triggers/triggers.ts";
 import type { Admission } from "./admission.ts";
@@ -55,6 +56,8 @@ export interface PipelineOptions {
   readonly queuePosition: QueuePosition;
   readonly turns: RunningTurns;
   readonly cancellation: Cancellation;
+  /** Told how each call of a tool ended. */
+  readonly onTool: (event: ToolEvent, message: IncomingMessage) => void;
   /** Told of every answer the model has given. */
   readonly onReply: (reply: Reply) => void;
   readonly failure: Failure;
@@ -275,6 +278,9 @@ export class Pipeline {
           turn.writing = true;
           if (part.type === "text-delta") streamed?.push(part.text);
         },
+        rank: this.#stages.obey.rankOf(message),
+        onToolNote: (note) => void this.#say(note, message, signal).catch(() => {}),
+        onTool: (event) => this.#stages.onTool(event, message),
         ownNames: () => ownNames.in(chat, message.selfId, signal),
         edit: async (reply, asked) => {
           const text = await hooks.afterModel(reply.text, asked);

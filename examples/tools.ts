@@ -23,7 +23,6 @@ const model = await loadQwen3Vl({ model: process.env.VLM_MODEL ?? "./Qwen3-VL-2B
 const napcat = connectNapCat({ url: process.env.NAPCAT_URL ?? "ws://127.0.0.1:3001" });
 const tools = [clock, ...foreign];
 const bot = installVlm(napcat, { model, tools });
-console.log(`工具：${tools.map(({ name }) => name).join("、")}`);
 
 process.once("SIGINT", async () => {
   await bot.close();
@@ -31,3 +30,4 @@ process.once("SIGINT", async () => {
   await client.close();
   await model.dispose();
 });
+console.log(`工具：${tools.map(({ name }) => name).join("、")}`);

@@ -3,7 +3,7 @@
 // a number out of it keeps the old one. It knows nothing of what the options mean.
 
 /** What a part knows by identity, and what is no data. */
-const AS_IT_IS: readonly PropertyKey[] = ["model", "store", "logger", "signal", "own"];
+const AS_IT_IS: readonly PropertyKey[] = ["model", "store", "logger", "signal", "own", "tools"];
 
 /** The options that hold now. */
 export class LiveOptions<T extends object> {

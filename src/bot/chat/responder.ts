@@ -95,7 +95,7 @@ interface Answering {
 export class Responder {
   #options: ResolvedResponderOptions;
   readonly #queue: TurnQueue;
-  readonly #toolbox: Toolbox;
+  #toolbox: Toolbox;
   readonly #conversations: Conversations;
   readonly #characterOf: (chat: ChatId) => ChatCharacter;
   /** What is being answered; a turn whose past was forgotten meanwhile is not remembered. */
@@ -158,6 +158,7 @@ export class Responder {
     const { model, store } = this.#options;
     this.#options = { ...options, model, store };
     const { history, phrases, maxQueue, maxQueuePerChat } = options;
+    this.#toolbox = new Toolbox(options.tools, options.toolLimits);
     this.#queue.limits = { maxWaiting: maxQueue, maxWaitingPerChat: maxQueuePerChat };
     this.#conversations.reconfigure(history, phrases.olderImage);
   }

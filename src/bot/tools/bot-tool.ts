@@ -6,7 +6,7 @@ import type { ChatId } from "../chat/chat-id.ts";
 import type { Speaker } from "../chat/turn.ts";
 import type { Rank } from "../rank.ts";
 
-/** A schema of zod, or of any library that follows Standard Schema and says its JSON schema; or JSON schema itself. */
+/** A schema of zod 4, or JSON schema itself. */
 export type ToolSchema<Input> =
   | { readonly "~standard": { readonly types?: { readonly output: Input } | undefined } }
   | Readonly<Record<string, unknown>>;

@@ -26,17 +26,14 @@ interface StandardResult {
   readonly issues?: readonly { readonly message: string; readonly path?: readonly unknown[] }[];
 }
 
-/** @throws {TypeError} for a schema of a library that does not say its JSON schema */
-export function toolInput({ name, inputSchema }: BotTool): ToolInput {
+/** The options were checked: a schema of a library is one of zod. */
+export function toolInput({ inputSchema }: BotTool): ToolInput {
   if (inputSchema === undefined) return fromJsonSchema(NOTHING);
   if (!("~standard" in inputSchema)) return fromJsonSchema(inputSchema);
-  if (!("_zod" in inputSchema)) {
-    throw new TypeError(
-      `Expected the \`inputSchema\` of the tool \`${name}\` to be a schema of zod 4 or a JSON schema.`,
-    );
-  }
   const { $schema: _, ...parameters } = z.toJSONSchema(inputSchema as unknown as z.ZodType, {
     io: "input",
+    // A date, say: whatever the model writes there is checked in any case.
+    unrepresentable: "any",
   });
   const schema = inputSchema as unknown as StandardSchema;
   return { parameters, check: (value) => checkWith(schema, value) };

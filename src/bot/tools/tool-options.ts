@@ -40,8 +40,10 @@ const TOOL = object({
   ),
   description: text().optional(),
   inputSchema: matching<object>(
-    "a schema of zod, or a JSON schema",
-    (value) => typeof value === "object" && value !== null,
+    "a schema of zod 4 or a JSON schema",
+    // Of a schema's library, zod's alone is here to make JSON schema of it.
+    (value) =>
+      typeof value === "object" && value !== null && (!("~standard" in value) || "_zod" in value),
   ).optional(),
   note: nonEmptyText().optional(),
   timeoutMs: milliseconds().optional(),

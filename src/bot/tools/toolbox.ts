@@ -43,7 +43,6 @@ export class Toolbox {
   readonly limits: ToolLimits;
   readonly #tools: ReadonlyMap<string, ReadyTool>;
 
-  /** @throws {TypeError} for a schema that cannot be shown to a model */
   constructor(tools: readonly BotTool[], limits: ToolLimits) {
     this.limits = limits;
     this.#tools = new Map(

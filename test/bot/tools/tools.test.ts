@@ -349,6 +349,17 @@ describe("options", () => {
     expect(() => installVlm(new FakeNapCat(), options(tools))).toThrow(message);
   });
 
+  it("are replaced by reconfigure, from the next turn on", async () => {
+    const { model, bot, ask } = setUp("好。", [weather(() => "")]);
+    bot.reconfigure({ tools: [{ ...weather(() => ""), name: "other" }], merge: { windowMs: 0 } });
+    await ask();
+    expect(offered(model.requests[0])).toEqual(["other"]);
+    const bad = [{ name: "a b", execute() {} }];
+    expect(() => bot.reconfigure({ tools: bad })).toThrow("a name of up to 64");
+    await ask();
+    expect(offered(model.requests[1])).toEqual(["other"]);
+  });
+
   it("has types that follow the schema", () => {
     const tool = botTool({
       name: "typed",

@@ -73,7 +73,9 @@ async function run(): Promise<number> {
     }
     case "bench": {
       const { bench } = await import("./cli/bench/bench.ts");
-      const model = command.flags.model === undefined ? undefined : settings.model;
+      const { findNamedModel } = await import("./cli/named-model.ts");
+      const isNamed = command.flags.model !== undefined;
+      const model = isNamed ? await findNamedModel(settings) : undefined;
       const { precision } = settings;
       if (precision === "fp16" || precision === "q4f16") {
         const { UsageError } = await import("./cli/usage-error.ts");

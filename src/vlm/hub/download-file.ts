@@ -12,6 +12,7 @@ import { type ByteRange, cutIntoPieces } from "./byte-ranges.ts";
 import { matches } from "./file-digest.ts";
 import { drop, type HttpAnswer } from "./http-client.ts";
 import type { HubContext, ListedFile } from "./hub.ts";
+import type { JsonAnswer } from "./json-answer.ts";
 import { PartialFile } from "./partial-file.ts";
 import { unpacked } from "./read-json.ts";
 import { follow } from "./redirects.ts";
@@ -26,6 +27,8 @@ const MOST_SHOWN_BYTES = 4_096;
 
 export interface FileSource {
   readonly url: URL;
+  /** What it means that the hub itself refuses the file. */
+  readonly refusal: (answer: JsonAnswer) => PullError;
   readonly credentials: {
     readonly origin: string;
     readonly headers: Readonly<Record<string, string>>;
@@ -211,15 +214,18 @@ class FileDownload {
       drop(answer);
       throw error;
     }
+    const text = await textIn(answer, this.#options.context.pace.patienceMs);
     if (isElsewhere) {
-      const said = await codeIn(answer, this.#options.context.pace.patienceMs);
-      throw new PassingError(`${host} refuses ${path} (HTTP ${status}${said})`, { status });
+      const said = /<Code>(\w{1,60})<\/Code>/.exec(text)?.[1];
+      const shown = said === undefined ? "" : `, ${said}`;
+      throw new PassingError(`${host} refuses ${path} (HTTP ${status}${shown})`, { status });
     }
-    drop(answer);
-    const denied = status === 401 || status === 403;
+    if (status === 401 || status === 403) {
+      throw this.#source.refusal({ status, headers: answer.headers, json: parsed(text) });
+    }
     throw new PullError(
-      denied ? "access-denied" : "hub-answer",
-      `${host} ${denied ? "refuses" : "does not give"} ${path} (HTTP ${status}), though it lists it.`,
+      "hub-answer",
+      `${host} does not give ${path} (HTTP ${status}), though it lists it.`,
       { host, status, file: path },
     );
   }
@@ -234,19 +240,26 @@ class FileDownload {
   }
 }
 
-/** Storages say why in XML: only the word, since the rest repeats the signature. */
-async function codeIn(answer: HttpAnswer, patienceMs: number): Promise<string> {
+/** The beginning of what a refusal says: hubs answer in JSON, storages in XML that also repeats the signature. */
+async function textIn(answer: HttpAnswer, patienceMs: number): Promise<string> {
   let text = "";
   try {
     for await (const chunk of steadily(answer.body, patienceMs)) {
-      text += chunk.toString("latin1");
+      text += chunk.toString("utf8");
       if (text.length > MOST_SHOWN_BYTES) break;
     }
   } catch {
     // The reason is a courtesy.
   }
-  const code = /<Code>(\w{1,60})<\/Code>/.exec(text)?.[1];
-  return code === undefined ? "" : `, ${code}`;
+  return text;
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 /** A file that is here already, from an earlier run or a cache, and is the one that is meant. */

@@ -12,6 +12,7 @@ import { runAtOnce } from "./at-once.ts";
 import { downloadFile, isHere } from "./download-file.ts";
 import type { ExistingFiles } from "./existing-files.ts";
 import type { Hub, HubContext, ListedFile, Listing } from "./hub.ts";
+import type { JsonAnswer } from "./json-answer.ts";
 import { indexedWeights, isAdapter, neededFiles } from "./needed-files.ts";
 import { PartialFile } from "./partial-file.ts";
 import { PullMeter, type PullProgress } from "./pull-progress.ts";
@@ -155,6 +156,7 @@ class Fetching {
     const source = {
       url: hub.fileUrl(model, listing.ref, file.path),
       credentials: { origin: hub.origin, headers: hub.credentials },
+      refusal: (answer: JsonAnswer) => hub.refusal(model, answer),
     };
     let isFirst = true;
     await downloadFile(source, path, file, {

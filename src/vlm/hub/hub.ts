@@ -1,6 +1,8 @@
 // A model hub as the rest of a pull sees it: types only. Two of them exist, `hugging-face.ts` and `model-scope.ts`.
 
+import type { PullError } from "../errors.ts";
 import type { HttpClient } from "./http-client.ts";
+import type { JsonAnswer } from "./json-answer.ts";
 import type { Reach } from "./reach.ts";
 import type { Pace, Waiting } from "./tries.ts";
 
@@ -39,8 +41,8 @@ export interface Hub {
   /** @param revision a branch, a tag or a commit; undefined: what the hub has as its default */
   list(context: HubContext, model: string, revision: string | undefined): Promise<Listing>;
   fileUrl(model: string, ref: string, path: string): URL;
-  /** Where a person accepts the terms of a model. */
-  pageOf(model: string): string;
+  /** What it means that a file is refused, with a status from 400 on. */
+  refusal(model: string, answer: JsonAnswer): PullError;
 }
 
 /** What requests are made with. */

@@ -4,8 +4,9 @@
 import { z } from "zod";
 import { PullError } from "../errors.ts";
 import type { Hub, HubContext, ListedFile, Listing } from "./hub.ts";
+import type { JsonAnswer } from "./json-answer.ts";
 import { checkListed } from "./listed-files.ts";
-import { type JsonAnswer, parseAs, readJson } from "./read-json.ts";
+import { parseAs, readJson } from "./read-json.ts";
 import { type Asked, refusal } from "./refusals.ts";
 
 const MODEL = z.looseObject({ sha: z.string().regex(/^[0-9a-f]{40}$/) });
@@ -19,6 +20,22 @@ const ENTRY = z.looseObject({
     .regex(/^[0-9a-f]{40}$/)
     .optional(),
   lfs: z.looseObject({ oid: z.string().regex(/^[0-9a-f]{64}$/), size: z.number() }).nullish(),
+});
+
+const SIBLINGS = z.looseObject({
+  siblings: z.array(
+    z.looseObject({
+      rfilename: z.string(),
+      size: z.number().nullish(),
+      blobId: z
+        .string()
+        .regex(/^[0-9a-f]{40}$/)
+        .optional(),
+      lfs: z
+        .looseObject({ sha256: z.string().regex(/^[0-9a-f]{64}$/), size: z.number() })
+        .nullish(),
+    }),
+  ),
 });
 
 const MOST_PAGES = 100;
@@ -52,32 +69,67 @@ export class HuggingFace implements Hub {
       asked,
     );
     const { sha } = parseAs(MODEL, answer, this.host);
+    const files =
+      (await this.#tree(context, route, sha, asked)) ??
+      (await this.#siblings(context, route, sha, asked));
+    return { revision: sha, ref: sha, files: checkListed(files, this.host) };
+  }
+
+  /** undefined where a mirror has no such list. */
+  async #tree(
+    context: HubContext,
+    route: string,
+    sha: string,
+    asked: Asked,
+  ): Promise<ListedFile[] | undefined> {
     const files: ListedFile[] = [];
     let next: URL | undefined = new URL(`${route}/tree/${sha}?recursive=true&expand=false`);
     for (let page = 0; next !== undefined; page++) {
       if (page === MOST_PAGES) throw noEnd(this.host);
-      const listed: JsonAnswer = await this.#ask(context, next, asked);
+      const listed: JsonAnswer = await this.#askFor(context, next);
+      if (listed.status === 404 && page === 0) return undefined;
+      if (listed.status >= 400) throw refusal(listed, asked);
       for (const entry of parseAs(z.array(ENTRY), listed, this.host)) {
         if (entry.type === "file") files.push(toFile(entry));
       }
       next = this.#nextPage(listed, next);
     }
-    return { revision: sha, ref: sha, files: checkListed(files, this.host) };
+    return files;
+  }
+
+  /** The older list, with the same facts under other names. */
+  async #siblings(
+    context: HubContext,
+    route: string,
+    sha: string,
+    asked: Asked,
+  ): Promise<ListedFile[]> {
+    const url = new URL(`${route}/revision/${sha}?blobs=true`);
+    const { siblings } = parseAs(SIBLINGS, await this.#ask(context, url, asked), this.host);
+    return siblings.map(({ rfilename, size, blobId, lfs }) =>
+      lfs
+        ? { path: rfilename, size: lfs.size, sha256: lfs.sha256 }
+        : { path: rfilename, size: size ?? Number.NaN, gitSha1: blobId },
+    );
   }
 
   fileUrl(model: string, revision: string, path: string): URL {
     return new URL(`${this.#base}/${model}/resolve/${revision}/${encodeURIComponent(path)}`);
   }
 
-  pageOf(model: string): string {
-    return `${this.#base}/${model}`;
+  refusal(model: string, answer: JsonAnswer): PullError {
+    return refusal(answer, this.#asked(model, undefined));
   }
 
   async #ask(context: HubContext, url: URL, asked: Asked): Promise<JsonAnswer> {
-    const credentials = { origin: this.origin, headers: this.credentials };
-    const answer = await readJson(context, url, { credentials });
+    const answer = await this.#askFor(context, url);
     if (answer.status >= 400) throw refusal(answer, asked);
     return answer;
+  }
+
+  #askFor(context: HubContext, url: URL): Promise<JsonAnswer> {
+    const credentials = { origin: this.origin, headers: this.credentials };
+    return readJson(context, url, { credentials });
   }
 
   /** Mirrors pass on the hub's own addresses: only the query is believed, on the host that was asked. */
@@ -90,9 +142,9 @@ export class HuggingFace implements Hub {
     return next;
   }
 
-  #asked(model: string, revision: string): Asked {
+  #asked(model: string, revision: string | undefined): Asked {
     const withToken = "authorization" in this.credentials;
-    const page = this.pageOf(model);
+    const page = `${this.#base}/${model}`;
     return { model, revision, host: this.host, page, withToken, tokenVariable: "HF_TOKEN" };
   }
 }

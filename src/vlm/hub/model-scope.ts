@@ -3,9 +3,11 @@
 
 import { createHash } from "node:crypto";
 import { z } from "zod";
+import type { PullError } from "../errors.ts";
 import type { Hub, HubContext, ListedFile, Listing } from "./hub.ts";
+import type { JsonAnswer } from "./json-answer.ts";
 import { checkListed } from "./listed-files.ts";
-import { type JsonAnswer, parseAs, readJson } from "./read-json.ts";
+import { parseAs, readJson } from "./read-json.ts";
 import { type Asked, refusal, revisionNotFound } from "./refusals.ts";
 
 const FILE = z.looseObject({
@@ -69,8 +71,8 @@ export class ModelScope implements Hub {
     return url;
   }
 
-  pageOf(model: string): string {
-    return `${this.#base}/models/${model}`;
+  refusal(model: string, answer: JsonAnswer): PullError {
+    return refusal(answer, this.#asked(model, undefined));
   }
 
   /** The commit at the tip of a branch; undefined where the hub does not tell. */
@@ -97,7 +99,7 @@ export class ModelScope implements Hub {
 
   #asked(model: string, revision: string | undefined): Asked {
     const withToken = "authorization" in this.credentials;
-    const page = this.pageOf(model);
+    const page = `${this.#base}/models/${model}`;
     return {
       model,
       revision,

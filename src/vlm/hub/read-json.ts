@@ -8,6 +8,7 @@ import { startDeadline } from "../../abort.ts";
 import { PullError } from "../errors.ts";
 import { drop, type HttpAnswer } from "./http-client.ts";
 import type { HubContext } from "./hub.ts";
+import type { JsonAnswer } from "./json-answer.ts";
 import { type FollowOptions, follow } from "./redirects.ts";
 import { shownText } from "./shown-text.ts";
 import { steadily } from "./steady-body.ts";
@@ -19,13 +20,6 @@ const MOST_ERROR_BYTES = 64 * 1024;
 /** For one answer as a whole, however steadily it comes. */
 const LONGEST_MS = 60_000;
 const MOST_TRIES = 3;
-
-export interface JsonAnswer {
-  readonly status: number;
-  readonly headers: HttpAnswer["headers"];
-  /** undefined where a refusal has no JSON. */
-  readonly json: unknown;
-}
 
 /** Resolves for refusals too (4xx other than busy ones): what they mean, the hub knows. */
 export async function readJson(

@@ -2,7 +2,7 @@
 // hubs word things.
 
 import { PullError } from "../errors.ts";
-import type { JsonAnswer } from "./read-json.ts";
+import type { JsonAnswer } from "./json-answer.ts";
 import { shownText } from "./shown-text.ts";
 
 export interface Asked {

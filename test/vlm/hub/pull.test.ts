@@ -8,11 +8,13 @@ import type { PullProgress } from "../../../src/vlm/hub/pull-progress.ts";
 import { inShards, madeUpFiles, tinyChatFiles } from "../../support/model-files.ts";
 import {
   envelope,
+  gitSha1Of,
   json,
   type ModelHub,
   type ModelHubOptions,
   refuse,
   sendPart,
+  sha256Of,
   startModelHub,
 } from "../../support/model-hub.ts";
 import { tempDir } from "../../support/temp-dir.ts";
@@ -364,6 +366,37 @@ describe("a refusal", () => {
     expect(error).toMatchObject({ name: "PullError", code: expected });
     expect(error.message).toMatch(words);
   });
+
+  it("of a file says the same, where the list is open to all and the files are not", async () => {
+    const error = await answer(({ place, response }) => {
+      if (place !== "resolve") return false;
+      refuse(response, 403, "GatedRepo", "Access to model Test/Tiny is restricted.");
+      return true;
+    });
+    expect(error).toMatchObject({ code: "access-denied", status: 403 });
+    expect(error.message).toMatch(/gated.*http:\/\/127\S+\/Test\/Tiny and set HF_TOKEN/);
+  });
+
+  it("of the list of a tree makes do with the older list", async () => {
+    await serve({
+      files,
+      fault: ({ file, url, response }) => {
+        if (file === "tree") refuse(response, 404, undefined, "no such route");
+        else if (url.search !== "?blobs=true") return false;
+        else json(response, 200, { sha: hub.commit, siblings: siblingsOf(files) });
+        return true;
+      },
+    });
+    expectWhole((await fetched()).path, files);
+  });
+
+  const siblingsOf = (all: Readonly<Record<string, Buffer>>) =>
+    Object.entries(all).map(([rfilename, data]) => ({
+      rfilename,
+      size: data.byteLength,
+      blobId: gitSha1Of(data),
+      ...(data.byteLength > 20_000 && { lfs: { sha256: sha256Of(data), size: data.byteLength } }),
+    }));
 
   it("of a token says which variable holds it, and never the token", async () => {
     const error = await answer(

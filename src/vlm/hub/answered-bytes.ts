@@ -43,11 +43,10 @@ export function answeredBytes(
     if (!packed && length === wanted.end - wanted.start) return { ...wanted, isWhole: false };
     throw new PassingError(`${host} sent a part and did not say which`, { status });
   }
-  if (packed || length === undefined || length === size) {
+  const isPage = /html/i.test(headers["content-type"] ?? "");
+  if (!isPage && (packed || length === undefined || length === size)) {
     return { start: 0, end: size, isWhole: true };
   }
-  const page = /html/i.test(headers["content-type"] ?? "") ? ", a web page," : "";
-  throw new PassingError(`${host} sent ${length} bytes${page} in place of a file of ${size}`, {
-    status,
-  });
+  const what = isPage ? "a web page" : `${length} bytes`;
+  throw new PassingError(`${host} sent ${what} in place of a file of ${size} bytes`, { status });
 }

@@ -143,9 +143,9 @@ export class HuggingFace implements Hub {
   }
 
   #asked(model: string, revision: string | undefined): Asked {
-    const withToken = "authorization" in this.credentials;
+    const { host, credentials } = this;
     const page = `${this.#base}/${model}`;
-    return { model, revision, host: this.host, page, withToken, tokenVariable: "HF_TOKEN" };
+    return { model, revision, host, page, credentials, tokenVariable: "HF_TOKEN" };
   }
 }
 

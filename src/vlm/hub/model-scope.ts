@@ -98,14 +98,14 @@ export class ModelScope implements Hub {
   }
 
   #asked(model: string, revision: string | undefined): Asked {
-    const withToken = "authorization" in this.credentials;
+    const { host, credentials } = this;
     const page = `${this.#base}/models/${model}`;
     return {
       model,
       revision,
-      host: this.host,
+      host,
       page,
-      withToken,
+      credentials,
       tokenVariable: "MODELSCOPE_API_TOKEN",
     };
   }

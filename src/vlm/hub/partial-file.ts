@@ -57,13 +57,14 @@ export class PartialFile {
 
   /** @returns how many bytes are new */
   async write(position: number, bytes: Uint8Array): Promise<number> {
-    const before = this.bytes;
     const range = { start: position, end: position + bytes.byteLength };
     await disk.guard(this.#path, async () => {
       await writeFully(this.#data, bytes, position);
       // Only now: what a line says is there.
       await this.#journal.write(lineOf(range));
     });
+    // Other connections write meanwhile: what is new is known only here.
+    const before = this.bytes;
     this.#covered.add(range);
     return this.bytes - before;
   }

@@ -15,6 +15,7 @@ import type { Hub, HubContext, Listing } from "./hub.ts";
 import { chooseHub } from "./hub-choice.ts";
 import { namedHubs } from "./hub-settings.ts";
 import { type ModelRecord, ModelStore, type StoredModel } from "./model-store.ts";
+import { neededFiles } from "./needed-files.ts";
 import { proxyFor } from "./proxy.ts";
 import { takeLock } from "./pull-lock.ts";
 import {
@@ -38,9 +39,10 @@ export async function pull(options: PullOptions, pace?: Partial<Pace>): Promise<
   return withDiskTrouble(dir, async () => {
     await disk.makeDirectory(dir);
     const lock = await takeLock(dir, resolved.model, resolved.signal);
-    const client = new HttpClient({ env: resolved.env, ...pace });
+    const chosen = { ...usualPace(resolved.env), ...pace };
+    const client = new HttpClient({ env: resolved.env, patienceMs: chosen.patienceMs });
     try {
-      return await new Pull(resolved, store, client, { ...usualPace(resolved.env), ...pace }).run();
+      return await new Pull(resolved, store, client, chosen).run();
     } finally {
       await client.close();
       await lock.release();
@@ -181,7 +183,10 @@ class Pull {
         });
         if (pinned !== undefined) return pinned;
       }
-      return hub.list(context, model, revision);
+      const listing = await hub.list(context, model, revision);
+      // One that has nothing to convert has not the model.
+      neededFiles(listing, model, hub.host);
+      return listing;
     };
     try {
       if (hubs.length === 0) throw this.#offline();

@@ -11,17 +11,18 @@ export interface Asked {
   readonly host: string;
   /** Where a person sees the model. */
   readonly page: string;
-  /** Was a token sent along? */
-  readonly withToken: boolean;
+  /** What was sent along to prove who asks; a hub may say it again, and nobody else should hear it. */
+  readonly credentials: Readonly<Record<string, string>>;
   /** Variable that holds the token of this hub. */
   readonly tokenVariable: string;
 }
 
 /** @param answer with a status from 400 on, or an error inside HTTP 200 */
 export function refusal(answer: JsonAnswer, asked: Asked): PullError {
-  const { model, host, page, withToken, tokenVariable } = asked;
+  const { model, host, page, credentials, tokenVariable } = asked;
   const { status } = answer;
-  const said = messageOf(answer);
+  const withToken = "authorization" in credentials;
+  const said = shownText(withoutSecrets(messageOf(answer), credentials));
   const facts = { host, status };
   const code = answer.headers["x-error-code"];
   if (code === "RevisionNotFound" || code === "EntryNotFound")
@@ -74,5 +75,10 @@ function messageOf({ headers, json }: JsonAnswer): string {
   const found = [headers["x-error-message"], inJson.error, inJson.Message].find(
     (text) => typeof text === "string" && text !== "",
   );
-  return shownText(typeof found === "string" ? found : "");
+  return typeof found === "string" ? found : "";
+}
+
+function withoutSecrets(text: string, credentials: Asked["credentials"]): string {
+  const secrets = Object.values(credentials).flatMap((value) => value.split(/[ =]/).at(-1) ?? []);
+  return secrets.reduce((left, secret) => left.replaceAll(secret, "***"), text);
 }

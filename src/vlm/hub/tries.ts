@@ -127,10 +127,12 @@ function givenUp(error: unknown, host: string): PullError {
       { host, status: 429, cause: error },
     );
   }
+  const status = error instanceof PassingError ? error.status : undefined;
   return new PullError(
-    "hub-unreachable",
+    // It answers, but with something else.
+    status !== undefined && status < 400 ? "hub-answer" : "hub-unreachable",
     `${reason}. What came is kept: give the same command again, or name another hub with --hub or HF_ENDPOINT.`,
-    { host, cause: error, status: error instanceof PassingError ? error.status : undefined },
+    { host, cause: error, status },
   );
 }
 

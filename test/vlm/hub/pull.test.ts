@@ -112,7 +112,14 @@ describe("a pull", () => {
     async (ranges) => {
       const files = madeUpFiles(40_000_000);
       await serve({ files, ranges });
-      expectWhole((await fetched()).path, files);
+      const seen: PullProgress[] = [];
+      expectWhole((await fetched({ onProgress: (each) => seen.push(each) })).path, files);
+      const downloads = seen.filter((each) => each.type === "download");
+      expect(downloads.at(-1)).toMatchObject({ secondsLeft: 0 });
+      for (const each of downloads) {
+        expect(each.doneBytes).toBeLessThanOrEqual(each.totalBytes);
+        expect(each.fileBytes).toBeLessThanOrEqual(each.fileTotalBytes);
+      }
       const parts = hub.asked.filter((line) => line.startsWith("cdn model.safetensors"));
       expect(parts.length).toBe(ranges === "none" ? 1 : 3);
     },
@@ -180,6 +187,28 @@ describe("an interruption", () => {
     expectWhole((await fetched()).path, files);
     expect(hub.asked).toContain(`cdn model.safetensors ${came}-2999999`);
     expect(hub.asked.filter((line) => line.startsWith("small"))).toEqual([]);
+  });
+
+  it("is gone on with by its own commit, though the branch has moved meanwhile", async () => {
+    const controller = new AbortController();
+    await serve({
+      files,
+      fault: (exchange) => {
+        if (exchange.place !== "cdn") return false;
+        sendPart(exchange, "206", 500_000);
+        exchange.response.on("close", () => controller.abort(new Error("enough")));
+        return true;
+      },
+    });
+    await expect(fetched({ signal: controller.signal })).rejects.toThrow("enough");
+    hub.fault = ({ url, response }) => {
+      if (!url.pathname.endsWith("/revision/main")) return false;
+      json(response, 200, { sha: "a".repeat(40) });
+      return true;
+    };
+    const pulled = await fetched();
+    expect(pulled.revision).toBe(hub.commit);
+    expectWhole(pulled.path, files);
   });
 
   it("begins again where the server knows no ranges", async () => {
@@ -408,6 +437,18 @@ describe("a refusal", () => {
     );
     expect(error).toMatchObject({ code: "access-denied" });
     expect(error.message).toContain("HF_TOKEN");
+    expect(error.message).not.toContain("hf_secret");
+  });
+
+  it("that repeats the token is told without it", async () => {
+    const error = await answer(
+      ({ response }) => {
+        json(response, 403, { error: "I do not like Bearer hf_secret." });
+        return true;
+      },
+      { variables: { HF_TOKEN: "hf_secret" } },
+    );
+    expect(error.message).toContain("I do not like Bearer ***.");
     expect(error.message).not.toContain("hf_secret");
   });
 

@@ -1,6 +1,7 @@
 // How long it takes to find out which tokens may come, on the vocabulary of Qwen3-VL: `npm run bench:masks`.
 // Answers of several forms are gone through token by token, first with nothing known but the vocabulary, then again.
 
+import { monitorEventLoopDelay } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
 import { ResponseFormats } from "../../dist/vlm/constrain/response-format.js";
 import { loadTokenizer } from "../../dist/vlm/text/tokenizer.js";
@@ -104,9 +105,13 @@ function heap() {
 
 const before = heap();
 const formats = new ResponseFormats(vocabulary);
+const pauses = monitorEventLoopDelay({ resolution: 1 });
+pauses.enable();
 const prepared = await timed(() => formats.constraint({ type: "choice", options: ["a"] }));
+pauses.disable();
+const kept = ms((heap() - before) / 2 ** 20);
 console.log(
-  `vocabulary of ${tokenizer.size}: ${ms(prepared.ms)} ms, ${ms((heap() - before) / 2 ** 20)} MB`,
+  `vocabulary of ${tokenizer.size}: ${ms(prepared.ms)} ms, longest pause ${ms(pauses.max / 1e6)} ms, ${kept} MB`,
 );
 console.log("| form | compile | tokens | first time: p50 / p99 / max | again: p50 / p99 / max |");
 for (const [name, format, texts] of cases) {

@@ -5,6 +5,7 @@ import { ResponseFormatError } from "../errors.ts";
 import type { KnownTool } from "../text/tool-call-text.ts";
 import type { ToolChoice } from "../vision-language-model.ts";
 import { anyObject } from "./any-json.ts";
+import type { Effort } from "./effort.ts";
 import { anyOf, inOrder, type Rule } from "./grammar.ts";
 import { jsonSchemaRule } from "./json-schema.ts";
 import { oneText } from "./json-terminals.ts";
@@ -19,12 +20,12 @@ export function forcedTools(tools: readonly KnownTool[], choice: ToolChoice): re
 }
 
 /** As the chat template writes a call, so that the model is where it was taught to be. */
-export function callRule(tools: readonly KnownTool[]): Rule {
+export function callRule(tools: readonly KnownTool[], effort: Effort): Rule {
   return anyOf(
     ...tools.map(({ name, parameters }) =>
       inOrder(
         oneText([`\n{"name": ${JSON.stringify(name)}, "arguments": `]),
-        argumentsRule(parameters),
+        argumentsRule(parameters, effort),
         oneText(["}\n"]),
       ),
     ),
@@ -32,10 +33,10 @@ export function callRule(tools: readonly KnownTool[]): Rule {
 }
 
 /** Of a schema that cannot be kept, that they are JSON: whoever runs the tool checks its arguments anyway. */
-function argumentsRule(schema: unknown): Rule {
+function argumentsRule(schema: unknown, effort: Effort): Rule {
   if (!isSchemaObject(schema) || schema.type !== "object") return anyObject();
   try {
-    return jsonSchemaRule(schema);
+    return jsonSchemaRule(schema, effort);
   } catch (error) {
     const kept = error instanceof ResponseFormatError || error instanceof UnsupportedPatternError;
     if (kept || error instanceof TooComplexError) return anyObject();

@@ -71,25 +71,33 @@ export class Constraint {
   }
 
   get #tokens(): TokenMask {
-    try {
-      return this.#parts.masks.of(this.#state, this.#parts.states);
-    } catch (error) {
-      throw error instanceof TooComplexError ? tooComplex(error) : error;
-    }
+    return reported(() => this.#parts.masks.of(this.#state, this.#parts.states));
   }
 
   #endingOf(state: GrammarState): readonly number[] {
-    return this.#parts.masks.trie.spell(this.#parts.states.completion(state));
+    const { masks, states } = this.#parts;
+    return reported(() => masks.trie.spell(states.completion(state)));
   }
 
   #after(id: number): GrammarState {
     const { states, bytesOf } = this.#parts;
-    let state = this.#state;
-    for (const byte of bytesOf(id)) {
-      const next = states.next(state, byte);
-      if (!next) throw new RangeError("This token cannot come here");
-      state = next;
-    }
-    return state;
+    return reported(() => {
+      let state = this.#state;
+      for (const byte of bytesOf(id)) {
+        const next = states.next(state, byte);
+        if (!next) throw new RangeError("This token cannot come here");
+        state = next;
+      }
+      return state;
+    });
+  }
+}
+
+/** What is too much for one answer is told as the caller knows it. @throws ResponseFormatError */
+function reported<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw error instanceof TooComplexError ? tooComplex(error) : error;
   }
 }

@@ -37,7 +37,7 @@ export interface GrammarState {
 }
 
 /** Ways at once: more are those of grammars made to have more. */
-const MAX_THREADS = 512;
+const MAX_THREADS = 2048;
 const MAX_STATES = 8_000;
 const MAX_FRAMES = 200_000;
 

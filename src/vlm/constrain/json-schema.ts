@@ -3,6 +3,7 @@
 // The grammar may allow less than the schema: keys come in the order of `properties`, others only where it says so.
 
 import { anyArray, anyObject, anyValue, listOf, objectOf, TEXT } from "./any-json.ts";
+import { Effort } from "./effort.ts";
 import { anyOf, inOrder, match, type Reference, type Rule, reference } from "./grammar.ts";
 import {
   formedNumber,
@@ -39,18 +40,20 @@ const MAX_SCHEMAS = 5_000;
 const MAX_TEXT = 262_144;
 
 /** @throws ResponseFormatError, UnsupportedPatternError, TooComplexError */
-export function jsonSchemaRule(schema: JsonSchema): Rule {
-  return new SchemaReader(schema).rule(schema, "schema", 0);
+export function jsonSchemaRule(schema: JsonSchema, effort: Effort = new Effort()): Rule {
+  return new SchemaReader(schema, effort).rule(schema, "schema", 0);
 }
 
 class SchemaReader {
   readonly #root: JsonSchema;
+  readonly #effort: Effort;
   readonly #references = new Map<string, Reference>();
   #schemas = 0;
   #text = 0;
 
-  constructor(root: JsonSchema) {
+  constructor(root: JsonSchema, effort: Effort) {
     this.#root = root;
+    this.#effort = effort;
   }
 
   rule(schema: unknown, path: string, depth: number): Rule {
@@ -181,7 +184,11 @@ class SchemaReader {
         ? TEXT
         : match(new JsonText(form.minLength, form.maxLength));
     }
-    return this.#possible(formedText(form), path, "no string satisfies all of its keywords");
+    return this.#possible(
+      formedText(form, this.#effort),
+      path,
+      "no string satisfies all of its keywords",
+    );
   }
 
   #textForm(schema: SchemaObject, path: string): TextForm {
@@ -275,7 +282,7 @@ class SchemaReader {
     }
     if (others === false) return undefined;
     const value = this.rule(others, `${path}/additionalProperties`, depth + 1);
-    return { key: otherKey(properties.keys()), value };
+    return { key: otherKey(properties.keys(), [], this.#effort), value };
   }
 
   /** Names of a given form. They must be strings in any case. */
@@ -308,7 +315,10 @@ class SchemaReader {
     const odd = others_.find((name) => !KEYWORDS_OF.string.includes(name));
     if (odd !== undefined) throw schemaError(`${path}/propertyNames`, odd, "it is not for names");
     const form = this.#textForm(names, `${path}/propertyNames`);
-    return { key: otherKey(properties.keys(), [formPiece(form, spellPlainly)]), value };
+    return {
+      key: otherKey(properties.keys(), [formPiece(form, spellPlainly)], this.#effort),
+      value,
+    };
   }
 
   /** Beside some keywords others would have to be kept at the same time. */
@@ -342,26 +352,31 @@ class SchemaReader {
   }
 }
 
+interface Member {
+  readonly member: Rule;
+  readonly required: boolean;
+}
+
 /** Members in their order, some of which may be left out, then any number of others. */
-function membersRule(
-  members: readonly { readonly member: Rule; readonly required: boolean }[],
-  other: Rule | undefined,
-): Rule {
-  const comma = punctuation(",");
+function membersRule(members: readonly Member[], other: Rule | undefined): Rule {
   const end = punctuation("}");
-  const last = (first: boolean): Rule => {
-    if (!other) return end;
-    const loop = reference();
-    loop.to = anyOf(end, inOrder(comma, other, loop));
-    return first ? anyOf(end, inOrder(space(), other, loop)) : loop;
-  };
-  let [first, later] = [last(true), last(false)];
+  // Behind a member: the end, or another one behind a comma.
+  const loop = reference();
+  loop.to = other ? anyOf(end, inOrder(punctuation(","), other, loop)) : end;
+  /** The member that comes next, without what stands in front of it; undefined where none may. */
+  let next: Rule | undefined = other && inOrder(other, loop);
+  let mayEnd = true;
+  let behind: Rule = loop;
   for (const { member, required } of members.toReversed()) {
-    const taken = [inOrder(space(), member, later), inOrder(comma, member, later)] as const;
-    first = required ? taken[0] : anyOf(taken[0], first);
-    later = required ? taken[1] : anyOf(taken[1], later);
+    const taken = inOrder(member, behind);
+    next = required || !next ? taken : anyOf(taken, next);
+    mayEnd &&= !required;
+    const more = inOrder(punctuation(","), next);
+    behind = mayEnd ? anyOf(end, more) : more;
   }
-  return inOrder(punctuation("{"), first);
+  const some = next && inOrder(space(), next);
+  const inside = some && mayEnd ? anyOf(end, some) : (some ?? end);
+  return inOrder(punctuation("{"), inside);
 }
 
 function hasType(value: unknown, type: string): boolean {

@@ -6,6 +6,7 @@ import { all } from "./both.ts";
 import { anyText, either, literal, oneOf, type Piece, repeated, sequence } from "./byte-nfa.ts";
 import { ANY, type CodePoints, only, union, without } from "./code-points.ts";
 import { type Bound, numbersFrom, numbersUpTo } from "./decimal-range.ts";
+import type { Effort } from "./effort.ts";
 import { match, type Rule } from "./grammar.ts";
 import { LazyDfa } from "./lazy-dfa.ts";
 import { regexPiece } from "./regex.ts";
@@ -81,10 +82,14 @@ export function spellInJson(set: CodePoints): Piece {
 }
 
 /** A key that is none of some others, and its colon. Without escapes, so that none can be spelled in another way. */
-export function otherKey(names: Iterable<string>, pieces: readonly Piece[] = []): Rule {
+export function otherKey(
+  names: Iterable<string>,
+  pieces: readonly Piece[] = [],
+  effort?: Effort,
+): Rule {
   const free = textExcept(names);
   const inside = all(free, ...pieces);
-  return match(new LazyDfa(sequence(literal('"'), inside, literal('":'), oneSpace)));
+  return match(new LazyDfa(sequence(literal('"'), inside, literal('":'), oneSpace), effort));
 }
 
 interface NameTree {
@@ -127,8 +132,8 @@ export interface TextForm {
 }
 
 /** A string of JSON whose text has a form. @throws UnsupportedPatternError, TooComplexError */
-export function formedText(form: TextForm): Rule {
-  return match(new LazyDfa(sequence(literal('"'), formPiece(form), literal('"'))));
+export function formedText(form: TextForm, effort: Effort): Rule {
+  return match(new LazyDfa(sequence(literal('"'), formPiece(form), literal('"')), effort));
 }
 
 /** The same without its quotes; `plain`: without escapes. */

@@ -21,6 +21,8 @@ interface TextTokens {
 }
 
 const CACHED_BYTES = 8 * 2 ** 20;
+/** Nodes between two looks at the clock. */
+const STEPS_A_LOOK = 8192;
 /** More characters than any token has. */
 const FAR = LONGEST_TOKEN + 1;
 
@@ -40,17 +42,16 @@ export class JsonTextMasks {
   /** Walks all places, in slices. */
   async prepare(slice: TimeSlice): Promise<void> {
     for (const place of JsonText.places) {
-      await slice.rest();
-      this.of({ place, room: Number.POSITIVE_INFINITY, wanted: 0 });
+      const walk = this.#walk(place);
+      let step = walk.next();
+      for (; !step.done; step = walk.next()) if (slice.over) await slice.rest();
+      this.#places.set(place, step.value);
     }
   }
 
   of({ place, room, wanted }: JsonTextPlace): LocalMask {
-    let tokens = this.#places.get(place);
-    if (!tokens) {
-      tokens = this.#walk(place);
-      this.#places.set(place, tokens);
-    }
+    const tokens = this.#places.get(place);
+    if (!tokens) throw new Error("The places of strings were not prepared");
     if (room >= FAR && wanted === 0) return tokens.mask;
     const [most, least] = [Math.min(FAR, room), Math.min(FAR, wanted)];
     const key = (place * (FAR + 1) + most) * (FAR + 1) + least;
@@ -62,7 +63,8 @@ export class JsonTextMasks {
     return mask;
   }
 
-  #walk(place: number): TextTokens {
+  /** Pauses now and then. */
+  *#walk(place: number): Generator<void, TextTokens, void> {
     const { byte, depth, end, token, nodes, vocabSize } = this.#trie;
     const text = JsonText.counting;
     const path = new Int32Array(LONGEST_TOKEN + 1);
@@ -71,7 +73,8 @@ export class JsonTextMasks {
     const closing: { id: number; characters: number }[] = [];
     const found: number[][] = [];
     path[0] = place;
-    for (let node = 0; node < nodes; ) {
+    for (let node = 0, steps = 0; node < nodes; ) {
+      if (++steps % STEPS_A_LOOK === 0) yield;
       const at = depth[node]!;
       const state = text.next(path[at - 1]!, byte[node]!);
       if (state < 0) {
@@ -95,12 +98,14 @@ export class JsonTextMasks {
       }
       node++;
     }
+    yield;
     const firstOfLength = new Int32Array(FAR + 2);
     let count = 0;
     for (let length = 0; length < firstOfLength.length; length++) {
       firstOfLength[length] = count;
       count += found[length]?.length ?? 0;
     }
+    yield;
     const byLength = Int32Array.from(found.flatMap((ids) => ids ?? []));
     return {
       mask: maskOf(byLength, Int32Array.from(exits), vocabSize),

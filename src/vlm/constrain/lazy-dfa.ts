@@ -1,14 +1,10 @@
-// A byte NFA made deterministic while it is used: only the states that texts reach are ever made, and no more than a
-// bound of them. In: states and bytes. Out: states. It knows no tokens.
+// A byte NFA made deterministic while it is used: only the states that texts reach are ever made, and no more than an
+// effort allows. In: states and bytes. Out: states. It knows no tokens.
 
 import type { Automaton } from "./automaton.ts";
 import { ByteNfa, type Piece } from "./byte-nfa.ts";
-import { TooComplexError } from "./too-complex.ts";
+import { Effort } from "./effort.ts";
 
-/** Patterns that need more are those made to need more. */
-const MAX_STATES = 20_000;
-/** Members of all states together. */
-const MAX_MEMBERS = 2_000_000;
 const UNKNOWN = -2;
 const DEAD = -1;
 
@@ -23,6 +19,7 @@ export interface KnownStates {
 export class LazyDfa implements Automaton {
   readonly start: number;
   readonly #nfa: ByteNfa;
+  readonly #effort: Effort;
   /** (256) bytes that no transition tells apart have one class. */
   readonly #classes = new Uint8Array(256);
   readonly #classCount: number;
@@ -37,11 +34,12 @@ export class LazyDfa implements Automaton {
   readonly #distance: number[] = [];
   /** (states, classes) */
   #table = new Int32Array(0);
-  #memberCount = 0;
 
   /** @throws TooComplexError; Error where the piece describes nothing at all */
-  constructor(piece: Piece) {
+  constructor(piece: Piece, effort: Effort = new Effort()) {
+    this.#effort = effort;
     this.#nfa = ByteNfa.of(piece);
+    effort.payStates(this.#nfa.size);
     this.#distances = this.#nfa.distances();
     this.#classCount = this.#findClasses();
     this.start = this.#stateOf([0]);
@@ -101,10 +99,7 @@ export class LazyDfa implements Automaton {
     const known = this.#byMembers.get(key);
     if (known !== undefined) return known;
     const state = this.#members.length;
-    this.#memberCount += members.length;
-    if (state >= MAX_STATES || this.#memberCount > MAX_MEMBERS) {
-      throw new TooComplexError("its texts can go on in too many ways");
-    }
+    this.#effort.payMembers(members.length);
     this.#byMembers.set(key, state);
     this.#members.push(members);
     this.#accepting.push(members.includes(this.#nfa.end));

@@ -10,6 +10,7 @@ import { anyArray, anyObject } from "./any-json.ts";
 import { oneOf } from "./byte-nfa.ts";
 import { callRule } from "./call-form.ts";
 import { Constraint } from "./constraint.ts";
+import { Effort } from "./effort.ts";
 import { anyOf, Lengths, match, type Rule } from "./grammar.ts";
 import { GrammarStates } from "./grammar-states.ts";
 import { jsonSchemaRule } from "./json-schema.ts";
@@ -34,10 +35,15 @@ const KEPT_FORMS = 16;
 /** An answer that cannot be shorter is none. */
 const LONGEST_SHORTEST = 100_000;
 
+interface Form {
+  readonly states: GrammarStates;
+  readonly effort: Effort;
+}
+
 /** Makes constraints for the answers of one model. */
 export class ResponseFormats {
   readonly #vocabulary: ConstrainedVocabulary;
-  readonly #forms = new LRUCache<string, GrammarStates>({ max: KEPT_FORMS });
+  readonly #forms = new LRUCache<string, Form>({ max: KEPT_FORMS });
   #masks: Promise<TokenMasks> | undefined;
 
   constructor(vocabulary: ConstrainedVocabulary) {
@@ -50,16 +56,16 @@ export class ResponseFormats {
    * @throws ResponseFormatError that names what cannot be kept
    */
   async constraint(format: ResponseFormat): Promise<Constraint> {
-    return this.constraintOf(JSON.stringify(format), () => formatRule(format));
+    return this.constraintOf(nameOf(format), (effort) => formatRule(format, effort));
   }
 
   /** The call of one of these tools, between its marks. What of a schema cannot be kept is not. */
   async callConstraint(tools: readonly KnownTool[]): Promise<Constraint> {
-    return this.constraintOf(`call ${JSON.stringify(tools)}`, () => callRule(tools));
+    return this.constraintOf(`call ${nameOf(tools)}`, (effort) => callRule(tools, effort));
   }
 
   /** For a grammar made elsewhere. @param name tells it from others */
-  async constraintOf(name: string, make: () => Rule): Promise<Constraint> {
+  async constraintOf(name: string, make: (effort: Effort) => Rule): Promise<Constraint> {
     const states = this.#statesOf(name, make);
     this.#masks ??= this.#readVocabulary();
     const masks = await this.#masks;
@@ -70,11 +76,12 @@ export class ResponseFormats {
     return constraint;
   }
 
-  #statesOf(name: string, make: () => Rule): GrammarStates {
+  #statesOf(name: string, make: (effort: Effort) => Rule): GrammarStates {
     const known = this.#forms.get(name);
-    if (known && !known.full) return known;
+    if (known && !known.states.full && !known.effort.worn) return known.states;
     try {
-      const rule = make();
+      const effort = new Effort();
+      const rule = make(effort);
       const shortest = new Lengths(rule).of(rule);
       if (shortest > LONGEST_SHORTEST) {
         throw new TooComplexError(
@@ -84,7 +91,7 @@ export class ResponseFormats {
         );
       }
       const states = new GrammarStates(rule);
-      this.#forms.set(name, states);
+      this.#forms.set(name, { states, effort });
       return states;
     } catch (error) {
       if (error instanceof TooComplexError) throw tooComplex(error);
@@ -108,20 +115,30 @@ export class ResponseFormats {
 }
 
 /** Everything that an expression describes. @throws UnsupportedPatternError, TooComplexError */
-export function regexRule(pattern: string): Rule {
-  return match(new LazyDfa(regexPiece(pattern, { spell: oneOf, match: "whole" })));
+export function regexRule(pattern: string, effort?: Effort): Rule {
+  return match(new LazyDfa(regexPiece(pattern, { spell: oneOf, match: "whole" }), effort));
 }
 
-function formatRule(format: ResponseFormat): Rule {
+function formatRule(format: ResponseFormat, effort: Effort): Rule {
   switch (format.type) {
     case "json":
       // A whole document, not a lone word.
       return format.schema === undefined
         ? anyOf(anyObject(), anyArray())
-        : jsonSchemaRule(format.schema);
+        : jsonSchemaRule(format.schema, effort);
     case "regex":
-      return regexRule(format.pattern);
+      return regexRule(format.pattern, effort);
     case "choice":
       return oneText(format.options);
+  }
+}
+
+/** Equal ones have one name. @throws ResponseFormatError where it is nested too deeply to be read */
+function nameOf(value: unknown): string {
+  try {
+    return JSON.stringify(value);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw tooComplex(new TooComplexError("it is nested too deeply"));
   }
 }

@@ -42,20 +42,25 @@ export class TokenTrie {
     bytesOf: (id: number) => Uint8Array | undefined,
     slice: TimeSlice,
   ): Promise<TokenTrie> {
-    const byFirst: { id: number; text: string }[][] = Array.from({ length: 256 }, () => []);
+    // By their first two bytes: no group takes long to sort.
+    const groups = new Map<number, { id: number; text: string }[]>();
     for (let id = 0; id < vocabSize; id++) {
       if (slice.over) await slice.rest();
       const bytes = bytesOf(id);
       if (!bytes || bytes.length === 0 || bytes.length > LONGEST_TOKEN) continue;
-      byFirst[bytes[0]!]!.push({ id, text: Buffer.from(bytes).toString("latin1") });
+      const start = 257 * bytes[0]! + (bytes[1] ?? -1) + 1;
+      const group = groups.get(start) ?? [];
+      groups.set(start, group);
+      group.push({ id, text: Buffer.from(bytes).toString("latin1") });
     }
     const byte: number[] = [];
     const depth: number[] = [];
     const token: number[] = [];
-    for (const group of byFirst) {
+    let before = "";
+    for (const start of [...groups.keys()].sort((a, b) => a - b)) {
       if (slice.over) await slice.rest();
+      const group = groups.get(start)!;
       group.sort((a, b) => (a.text < b.text ? -1 : a.text > b.text ? 1 : a.id - b.id));
-      let before = "";
       for (const { id, text } of group) {
         // Of tokens that are spelled alike, one will do.
         if (text === before) continue;

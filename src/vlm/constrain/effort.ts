@@ -1,0 +1,33 @@
+// What one form of an answer may cost in memory, counted over all of its automata: whoever makes states pays for them.
+// A form that would cost more is refused, however it is made; nothing has to be stopped from outside.
+
+import { TooComplexError } from "./too-complex.ts";
+
+/** States of nondeterministic automata: about 0.3 kB each. */
+const MOST_STATES = 150_000;
+/** Members of the states that texts have reached: about 20 bytes each. */
+const MOST_MEMBERS = 400_000;
+
+export class Effort {
+  #states = 0;
+  #members = 0;
+
+  /** So much is used that it is time to begin anew, with the next answer. */
+  get worn(): boolean {
+    return this.#members > MOST_MEMBERS / 2;
+  }
+
+  /** @throws TooComplexError */
+  payStates(count: number): void {
+    this.#states += count;
+    if (this.#states > MOST_STATES) throw new TooComplexError("it has too many states");
+  }
+
+  /** @throws TooComplexError */
+  payMembers(count: number): void {
+    this.#members += count;
+    if (this.#members > MOST_MEMBERS) {
+      throw new TooComplexError("its texts can go on in too many ways");
+    }
+  }
+}

@@ -30,6 +30,7 @@ export type ModelLoadErrorCode =
   | "model-corrupt"
   | "device-unavailable"
   | "session-failed"
+  | "memory-short"
   | "disk-full"
   | "files-held"
   | "not-writable";
@@ -41,9 +42,9 @@ export class ModelLoadError extends VlmError {
   readonly modelDir: string | undefined;
   /** File or tensor names that should be there and are not. */
   readonly missing: readonly string[];
-  /** With `disk-full`: how much had to fit, in bytes. */
+  /** With `disk-full` and `memory-short`: how much had to fit, in bytes. */
   readonly neededBytes: number | undefined;
-  /** With `disk-full`: how much was free, in bytes, where the system tells. */
+  /** With `disk-full` and `memory-short`: how much was free, in bytes, where the system tells. */
   readonly freeBytes: number | undefined;
 
   constructor(

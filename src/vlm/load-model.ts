@@ -15,7 +15,8 @@ import { type OnnxPackage, openPackage } from "./engine/onnx-package.ts";
 import { PrefixCache } from "./engine/prefix-cache.ts";
 import { ModelLoadError } from "./errors.ts";
 import { ImageTensorCache } from "./image/image-tensor.ts";
-import { chooseImageBudget } from "./machine/load-choices.ts";
+import { MOST_IMAGE_TOKENS } from "./machine/image-budget.ts";
+import { checkPackageMemory, chooseImageBudget } from "./machine/load-choices.ts";
 import { DEFAULT_CONTEXT_TOKENS, type ResolvedLoadOptions } from "./options.ts";
 import { type Device, openDevice } from "./runtime/device.ts";
 import type { TemplateFeature } from "./text/chat-template.ts";
@@ -74,6 +75,10 @@ async function loadParts(
   const { config, manifest } = onnxPackage;
   const budget = await chooseImageBudget(onnxPackage, options);
   const contextTokens = chooseContextTokens(options, config.text.maxPositionEmbeddings);
+  if (device === "cpu") {
+    const imageTokens = budget.maxImageTokens ?? MOST_IMAGE_TOKENS;
+    checkPackageMemory(onnxPackage, options, { contextTokens, imageTokens });
+  }
 
   const [{ tokenizer, settings }, backend] = await allOrFailure(
     readText(onnxPackage, options),

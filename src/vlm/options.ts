@@ -20,6 +20,7 @@ import { PRECISIONS, type Precision } from "./convert/linear-layers.ts";
 import { VISION_PRECISIONS, type VisionPrecision } from "./convert/vision-graph.ts";
 import { DEFAULT_MAX_FRAMES, DEFAULT_MAX_TILES } from "./image/image-tensor.ts";
 import { DEFAULT_PICTURE_NOTES, type PictureNotes } from "./image/picture-notes.ts";
+import { MEMORY_CHECKS, type MemoryCheck } from "./machine/memory-check.ts";
 import type { Device } from "./runtime/device.ts";
 
 /** What the loader is doing. `done` and `total` are bytes of weights while converting. */
@@ -84,6 +85,11 @@ export interface LoadOptions {
    * system prompt in another; 0 keeps none. @default 1/8 of the free memory, 2 GiB at most
    */
   readonly prefixCacheBytes?: number;
+  /**
+   * When a model is not expected to fit into the free memory: refuse it with `memory-short` and what to choose instead,
+   * load it all the same and say so, or do not look. On the CPU. @default "refuse"
+   */
+  readonly memoryCheck?: MemoryCheck;
   /** Requests answered at once, each with a context of its own. @default what a quarter of the free memory holds, 4 to 8 */
   readonly maxConcurrent?: number;
   /** Requests that may wait when `maxConcurrent` run. @default 16 */
@@ -120,6 +126,7 @@ export interface ResolvedLoadOptions {
   readonly imageCacheBytes: number;
   readonly featureCacheBytes: number | undefined;
   readonly prefixCacheBytes: number | undefined;
+  readonly memoryCheck: MemoryCheck;
   readonly maxConcurrent: number | undefined;
   readonly maxQueue: number;
   readonly maxStallMs: number;
@@ -166,6 +173,7 @@ export const LOAD_SCHEMA = object({
   imageCacheBytes: integer(1).optional(),
   featureCacheBytes: integer(0).optional(),
   prefixCacheBytes: integer(0).optional(),
+  memoryCheck: oneOf(MEMORY_CHECKS).optional(),
   maxConcurrent: integer(1, 256).optional(),
   maxQueue: integer(0).optional(),
   maxStallMs: milliseconds().optional(),
@@ -200,6 +208,7 @@ export function resolveLoadOptions(options: LoadOptions): ResolvedLoadOptions {
     imageCacheBytes: options.imageCacheBytes ?? DEFAULT_IMAGE_CACHE_BYTES,
     featureCacheBytes: options.featureCacheBytes,
     prefixCacheBytes: options.prefixCacheBytes,
+    memoryCheck: options.memoryCheck ?? "refuse",
     maxConcurrent: options.maxConcurrent,
     maxQueue: options.maxQueue ?? DEFAULT_MAX_QUEUE,
     maxStallMs: options.maxStallMs ?? DEFAULT_MAX_STALL_MS,

@@ -2,7 +2,7 @@
 
 import { type Deadline, sharedController, startDeadline } from "../abort.ts";
 import { collectStream } from "./collect.ts";
-import { ensurePackage, plannedPrecision } from "./convert/ensure-package.ts";
+import { choosePrecision, ensurePackage, plannedPrecision } from "./convert/ensure-package.ts";
 import { resolveDecide } from "./decide-options.ts";
 import { preferredInt8Weights } from "./engine/cpu-settings.ts";
 import { decide } from "./engine/decide.ts";
@@ -11,7 +11,7 @@ import { channelParts } from "./engine/part-channel.ts";
 import { DisposedError } from "./errors.ts";
 import { loadSharp } from "./image/sharp.ts";
 import { type LoadedModel, loadModel, unloadModel } from "./load-model.ts";
-import { usualPrecision } from "./machine/load-choices.ts";
+import { checkCheckpointMemory, usualPrecision } from "./machine/load-choices.ts";
 import { type LoadOptions, type ResolvedLoadOptions, resolveLoadOptions } from "./options.ts";
 import { DeviceProofs } from "./proof/device-proofs.ts";
 import { Recovery, type RecoveryOptions } from "./recovery.ts";
@@ -56,11 +56,15 @@ export async function loadQwen3Vl(options: LoadOptions): Promise<Qwen3VlModel> {
   await loadSharp();
   await prepareOrt();
   const device = await decideDevice(resolved);
+  const usual = device === "cpu" ? await usualPrecision(resolved) : undefined;
+  const precision = resolved.precision ?? usual;
+  if (device === "cpu") {
+    await checkCheckpointMemory(resolved, choosePrecision(precision, resolved.visionPrecision));
+  }
   const packageDir = await ensurePackage({
     ...resolved,
     device: deviceKind(device),
-    precision:
-      resolved.precision ?? (device === "cpu" ? await usualPrecision(resolved) : undefined),
+    precision,
     int8Weights: await preferredInt8Weights(),
     onProgress: ({ doneBytes, totalBytes }) =>
       onProgress({ type: "convert", done: doneBytes, total: totalBytes }),

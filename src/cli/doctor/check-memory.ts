@@ -1,6 +1,7 @@
 // How much memory is there, and free? A container's limit counts where it is lower.
 
 import { totalmem } from "node:os";
+import { freeMemory } from "../../vlm/runtime/free-memory.ts";
 import type { Finding } from "./finding.ts";
 
 const GIB = 2 ** 30;
@@ -10,7 +11,7 @@ const LITTLE_MEMORY = 3 * GIB;
 export function checkMemory(): Finding {
   const limit = process.constrainedMemory();
   const total = limit > 0 && limit < totalmem() ? limit : totalmem();
-  const free = process.availableMemory();
+  const free = freeMemory();
   const what = { zh: "内存", en: "Memory" };
   const [freeGib, totalGib] = [free, total].map((bytes) => (bytes / GIB).toFixed(1));
   const found = {

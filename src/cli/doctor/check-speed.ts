@@ -1,10 +1,11 @@
-// How fast this machine multiplies and reads memory, measured in about a second. Runs in a process of its own.
+// How fast this machine multiplies and reads memory, measured in about a second, and which model suits it. Runs in a process of its own.
 
 import { manyRowsSpeed, measureMachine } from "../../vlm/machine/machine-profile.ts";
 import { adviceFor } from "./advice.ts";
 import type { Finding } from "./finding.ts";
+import { recommendModel } from "./recommend-model.ts";
 
-export async function checkSpeed(): Promise<Finding> {
+export async function checkSpeed(): Promise<readonly Finding[]> {
   const what = { zh: "速度", en: "Speed" };
   try {
     const profile = await measureMachine();
@@ -15,7 +16,7 @@ export async function checkSpeed(): Promise<Finding> {
       return `${precision} ${manyRowsSpeed(profile, precision).toFixed(0)} Gop/s (${few.join(", ")})`;
     });
     const bandwidth = `${profile.gigaBytes.toFixed(1)} GB/s`;
-    return {
+    const speed: Finding = {
       verdict: "ok",
       what,
       found: {
@@ -23,8 +24,9 @@ export async function checkSpeed(): Promise<Finding> {
         en: `memory ${bandwidth}; products (with 1, 2, 4 and 8 rows) ${rows.join("; ")}`,
       },
     };
+    return [speed, recommendModel(profile)];
   } catch (error) {
     const found = { zh: "无法测量", en: "cannot be measured" };
-    return { verdict: "warn", what, found, advice: adviceFor(error) };
+    return [{ verdict: "warn", what, found, advice: adviceFor(error) }];
   }
 }

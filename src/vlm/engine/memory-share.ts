@@ -1,13 +1,10 @@
 // How much of this machine's free memory contexts and caches may have. Out: counts and bytes.
 
+import { freeMemory } from "../runtime/free-memory.ts";
+
 const MIB = 2 ** 20;
 const FEWEST_CONTEXTS = 4;
 const MOST_CONTEXTS = 8;
-
-/** Bytes that this process may still take; what a container allows counts. */
-export function freeMemory(): number {
-  return process.availableMemory();
-}
 
 /**
  * Contexts that a quarter of the free memory holds, from 4 to 8; fewer than 4 only when all of it does not hold 4.

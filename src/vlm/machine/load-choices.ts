@@ -1,14 +1,18 @@
-// What follows from this machine when a model is loaded: the precision of a conversion, and how large pictures may be.
-// In: the options of a load. Out: choices, and one sentence for whoever wonders why pictures are small.
+// What follows from this machine when a model is loaded: whether it fits, the precision of a conversion, and how large
+// pictures may be. In: the options of a load. Out: choices, and one sentence for whoever wonders why pictures are small.
 
-import { dirname } from "node:path";
+import { basename, dirname, resolve } from "node:path";
+import type { Qwen3VlConfig } from "../checkpoint/config.ts";
+import { readModelSettings } from "../checkpoint/open-checkpoint.ts";
 import type { Precision } from "../convert/linear-layers.ts";
 import { isMarkedAsPackage } from "../convert/manifest.ts";
+import type { PackagePrecision } from "../convert/package-graphs.ts";
 import type { OnnxPackage } from "../engine/onnx-package.ts";
-import type { ResolvedLoadOptions } from "../options.ts";
+import { DEFAULT_CONTEXT_TOKENS, type ResolvedLoadOptions } from "../options.ts";
 import type { ModelInfo } from "../vision-language-model.ts";
 import { imageBudget, isFastAnywhere, MOST_IMAGE_TOKENS } from "./image-budget.ts";
 import { machineProfile } from "./machine-profile.ts";
+import { checkMemory, plannedWeightBytes } from "./memory-check.ts";
 import { precisionForCheckpoint } from "./precision-choice.ts";
 
 /** Of a conversion when nobody names one; a package has its own. */
@@ -42,4 +46,73 @@ export async function chooseImageBudget(
     );
   }
   return budget;
+}
+
+/** Sizes that nobody has chosen yet are taken as small as they can become. */
+const SMALLEST_BUDGET = 128;
+
+/**
+ * Before minutes go into a conversion: will the package fit into memory? Says nothing of what cannot be read.
+ *
+ * @throws ModelLoadError `memory-short`
+ */
+export async function checkCheckpointMemory(
+  options: ResolvedLoadOptions,
+  precision: PackagePrecision,
+): Promise<void> {
+  const { model, maxImageTokens } = options;
+  if (options.memoryCheck === "off" || (await isMarkedAsPackage(model))) return;
+  const settings = await readModelSettings(model).catch(() => undefined);
+  if (settings === undefined) return;
+  const { config } = settings;
+  const question = {
+    name: basename(resolve(model)),
+    config,
+    precision,
+    convertible: true,
+    weightBytes: plannedWeightBytes(config, precision),
+    contextTokens: contextTokensOf(options, config),
+    imageTokens: maxImageTokens === "auto" ? SMALLEST_BUDGET : maxImageTokens,
+    cacheBytes: namedCacheBytes(options),
+  };
+  checkMemory(question, options.memoryCheck, options.onWarning);
+}
+
+/**
+ * Before a package is loaded on the CPU: will it fit into memory?
+ *
+ * @throws ModelLoadError `memory-short`
+ */
+export function checkPackageMemory(
+  { config, manifest }: OnnxPackage,
+  options: ResolvedLoadOptions,
+  asked: { readonly contextTokens: number; readonly imageTokens: number },
+): void {
+  const files = [manifest.visionEncoder.dataFile, manifest.decoder.dataFile];
+  const weights = manifest.outputs.filter(({ file }) => files.includes(file));
+  const question = {
+    ...asked,
+    name: manifest.source.name,
+    config,
+    precision: manifest.precision,
+    convertible: false,
+    weightBytes: weights.reduce((sum, { bytes }) => sum + bytes, 0),
+    cacheBytes: namedCacheBytes(options),
+  };
+  checkMemory(question, options.memoryCheck, options.onWarning);
+}
+
+/** The others shrink with what is free. */
+function namedCacheBytes({
+  featureCacheBytes = 0,
+  prefixCacheBytes = 0,
+}: ResolvedLoadOptions): number {
+  return featureCacheBytes + prefixCacheBytes;
+}
+
+function contextTokensOf(
+  { maxContextTokens = DEFAULT_CONTEXT_TOKENS }: ResolvedLoadOptions,
+  { text }: Qwen3VlConfig,
+): number {
+  return Math.min(maxContextTokens, text.maxPositionEmbeddings);
 }

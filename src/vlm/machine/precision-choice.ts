@@ -6,6 +6,8 @@ import type { Qwen3VlConfig } from "../checkpoint/config.ts";
 import { openCheckpoint, readModelSettings } from "../checkpoint/open-checkpoint.ts";
 import { DEFAULT_PRECISION } from "../convert/ensure-package.ts";
 import type { Precision } from "../convert/linear-layers.ts";
+import { freeMemory } from "../runtime/free-memory.ts";
+import { decoderWeights } from "./decoder-weights.ts";
 import {
   type MachineOptions,
   type MachineProfile,
@@ -30,7 +32,7 @@ const WORTH_LOSING = 0.5;
 /** Of models with fewer weights no machine makes anybody wait, so none is measured. */
 const FEW_WEIGHTS = 50_000_000;
 /** Bytes of a weight in memory. */
-const BYTES = { w8a8: 1, q4: 0.55 };
+export const BYTES = { w8a8: 1, q4: 0.55 };
 /** What a model takes beside its weights. */
 const OTHER_BYTES = 1.5 * 2 ** 30;
 
@@ -51,7 +53,7 @@ export async function precisionForCheckpoint(
     return DEFAULT_PRECISION;
   }
   const profile = await machineProfile(join(checkpointDir, "onnx"), options);
-  return choosePrecisionFor(profile, settings.config, process.availableMemory()).precision;
+  return choosePrecisionFor(profile, settings.config, freeMemory()).precision;
 }
 
 interface Measured {
@@ -100,11 +102,4 @@ function turnMs(profile: MachineProfile, precision: "w8a8" | "q4", weights: numb
   const writing =
     (ANSWER_TOKENS * weights * BYTES[precision]) / (oneRowSpeed(profile, precision) * 1e6);
   return reading + writing;
-}
-
-/** Those that every token is multiplied with, the head included. */
-function decoderWeights({ text }: Qwen3VlConfig): number {
-  const { hiddenSize, intermediateSize, heads, kvHeads, headSize, layers, vocabSize } = text;
-  const attention = 2 * hiddenSize * (heads + kvHeads) * headSize;
-  return layers * (attention + 3 * hiddenSize * intermediateSize) + hiddenSize * vocabSize;
 }

@@ -39,8 +39,10 @@ function cpuQuota(read: (path: string) => string | undefined): number {
   const unified = /^0::(\/.*)$/m.exec(groups)?.[1] ?? "/"; // version 2
   const controller = /^\d+:[^:]*\bcpu\b[^:]*:(\/.*)$/m.exec(groups)?.[1] ?? "/"; // version 1
   const quotas = [
-    ...ancestors(unified).map((path) => read(`/sys/fs/cgroup${path}cpu.max`)?.trim().split(" ")),
-    ...ancestors(controller).map((path) =>
+    ...ancestorGroups(unified).map((path) =>
+      read(`/sys/fs/cgroup${path}cpu.max`)?.trim().split(" "),
+    ),
+    ...ancestorGroups(controller).map((path) =>
       ["quota", "period"].map((file) => read(`/sys/fs/cgroup/cpu${path}cpu.cfs_${file}_us`)),
     ),
   ];
@@ -53,7 +55,7 @@ function cpuQuota(read: (path: string) => string | undefined): number {
 }
 
 /** A group and the groups around it, each ending in a slash: "/", "/a/", "/a/b/". */
-function ancestors(path: string): string[] {
+export function ancestorGroups(path: string): string[] {
   const names = path.split("/").filter((name) => name !== "");
   return Array.from({ length: names.length + 1 }, (_, depth) =>
     ["", ...names.slice(0, depth), ""].join("/"),

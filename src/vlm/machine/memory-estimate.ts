@@ -1,0 +1,56 @@
+// How much memory a model takes on the CPU, before anything is loaded. In: sizes, bytes of weights, how much is asked of
+// it. Out: bytes by what they are for. Arithmetic only; measured against real processes in its test.
+
+import type { Qwen3VlConfig } from "../checkpoint/config.ts";
+import { decoderWeights } from "./decoder-weights.ts";
+
+export interface MemoryDemand {
+  readonly config: Qwen3VlConfig;
+  /** Of both graphs, as they lie on disk. */
+  readonly weightBytes: number;
+  readonly contextTokens: number;
+  /** Most tokens of one picture. */
+  readonly imageTokens: number;
+  /** What caches may hold that somebody named a size for; the others take less where less is free. */
+  readonly cacheBytes: number;
+}
+
+export interface MemoryEstimate {
+  readonly weights: number;
+  /** Keys and values of one full context. */
+  readonly context: number;
+  /** Work space for seeing one picture. */
+  readonly pictures: number;
+  readonly caches: number;
+  /** Node, ONNX Runtime, tokenizer. */
+  readonly process: number;
+  readonly total: number;
+}
+
+const MIB = 2 ** 20;
+/** What a loaded model takes beside its weights; the tokenizer most of it. */
+const PROCESS_BYTES = 128 * MIB;
+const FLOAT_BYTES = 4;
+/** Rows of a vision block that exist at the same time, in hidden and in intermediate sizes. */
+const HIDDEN_ROWS = 12;
+const INTERMEDIATE_ROWS = 6;
+
+export function estimateMemory(demand: MemoryDemand): MemoryEstimate {
+  const { config, contextTokens, imageTokens } = demand;
+  const { text, vision } = config;
+  const context = contextTokens * 2 * text.layers * text.kvHeads * text.headSize * FLOAT_BYTES;
+  const patches = imageTokens * vision.mergeSize ** 2;
+  const row = HIDDEN_ROWS * vision.hiddenSize + INTERMEDIATE_ROWS * vision.intermediateSize;
+  const parts = {
+    weights: demand.weightBytes,
+    context,
+    pictures: patches * row * FLOAT_BYTES,
+    caches: demand.cacheBytes,
+    process: PROCESS_BYTES,
+  };
+  // While a tensor is brought into the form of the CPU, it is there twice; pictures come later.
+  const largest = Math.max(text.vocabSize, 2 * text.intermediateSize) * text.hiddenSize;
+  const loading = (demand.weightBytes * largest) / decoderWeights(config);
+  const working = parts.context + parts.pictures + parts.caches;
+  return { ...parts, total: parts.process + parts.weights + Math.max(loading, working) };
+}

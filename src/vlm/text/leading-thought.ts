@@ -9,6 +9,8 @@ export type TextDelta = Exclude<StreamPart, FinishPart | ToolCallPart>;
 
 const OPENING = "<think>";
 const CLOSING = "</think>";
+/** Line breaks between a thought and its answer, as the chat template writes them. */
+const BREAKS = 2;
 
 export interface LeadingThoughtOptions {
   /** The prompt has opened the thought: the output begins inside it. @default false */
@@ -29,6 +31,8 @@ export class LeadingThought {
   #state: "start" | "thought" | "answer";
   #endsInLetters: boolean;
   readonly #literal: boolean;
+  /** Line breaks that may still belong to the format. */
+  #breaks = 0;
   readonly #lettersAlwaysEnd: boolean;
   /** The next thing shown follows a mark: line breaks in front of it are the format's. */
   #trimming: boolean;
@@ -78,7 +82,7 @@ export class LeadingThought {
       case "thought":
         return this.#think(text);
       case "answer":
-        return delta("text-delta", text);
+        return delta("text-delta", this.#behindBreaks(text));
       default:
         return this.#state satisfies never;
     }
@@ -91,7 +95,11 @@ export class LeadingThought {
   }
 
   #start(text: string): readonly TextDelta[] {
-    if (this.#literal) return this.#answer(text);
+    if (this.#literal) {
+      this.#state = "answer";
+      this.#breaks = this.#trimming ? BREAKS : 0;
+      return delta("text-delta", this.#behindBreaks(text));
+    }
     const shown = text.trimStart();
     if (shown.startsWith(OPENING)) {
       this.#enter(true);
@@ -108,6 +116,19 @@ export class LeadingThought {
     this.#state = "answer";
     this.#held = "";
     return delta("text-delta", this.#trimming ? text.replace(/^\n+/, "") : text);
+  }
+
+  /** A literal answer without the empty line in front of it, but with whatever lines of its own it begins with. */
+  #behindBreaks(text: string): string {
+    let rest = text;
+    while (this.#breaks > 0 && rest !== "") {
+      if (!rest.startsWith("\n")) this.#breaks = 0;
+      else {
+        rest = rest.slice(1);
+        this.#breaks--;
+      }
+    }
+    return rest;
   }
 
   #think(text: string): readonly TextDelta[] {

@@ -1,6 +1,7 @@
 // Sampling from the highest logits alone must choose exactly what sampling from all of them would.
 
 import { describe, expect, it } from "vitest";
+import { allow, allows, type TokenMask } from "../../../src/vlm/constrain/local-mask.ts";
 import type { TopScores } from "../../../src/vlm/engine/decoder-backend.ts";
 import { Sampler } from "../../../src/vlm/engine/sampler.ts";
 import type { SamplingOptions } from "../../../src/vlm/vision-language-model.ts";
@@ -35,7 +36,11 @@ function topOf(logits: Float32Array): TopScores {
   };
 }
 
-function compare(sampling: Required<SamplingOptions>, vocabSize = VOCABULARY): number {
+function compare(
+  sampling: Required<SamplingOptions>,
+  vocabSize = VOCABULARY,
+  mask?: TokenMask,
+): number {
   const prompt = [1, 2, 3, 50, 51];
   const [all, top] = [
     new Sampler(sampling, vocabSize, prompt),
@@ -44,14 +49,15 @@ function compare(sampling: Required<SamplingOptions>, vocabSize = VOCABULARY): n
   let sufficed = 0;
   for (let step = 0; step < 60; step++) {
     const logits = logitsOf(step);
-    const expected = all.sample(logits);
-    const found = top.sampleTop(topOf(logits));
+    const expected = all.sample(logits, mask);
+    const found = top.sampleTop(topOf(logits), mask);
     if (found !== undefined) {
       expect(found).toBe(expected);
       sufficed++;
     } else {
-      expect(top.sample(logits)).toBe(expected);
+      expect(top.sample(logits, mask)).toBe(expected);
     }
+    if (mask) expect(allows(mask, expected)).toBe(true);
     all.accept(expected);
     top.accept(expected);
   }
@@ -88,5 +94,30 @@ describe("sampling from the highest logits", () => {
     const top = topOf(logits);
     for (const id of top.ids) sampler.accept(id);
     expect(sampler.sampleTop(top)).toBeUndefined();
+  });
+
+  it("chooses among the tokens of a mask as from the logits of these alone", () => {
+    const many = new Uint32Array(Math.ceil(VOCABULARY / 32)).fill(0xffff_fffe);
+    const few = new Uint32Array(many.length);
+    for (const id of [3, 31, 32, 77, 499]) allow(few, id);
+    for (const sampling of [
+      usual,
+      { ...usual, temperature: 0 },
+      { ...usual, topK: 0 },
+      { ...usual, topK: 0, topP: 1 },
+      { ...usual, topK: 3, topP: 1, minP: 0.1 },
+      { ...usual, repetitionPenalty: 1.2, presencePenalty: 0.5 },
+    ]) {
+      compare(sampling, VOCABULARY, many);
+      expect(compare(sampling, VOCABULARY, few)).toBeLessThan(60);
+      // The same as if all others were impossible.
+      const [masked, reduced] = [new Sampler(sampling, 500, []), new Sampler(sampling, 500, [])];
+      for (let step = 0; step < 20; step++) {
+        const logits = logitsOf(step);
+        const only = logits.map((score, id) => (allows(few, id) ? score : -Infinity));
+        expect(masked.sample(logits, few)).toBe(reduced.sample(only));
+      }
+    }
+    expect(compare({ ...usual, temperature: 0 }, VOCABULARY, many)).toBe(60);
   });
 });

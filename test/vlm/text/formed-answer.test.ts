@@ -1,0 +1,206 @@
+// Answers of a form in the flow of an answer: behind thoughts, in place of calls, in circles, cut off. A token is a byte;
+// the model writes what its script says wherever that may come, and else the first token that may.
+
+import { describe, expect, it } from "vitest";
+import { allows } from "../../../src/vlm/constrain/local-mask.ts";
+import { ResponseFormats } from "../../../src/vlm/constrain/response-format.ts";
+import { AnswerFlow, type AnswerFlowOptions } from "../../../src/vlm/text/answer-flow.ts";
+import type { AnswerPart } from "../../../src/vlm/text/tool-call-stream.ts";
+import type { ResponseFormat } from "../../../src/vlm/vision-language-model.ts";
+
+const MARKS = ["<think>", "</think>", "<|im_end|>", "<tool_call>", "</tool_call>"];
+const id = (mark: string) => 256 + MARKS.indexOf(mark);
+const bytes = (text: string): number[] => [...Buffer.from(text)];
+const END = id("<|im_end|>");
+
+const tokenBytes = (token: number) =>
+  token < 256 ? Uint8Array.of(token) : Buffer.from(MARKS[token - 256] ?? "");
+
+const tokenizer = (thinking: boolean): AnswerFlowOptions["tokenizer"] => ({
+  thinking,
+  findSpecial: (name) => (MARKS.includes(name) ? id(name) : undefined),
+  isSpecial: (token) => token === END,
+  tokenBytes,
+  encodeText: bytes,
+});
+
+const formats = new ResponseFormats({
+  size: 256 + MARKS.length,
+  isAdded: (token) => token >= 256,
+  tokenBytes,
+  endIds: new Set([END]),
+});
+
+async function run(
+  script: readonly number[],
+  format: ResponseFormat,
+  options: Partial<AnswerFlowOptions> & { readonly thinking?: boolean } = {},
+) {
+  const flow = new AnswerFlow({
+    tokenizer: tokenizer(options.thinking ?? false),
+    eosTokenIds: new Set([END]),
+    stop: [],
+    maxTokens: 500,
+    maxReasoningTokens: 400,
+    contextRoom: 10_000,
+    constraint: await formats.constraint(format),
+    ...options,
+  });
+  const shown = { "text-delta": "", "reasoning-delta": "" };
+  const calls: string[] = [];
+  const show = (parts: readonly AnswerPart[]) => {
+    for (const part of parts) {
+      if (part.type === "tool-call") calls.push(`${part.name}(${part.arguments})`);
+      else shown[part.type] += part.text;
+    }
+  };
+  for (let written = 0; flow.finishReason === undefined; written++) {
+    const wanted = script[written % script.length]!;
+    const { mask } = flow;
+    const may = (token: number) => !mask || allows(mask, token);
+    const all = Array.from({ length: 256 + MARKS.length }, (_, token) => token);
+    const chosen = may(wanted) ? wanted : all.find(may)!;
+    show(flow.take(flow.due ?? flow.settle(chosen)));
+  }
+  show(flow.end());
+  const { finishReason, incomplete, completionTokens } = flow;
+  const [text, reasoning] = [shown["text-delta"], shown["reasoning-delta"]];
+  return { text, reasoning, calls, finishReason, incomplete, completionTokens };
+}
+
+describe("an answer of a form", () => {
+  const choice = { type: "choice", options: ["yes", "no"] } as const;
+
+  it("begins behind the thought, which is free", async () => {
+    const script = [...bytes("hm, no form here"), id("</think>"), ...bytes("\n\nno"), END];
+    expect(await run(script, choice, { thinking: true })).toMatchObject({
+      reasoning: "hm, no form here",
+      text: "no",
+      finishReason: "stop",
+      incomplete: false,
+    });
+  });
+
+  it("begins behind a thought that was closed for the model", async () => {
+    const answer = await run(bytes("thinking on "), choice, {
+      thinking: true,
+      maxReasoningTokens: 9,
+    });
+    expect(answer.reasoning).toBe("thinking");
+    expect(choice.options).toContain(answer.text);
+    expect(answer.finishReason).toBe("stop");
+  });
+
+  it("keeps line breaks of its own behind a thought", async () => {
+    const script = [...bytes("hm"), id("</think>"), ...bytes("\n\nx"), END];
+    const format = { type: "regex", pattern: "\\n{3}x" } as const;
+    const answer = await run(script, format, { thinking: true });
+    expect(answer.text).toBe("\n\n\nx");
+  });
+
+  it("is shown as it is where it looks like a thought", async () => {
+    const pattern = "<think>a</think>b";
+    expect(await run(bytes(pattern), { type: "regex", pattern })).toMatchObject({
+      text: pattern,
+      reasoning: "",
+    });
+  });
+
+  it("is ended in its form when it goes in circles", async () => {
+    const schema = { type: "array", items: { type: "string" } };
+    const answer = await run(bytes('["the same words again and again ", '), {
+      type: "json",
+      schema,
+    });
+    expect(answer.finishReason).toBe("repetition");
+    expect(answer.incomplete).toBe(false);
+    expect(Array.isArray(JSON.parse(answer.text))).toBe(true);
+  });
+
+  it("is ended in its form before its room is used up, at every length", async () => {
+    const schema = {
+      type: "object",
+      properties: {
+        a: { type: "array", items: { type: "string", minLength: 2 } },
+        b: { type: "null" },
+      },
+      required: ["a", "b"],
+    };
+    const script = bytes('{"a": ["one", "two", "three"], "b": null}');
+    const shortest = '{"a":[],"b":null}'.length;
+    for (let maxTokens = 1; maxTokens < 60; maxTokens++) {
+      const answer = await run(script, { type: "json", schema }, { maxTokens });
+      expect(answer.completionTokens).toBeLessThanOrEqual(maxTokens);
+      expect(answer.incomplete).toBe(maxTokens < shortest);
+      if (!answer.incomplete) expect(JSON.parse(answer.text)).toHaveProperty("b", null);
+      else expect(answer.finishReason).toBe("max-tokens");
+    }
+    const cut = await run(script, { type: "json", schema }, { contextRoom: 24 });
+    expect(cut).toMatchObject({ finishReason: "context-full", incomplete: false });
+  });
+
+  it("says that it is not whole when a stop string cuts it", async () => {
+    const script = bytes('["a stop b"]');
+    expect(await run(script, { type: "json" }, { stop: ["stop"] })).toMatchObject({
+      text: '["a ',
+      finishReason: "stop-string",
+      incomplete: true,
+    });
+  });
+
+  it("may be a call of a tool instead, but not once it has begun", async () => {
+    const tools = [{ name: "f", parameters: {} }];
+    const call = [
+      id("<tool_call>"),
+      ...bytes('{"name": "f", "arguments": {}}'),
+      id("</tool_call>"),
+    ];
+    expect(await run([...call, END], choice, { tools })).toMatchObject({
+      calls: ["f({})"],
+      text: "",
+      finishReason: "tool-calls",
+      incomplete: false,
+    });
+    const late = await run([...bytes("y"), ...call, END], choice, { tools });
+    expect(late).toMatchObject({ calls: [], text: "yes" });
+  });
+
+  it("is no call because it looks like one", async () => {
+    const tools = [{ name: "f", parameters: {} }];
+    const text = '{"name": "f", "arguments": {}}';
+    const answer = await run(bytes(text), { type: "json" }, { tools });
+    expect(answer).toMatchObject({ calls: [], text, finishReason: "stop" });
+  });
+});
+
+describe("a call that has to be made", () => {
+  const tools = [
+    {
+      name: "weather",
+      parameters: { type: "object", properties: { city: { type: "string" } }, required: ["city"] },
+    },
+  ];
+
+  it("has the arguments of its tool, however short its room", async () => {
+    for (let maxTokens = 1; maxTokens < 90; maxTokens += 2) {
+      const { calls, finishReason, incomplete, text } = await run(
+        bytes("What would you like to know? "),
+        { type: "json" },
+        {
+          tools,
+          toolChoice: "required",
+          constraint: undefined,
+          callConstraint: await formats.callConstraint(tools),
+          maxTokens,
+        },
+      );
+      expect(text).toBe("");
+      if (incomplete) expect(finishReason).toBe("max-tokens");
+      else {
+        expect(finishReason).toBe("tool-calls");
+        expect(calls).toHaveLength(1);
+        expect(calls[0]).toMatch(/^weather\(\{"city":".*"\}\)$/u);
+      }
+    }
+  });
+});

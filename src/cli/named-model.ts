@@ -19,13 +19,17 @@ export async function findNamedModel(wanted: Wanted): Promise<string> {
 }
 
 /** The same, and where it was not pulled yet, offers to do so. */
-export async function findOrPullModel(wanted: Wanted, signal: AbortSignal): Promise<string> {
+export async function findOrPullModel(
+  wanted: Wanted,
+  signal: AbortSignal,
+  ask: Ask = askOnTerminal,
+): Promise<string> {
   try {
     return await findNamedModel(wanted);
   } catch (error) {
     const name = await nameIn(wanted.model);
     const isMissing = error instanceof PullError && error.code === "not-pulled";
-    if (!isMissing || name === undefined || !(await offered(name, signal))) throw error;
+    if (!isMissing || name === undefined || !(await ask(name, signal))) throw error;
     const { pull } = await import("./pull.ts");
     return (await pull({ ...wanted, model: name }, signal)).path;
   }
@@ -57,7 +61,11 @@ async function placeOf(model: StoredModel, { precision, device }: Wanted): Promi
   );
 }
 
-async function offered(name: string, signal: AbortSignal): Promise<boolean> {
+/** Is it to be fetched now? */
+export type Ask = (name: string, signal: AbortSignal) => Promise<boolean>;
+
+/** Nobody is asked where nobody can answer. */
+async function askOnTerminal(name: string, signal: AbortSignal): Promise<boolean> {
   if (process.stdin.isTTY !== true || process.stdout.isTTY !== true) return false;
   const lines = createInterface({ input: process.stdin, output: process.stdout });
   try {

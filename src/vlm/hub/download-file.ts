@@ -27,6 +27,8 @@ const MOST_SHOWN_BYTES = 4_096;
 
 export interface FileSource {
   readonly url: URL;
+  /** Tried where the first is not known. */
+  readonly otherUrl?: URL | "" | undefined;
   /** What it means that the hub itself refuses the file. */
   readonly refusal: (answer: JsonAnswer) => PullError;
   readonly credentials: {
@@ -73,6 +75,7 @@ class FileDownload {
   readonly #options: DownloadFileOptions;
   readonly #abort: (reason: unknown) => void;
   readonly #host: string;
+  #url: URL;
   /** Where the last answer came from; signed, and good for a while. */
   #link: URL | undefined;
   /** undefined until an answer showed it. */
@@ -90,6 +93,7 @@ class FileDownload {
     this.#file = file;
     this.#partial = partial;
     this.#options = options;
+    this.#url = source.url;
     this.#host = source.url.host;
   }
 
@@ -182,7 +186,7 @@ class FileDownload {
   async #ask(wanted: ByteRange): Promise<{ answer: HttpAnswer; host: string }> {
     const { client, headers, signal, reach } = this.#options.context;
     const link = this.#link;
-    const { answer, url } = await follow(client, link ?? this.#source.url, {
+    const { answer, url } = await follow(client, link ?? this.#url, {
       headers: {
         ...headers,
         "accept-encoding": "identity",
@@ -222,6 +226,11 @@ class FileDownload {
     }
     if (status === 401 || status === 403) {
       throw this.#source.refusal({ status, headers: answer.headers, json: parsed(text) });
+    }
+    const { otherUrl } = this.#source;
+    if (status === 404 && otherUrl && otherUrl !== this.#url) {
+      this.#url = otherUrl;
+      throw new PassingError(`${host} does not serve ${path} by its commit`, { waitMs: 0 });
     }
     throw new PullError(
       "hub-answer",

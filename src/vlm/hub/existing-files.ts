@@ -43,6 +43,14 @@ export class ExistingFiles {
     return false;
   }
 
+  /** By its size: enough for an estimate of room, and not for more. */
+  async seemsToHave(file: ListedFile): Promise<boolean> {
+    for (const candidate of await this.#candidates(file)) {
+      if ((await disk.fileSize(candidate)) === file.size) return true;
+    }
+    return false;
+  }
+
   async #candidates({ path, sha256, gitSha1 }: ListedFile): Promise<string[]> {
     const repository = this.#huggingFaceDir();
     const blob = sha256 ?? gitSha1 ?? "";

@@ -155,6 +155,7 @@ class Fetching {
     }
     const source = {
       url: hub.fileUrl(model, listing.ref, file.path),
+      otherUrl: listing.otherRef && hub.fileUrl(model, listing.otherRef, file.path),
       credentials: { origin: hub.origin, headers: hub.credentials },
       refusal: (answer: JsonAnswer) => hub.refusal(model, answer),
     };
@@ -180,14 +181,15 @@ async function otherSnapshots(dir: string): Promise<string[]> {
 
 /** What has yet to come, and the package, before the first large file is begun. */
 async function assertRoom(
-  { dir, packageBytes }: FetchRequest,
+  { dir, packageBytes, existing }: FetchRequest,
   weights: readonly ListedFile[],
 ): Promise<void> {
   let missing = 0;
   for (const file of weights) {
     const path = join(dir, file.path);
     const isWhole = (await disk.fileSize(path)) === file.size;
-    if (!isWhole) missing += file.size - (await PartialFile.bytesLeft(path, file));
+    if (!isWhole && !(await existing.seemsToHave(file)))
+      missing += file.size - (await PartialFile.bytesLeft(path, file));
   }
   await disk.assertRoom(dir, missing + (await packageBytes(sum(weights))));
 }

@@ -27,6 +27,8 @@ export interface Listing {
   readonly revision: string;
   /** What files are asked for by: the commit, or the branch where there is none. */
   readonly ref: string;
+  /** Where a hub lists by a commit and does not serve by it; the hashes hold all the same. */
+  readonly otherRef?: string | undefined;
   /** Files at the top of the repository, by path. */
   readonly files: readonly ListedFile[];
 }

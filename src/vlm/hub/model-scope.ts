@@ -62,7 +62,7 @@ export class ModelScope implements Hub {
     const { Files } = parseAs(FILES, await this.#ask(context, url, asked), this.host).Data;
     if (Files === null) throw revisionNotFound(asked);
     const files = checkListed(Files.filter(({ Type }) => Type === "blob").map(toFile), this.host);
-    return { revision: commit ?? digestOf(files), ref: commit ?? wanted, files };
+    return { revision: commit ?? digestOf(files), ref: commit ?? wanted, otherRef: wanted, files };
   }
 
   fileUrl(model: string, revision: string, path: string): URL {

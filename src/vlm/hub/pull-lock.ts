@@ -76,7 +76,7 @@ async function isAlive(path: string, signal: AbortSignal): Promise<boolean> {
   const isOurs = host === hostname();
   if (isOurs && (Number(pid) === process.pid || !isRunning(Number(pid)))) return false;
   for (let waited = 0; waited < DEAD_MS; waited += LOOK_MS) {
-    await pause(LOOK_MS, undefined, { signal });
+    await pause(LOOK_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
     const now = await read();
     if (now === undefined) return false;
     if (now !== first) return true;

@@ -79,7 +79,8 @@ export async function insist<T>(
         waitOf(error) ?? Math.min(pace.pauseMs * 2 ** (idle - 1), LONGEST_PAUSE_MS);
       if (milliseconds > LONGEST_WAIT_MS) throw givenUp(error, host);
       onWait({ milliseconds, why: reasonOf(error, host) });
-      await pause(milliseconds, undefined, { signal });
+      // With the reason of the abort, and not an error about it.
+      await pause(milliseconds, undefined, { signal }).catch(() => signal.throwIfAborted());
     }
   }
 }

@@ -720,6 +720,21 @@ describe("weights in several files", () => {
   });
 });
 
+describe("ModelScope", () => {
+  it("that lists a commit and serves only the branch is asked for the branch, and held to the hashes", async () => {
+    const files = madeUpFiles(50_000);
+    await serve({
+      files,
+      fault: ({ place, url, response }) => {
+        if (place !== "resolve" || url.searchParams.get("Revision") === "master") return false;
+        json(response, 404, { Code: 10990101007, Message: "文件内容为空", Success: false });
+        return true;
+      },
+    });
+    expectWhole((await fetched(viaModelScope())).path, files);
+  });
+});
+
 describe("what other programs have fetched", () => {
   const files = madeUpFiles(60_000);
   const linked = (path: string) => statSync(join(path, "model.safetensors")).nlink;

@@ -35,6 +35,7 @@ export class FakeNapCat implements NapCatClient {
   readonly #answers = new Map<string, ScriptedAnswer>();
   readonly #handlers = new Map<string, Set<(context: unknown) => void>>();
   #lastMessageId = 900_000_000;
+  #connected = true;
 
   constructor() {
     const sent = () => ({ message_id: ++this.#lastMessageId });
@@ -54,6 +55,22 @@ export class FakeNapCat implements NapCatClient {
     return this.answer(action, () => {
       throw { status: "failed", retcode, data: null, message, wording: message };
     });
+  }
+
+  /** Scripts silence: the action is done for all anybody knows, and no answer ever comes. */
+  neverAnswer(action: string): this {
+    return this.answer(action, () => new Promise(() => {}));
+  }
+
+  /** The connection breaks: nobody gets the answer they wait for, and calls fail until {@link connect}. */
+  disconnect(): void {
+    this.#connected = false;
+    this.emit("socket.close", undefined);
+  }
+
+  /** The connection is back; a new fake has one. */
+  connect(): void {
+    this.#connected = true;
   }
 
   /** Hands an event of NapCat to whoever listens: by its own name, then by those of its parents. */
@@ -96,6 +113,9 @@ export class FakeNapCat implements NapCatClient {
   }
 
   async send(action: string, params: object): Promise<unknown> {
+    if (!this.#connected) {
+      throw { status: "failed", retcode: -1, data: null, message: "api socket is not connected" };
+    }
     const call = { action, params: { ...params } };
     this.calls.push(call);
     const answer = this.#answers.get(action);

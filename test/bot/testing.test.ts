@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { NapCatCalls } from "../../src/bot/napcat/calls.ts";
 import { FakeNapCat, groupMessage, privateMessage } from "../../src/bot/testing.ts";
 import { readEvent } from "../support/events.ts";
 
@@ -23,6 +24,20 @@ describe("FakeNapCat", () => {
       expect.not.objectContaining({ stack: expect.anything() }),
     );
     expect(napcat.calls).toHaveLength(3);
+  });
+
+  it("plays failures: silence, and a connection that breaks and comes back", async () => {
+    const napcat = new FakeNapCat().neverAnswer("get_msg");
+    const closed = new Promise<void>((resolve) => napcat.on("socket.close", () => resolve()));
+    const calls = new NapCatCalls(napcat);
+    const unanswered = calls.call("get_msg", {});
+    napcat.disconnect();
+    await closed;
+    await expect(unanswered).rejects.toMatchObject({ outcome: "unknown" });
+    await expect(calls.call("send_group_msg", {})).rejects.toMatchObject({ outcome: "not-sent" });
+    napcat.connect();
+    await expect(calls.call("send_group_msg", {})).resolves.toHaveProperty("message_id");
+    expect(napcat.calls.map(({ action }) => action)).toEqual(["get_msg", "send_group_msg"]);
   });
 
   it("collects what was sent", async () => {

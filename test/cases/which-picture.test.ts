@@ -1,5 +1,7 @@
 // Quotes lost on the way, newer segments, and which picture is meant when the question shows none.
 
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { afterEach, describe, expect, it } from "vitest";
 import { installVlm } from "../../src/bot/install-vlm.ts";
 import type { InstallVlmOptions } from "../../src/bot/options.ts";
@@ -238,6 +240,24 @@ describe("which picture is meant", () => {
     expect([server.requests, napcat.calls, model.requests]).toEqual([[], [], []]);
     await receive(at("这是什么"));
     expect(server.requests).toEqual(["/1000"]);
+  });
+
+  it("keeps no more for each thousand pictures that nobody asks about", async () => {
+    setFlagsFromString("--expose-gc");
+    const collect = runInNewContext("gc");
+    const { napcat, bot } = setUp();
+    const heap = async () => {
+      for (let index = 0; index < 1000; index++) {
+        // Past the memory for messages that came already, so that it is full from the first time on.
+        for (let more = 0; more < 10; more++) napcat.receive(shows({ groupId: 1 + (index % 30) }));
+      }
+      await bot.idle();
+      collect();
+      return process.memoryUsage().heapUsed;
+    };
+    await heap();
+    const before = await heap();
+    expect((await heap()) - before).toBeLessThan(1024 * 1024);
   });
 
   it("can be switched off", async () => {

@@ -350,6 +350,27 @@ it("a flood is answered as far as there is room, in order, and told once that it
   expect(complaints).toHaveLength(1);
 });
 
+it("200 messages of five groups at once leave heartbeats answered and the connection as it is", async () => {
+  const connections = evening.napcat.tokens.length;
+  const five = Array.from({ length: 5 }, newGroup);
+  for (let index = 0; index < 200; index++) {
+    const { say } = five[index % 5]!;
+    if (index % 4 === 0) say(200 + index, at(), evening.picture("redCircle"), WHAT);
+    else say(index % 20, text("哈哈"), evening.picture("blueSquare"));
+  }
+  await evening.napcat.pinged();
+  // The place of the last question tells that all before it was heard.
+  for (const { place } of five)
+    expect((await evening.answered(place, 5)).includes(BUSY)).toBe(true);
+  await evening.napcat.pinged();
+  expect(evening.napcat.tokens).toHaveLength(connections);
+  for (const { place } of five) {
+    const answers = evening.answers(place);
+    expect(answers.filter((answer) => answer === BUSY)).toHaveLength(1);
+    expect(new Set(answers)).toEqual(new Set([BUSY, RED]));
+  }
+});
+
 it("after a reconnect, nothing that QQ replays is answered again, and new questions are", async () => {
   const { say, answered, settled } = newGroup();
   say(1, at(), evening.picture("redCircle"), WHAT);

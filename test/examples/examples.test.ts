@@ -1,10 +1,12 @@
 // Every example runs, as its reader would run it: a process of its own, the tiny chat model, a NapCat of this suite's.
 
+import { once } from "node:events";
 import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { WebSocket } from "ws";
 import { createVision } from "../../examples/other-framework.ts";
 import { groupMessage } from "../../src/bot/testing.ts";
 import { bundleChild, type Child } from "../support/child-process.ts";
@@ -59,6 +61,35 @@ describe("examples", () => {
       await server.close();
     }),
   );
+
+  it("reverse-websocket answers whoever connects with the token, and the next one after that", () =>
+    withExample("reverse-websocket", async ({ script }) => {
+      const bot = new Running(script, [], {
+        VLM_MODEL: tinyChatPackage(),
+        ONEBOT_TOKEN: "hush",
+        PORT: "0",
+      });
+      const [, port] = await bot.printed(/port: (\d+)/);
+      const connect = (token: string) =>
+        new WebSocket(`ws://127.0.0.1:${port}`, { headers: { Authorization: `Bearer ${token}` } });
+      const [refusal] = await once(connect("guess"), "error");
+      expect(refusal.message).toContain("401");
+      for (const words of ["图里有什么？", "图里有什么"]) {
+        const onebot = connect("hush");
+        await once(onebot, "open");
+        const question = groupMessage({ text: words, mentionsBot: true, images: [redCircle] });
+        onebot.send("no JSON");
+        onebot.send(JSON.stringify(question));
+        const [data] = await once(onebot, "message");
+        const { action, params, echo } = JSON.parse(String(data));
+        expect(action).toBe("send_group_msg");
+        expect(JSON.stringify(params)).toContain(ANSWER);
+        onebot.send(JSON.stringify({ status: "ok", retcode: 0, data: { message_id: 1 }, echo }));
+        onebot.terminate();
+      }
+      bot.process.kill("SIGINT");
+      expect(await bot.ended()).toMatchObject({ code: 0, signal: null });
+    }));
 
   it.each([
     ["vlm-only", `${ANSWER}\n`],

@@ -76,6 +76,20 @@ export class NapCatServer {
     for (const client of this.#sockets.clients) client.send(JSON.stringify(event));
   }
 
+  /** Resolves when every client has answered a ping of the protocol below OneBot. */
+  async pinged(): Promise<void> {
+    const clients = [...this.#sockets.clients];
+    await Promise.all(
+      clients.map(
+        (client) =>
+          new Promise<void>((resolve) => {
+            client.once("pong", () => resolve());
+            client.ping();
+          }),
+      ),
+    );
+  }
+
   /** From now on nothing is sent and nothing answered, and connections stay open. */
   fallSilent(): void {
     this.#silent = true;

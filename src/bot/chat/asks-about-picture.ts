@@ -29,10 +29,9 @@ const NAMES: readonly RegExp[] = [
 
 const POINTS: readonly RegExp[] = [
   // 这是什么, 这个是啥东西, 那是谁呀, 它是什么
-  /^(?:请问|话说)?(?:这|那|它|他|她)(?:个|张|只|条|位|种|些|里|都|又|到底|究竟)*(?:是|写的|写着|写了|有|叫)?(?:个|的)?(?:什么|啥|谁|哪里|哪儿|哪位)(?:东西|玩意儿?|意思|动物|字|地方|颜色|形状|图形|样子|品种|牌子)?[啊呀呢吗嘛哦啦]*[\s?？!！。.~～]*$/u,
+  /^(?:请问|话说)?(?:这|那|它|他|她)(?:个|张|只|条|位|种|些|里|都|又|到底|究竟)*(?:是|写的|写着|写了|有|叫)?(?:个|的)?(?:什么|啥|谁|哪里|哪儿|哪位)(?:东西|玩意儿?|意思|动物|字|地方)?[啊呀呢吗嘛哦啦]*[\s?？!！。.~～]*$/u,
   /^(?:看看|看下|看一下|帮我看看|帮忙看看|认识|识别)(?:一下)?(?:这个?|那个?|它)?[啊呀呢吗嘛吧]*[\s?？!！。.~～]*$/u,
   /^(?:what|who|where)(?:'s|’s| is| are) (?:this|that|it|these|those|he|she|they)[\s?!.]*$/iu,
-  /^what (?:colou?r|shape) (?:is|are) (?:this|that|it|these|those|they)[\s?!.]*$/iu,
   /^(?:look at|describe|explain|identify) (?:this|that|it)[\s?!.]*$/iu,
 ];
 
@@ -44,4 +43,15 @@ export function asksAboutPicture(text: string): PictureQuestion {
   if (said === "" || said.length > MAX_CHARACTERS) return "no";
   if (NAMES.some((pattern) => pattern.test(said))) return "names";
   return POINTS.some((pattern) => pattern.test(said)) ? "points" : "no";
+}
+
+const LOOKS: readonly RegExp[] = [
+  // 它是什么颜色, 这是什么图形
+  /^(?:请问)?(?:这|那|它|他|她)(?:个|张|只|条)?(?:是|有|什么|啥)*(?:颜色|形状|图形|样子|品种|牌子)(?:的)?[啊呀呢吗嘛]*[\s?？!！。.~～]*$/u,
+  /^what (?:colou?r|shape) (?:is|are) (?:this|that|it|these|those|they)[\s?!.]*$/iu,
+];
+
+/** Does somebody ask how something looks that is not in the words? It may have been shown, or only been spoken of. */
+export function asksHowItLooks(text: string): boolean {
+  return LOOKS.some((pattern) => pattern.test(text.trim()));
 }

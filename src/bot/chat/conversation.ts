@@ -24,6 +24,7 @@ export interface PastTurn {
 
 /** The parts of a turn in prompt order: the quote, then the speaker's name (in groups), then what was said. */
 export function promptParts(turn: Turn, phrases: Phrases): readonly TurnPart[] {
+  if (turn.asRead !== undefined) return turn.parts;
   const parts: TurnPart[] = [];
   if (turn.quote !== undefined) {
     const name = quotedName(turn.quote, phrases);
@@ -41,6 +42,7 @@ export function promptParts(turn: Turn, phrases: Phrases): readonly TurnPart[] {
 
 /** The names that stand in front of texts in the parts of a turn. */
 export function shownNames(turn: Turn, phrases: Phrases): readonly string[] {
+  if (turn.asRead !== undefined) return turn.asRead.names;
   const names: string[] = [];
   if (turn.quote !== undefined) {
     names.push(quotedName(turn.quote, phrases));

@@ -77,9 +77,9 @@ function boundTurns(
   { maxTurns, maxTokens }: PastLimits,
 ): readonly KeptTurn[] {
   const sizes = past.map(tokensOf);
-  const kept = newestWithin(sizes, maxTurns, maxTokens);
+  const kept = newestFitting(sizes, maxTurns, maxTokens);
   if (kept === past.length) return past;
-  const fewer = newestWithin(
+  const fewer = newestFitting(
     sizes,
     maxTurns - Math.floor(maxTurns / 4),
     maxTokens - Math.floor(maxTokens / 4),
@@ -87,35 +87,41 @@ function boundTurns(
   return fewer === 0 ? [] : past.slice(-fewer);
 }
 
-function newestWithin(sizes: readonly number[], maxTurns: number, maxTokens: number): number {
-  let tokens = 0;
-  let turns = 0;
-  for (const size of sizes.toReversed()) {
-    tokens += size;
-    if (turns === maxTurns || tokens > maxTokens) break;
-    turns++;
-  }
-  return turns;
-}
-
-/** Replaces pictures beyond the bounds, oldest first, by a note. */
+/**
+ * Replaces pictures beyond the bounds, oldest first, by a note. As with turns, a quarter goes at once: every picture that
+ * becomes a note changes what the model has computed of all that follows it.
+ */
 function boundPictures(
   past: readonly KeptTurn[],
   { maxImages, maxImageBytes }: PastLimits,
   older: NotePart,
 ): readonly KeptTurn[] {
-  let pictures = 0;
-  let bytes = 0;
-  const bounded = past.toReversed().map((turn) => {
-    const parts = turn.parts.toReversed().map((part): KeptPart => {
-      if (part.type !== "picture") return part;
-      pictures++;
-      bytes += part.bytes;
-      return pictures <= maxImages && bytes <= maxImageBytes ? part : older;
+  const sizes = past.flatMap(({ parts }) =>
+    parts.flatMap((part) => (part.type === "picture" ? [part.bytes] : [])),
+  );
+  const fitting = newestFitting(sizes, maxImages, maxImageBytes);
+  if (fitting === sizes.length) return past;
+  const kept = fitting - Math.floor(fitting / 4);
+  let dropped = sizes.length - kept;
+  return past.map((turn) => {
+    if (dropped === 0) return turn;
+    const parts = turn.parts.map((part): KeptPart => {
+      if (part.type !== "picture" || dropped === 0) return part;
+      dropped--;
+      return older;
     });
-    return { ...turn, parts: parts.toReversed() };
+    return { ...turn, parts };
   });
-  return bounded.toReversed();
+}
+
+/** How many of the last ones fit. */
+function newestFitting(sizes: readonly number[], max: number, maxSum: number): number {
+  let sum = 0;
+  const first = sizes.findLastIndex((size, index) => {
+    sum += size;
+    return sizes.length - index > max || sum > maxSum;
+  });
+  return sizes.length - 1 - first;
 }
 
 /** Characters that a token of their own is likely for: Chinese, Japanese, Korean, and everything rarer. */

@@ -2,7 +2,7 @@
 // chat. Out: question and quote with the pictures somebody means. What was quoted or sent along always wins.
 
 import type { IncomingMessage, Segment } from "../napcat/events.ts";
-import { asksAboutPicture } from "./asks-about-picture.ts";
+import { asksAboutPicture, asksHowItLooks } from "./asks-about-picture.ts";
 import type { QuotedMessage } from "./quoted-message.ts";
 import { type RecentPictures, textOf } from "./recent-pictures.ts";
 
@@ -42,7 +42,8 @@ export function lacksItsPicture(asked: Asked, remembered: Remembered): boolean {
   if (asked.message.chat.kind !== "group" || showsSomething(asked)) return false;
   const asks = asksAboutPicture(textOf(asked.message));
   if (asks === "names") return remembered.images === 0;
-  return asks === "points" && remembered.turns === 0;
+  const points = asks === "points" || asksHowItLooks(textOf(asked.message));
+  return points && remembered.turns === 0;
 }
 
 /** A picture, a file, a forward, a quote: anything but words, faces and mentions. */

@@ -222,6 +222,16 @@ export class Responder {
     return { turns: past.length, images };
   }
 
+  /** What this person asked last in this chat, as far as it is remembered, to be asked again. */
+  lastQuestion(chat: ChatId, senderId: string): Turn | undefined {
+    const found = this.#conversations
+      .past(this.#placeOf(chat, senderId).key)
+      .findLast((turn) => turn.sender === senderId && turn.chat === chatKey(chat));
+    if (found === undefined) return undefined;
+    const { parts, names = [], messageIds = [] } = found;
+    return { chat, sender: { id: senderId, name: "" }, parts, messageIds, asRead: { names } };
+  }
+
   /** Forgets what was made of one message of this chat: the question, its pictures and the answer. */
   forgetMessage(chat: ChatId, messageId: string): void {
     this.#forgetTurns(this.#conversations.forgetMessage(chatKey(chat), messageId));

@@ -31,6 +31,8 @@ export interface Turn {
   readonly parts: readonly TurnPart[];
   /** The message that was quoted. It comes before `parts` in the prompt. */
   readonly quote?: Quote;
+  /** Set where `parts` are all that the model is to read: of a question that was read back. It says which names are in them. */
+  readonly asRead?: { readonly names: readonly string[] };
   /** Messages of the chat it is made of; when one of them is taken back, the turn is forgotten. */
   readonly messageIds?: readonly string[];
 }

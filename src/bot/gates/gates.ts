@@ -3,6 +3,7 @@
 
 import type { ChatSwitches } from "../chat/chat-switches.ts";
 import type { NapCatCalls } from "../napcat/calls.ts";
+import type { Notice } from "../napcat/notices.ts";
 import type { TemporarySessions } from "../napcat/temporary-sessions.ts";
 import type { AskedGate, Gate } from "../pipeline/gate.ts";
 import type { NoticeLimiter } from "../reply/notice-limiter.ts";
@@ -13,6 +14,7 @@ import { Breaker } from "./breaker.ts";
 import type { ResolvedGateOptions } from "./gate-options.ts";
 import { LoopGuard } from "./loop-guard.ts";
 import { NobodyWrote } from "./nobody-wrote.ts";
+import { OwnMutes } from "./own-mutes.ts";
 import { RateLimits } from "./rate-limits.ts";
 import { Recalled } from "./recalled.ts";
 import { Robots } from "./robots.ts";
@@ -29,12 +31,15 @@ export interface GateParts {
   readonly sessions: TemporarySessions;
   readonly phrases: PeoplePhrases;
   readonly notices: NoticeLimiter;
+  /** Told what QQ says about the bot in a group when it is asked. */
+  readonly onStanding: (notice: Notice) => void;
 }
 
 /** The gates, and those among them that others tell something. */
 export class Gates {
   readonly standing = new Standing();
   readonly recalled = new Recalled();
+  readonly ownMutes: OwnMutes;
   readonly breaker: Breaker;
   readonly loopGuard: LoopGuard;
   readonly limits: RateLimits;
@@ -47,11 +52,12 @@ export class Gates {
   /** Every question. The last one counts what all others let in. */
   readonly beforeTurn: readonly AskedGate[];
 
-  constructor({ options, switches, calls, sessions, phrases, notices }: GateParts) {
+  constructor({ options, switches, calls, sessions, phrases, notices, onStanding }: GateParts) {
     const { admins } = options;
     this.#makeAccess = () => new Access(options.access, admins, switches);
     this.#access = this.#makeAccess();
     const access: Gate = { refuse: (message) => this.#access.refuse(message) };
+    this.ownMutes = new OwnMutes(calls, onStanding);
     this.breaker = new Breaker(options.breaker);
     this.loopGuard = new LoopGuard(options.loopGuard, admins);
     this.limits = new RateLimits({ limits: options.limits, admins, phrases, notices });

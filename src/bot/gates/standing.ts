@@ -64,6 +64,7 @@ export class Standing implements Gate {
       case "joined":
         if (notice.who.isBot) this.#groups.delete(notice.groupId);
         return;
+      case "connected":
       case "recall":
       case "poke":
       case "typing":
@@ -71,6 +72,14 @@ export class Standing implements Gate {
       default:
         notice satisfies never;
     }
+  }
+
+  /** Groups in which the bot may not speak, as far as it knows. */
+  get mutedGroups(): readonly string[] {
+    const now = this.#now();
+    return [...this.#groups.entries()]
+      .filter(([, { mutedUntil, quietUntil }]) => mutedUntil > now || quietUntil > now)
+      .map(([groupId]) => groupId);
   }
 
   #change(groupId: string, change: Partial<GroupStanding>): void {

@@ -20,6 +20,8 @@ export type Notice =
   | { readonly kind: "left"; readonly groupId: string; readonly who: Member }
   /** The bot was taken into a group, or somebody else was. */
   | { readonly kind: "joined"; readonly groupId: string; readonly who: Member }
+  /** The connection is new: notices may have been missed. */
+  | { readonly kind: "connected"; readonly selfId: string }
   /** QQ logged the account out, or it is back. */
   | { readonly kind: "offline" | "online" }
   | {
@@ -39,7 +41,7 @@ export interface Member {
 /** Parses a notice or a heartbeat; `undefined` for what does not matter. Never throws. */
 export function parseNotice(wire: unknown): Notice | undefined {
   if (!isRecord(wire)) return undefined;
-  if (wire.post_type === "meta_event") return parseHeartbeat(wire);
+  if (wire.post_type === "meta_event") return parseMeta(wire);
   if (wire.post_type !== "notice") return undefined;
   switch (wire.notice_type) {
     case "group_recall":
@@ -60,7 +62,11 @@ export function parseNotice(wire: unknown): Notice | undefined {
   }
 }
 
-function parseHeartbeat(wire: WireRecord): Notice | undefined {
+function parseMeta(wire: WireRecord): Notice | undefined {
+  const selfId = idOf(wire.self_id);
+  if (wire.meta_event_type === "lifecycle" && wire.sub_type === "connect" && selfId !== undefined) {
+    return { kind: "connected", selfId };
+  }
   if (wire.meta_event_type !== "heartbeat" || !isRecord(wire.status)) return undefined;
   if (typeof wire.status.online !== "boolean") return undefined;
   return { kind: wire.status.online ? "online" : "offline" };

@@ -83,7 +83,15 @@ export function assemble(parts: BotParts): Assembly {
   const quotes = new QuoteLookups(calls, sender, closing);
   const notices = new NoticeLimiter();
   const counts = new TurnCounts();
-  const gates = new Gates({ options: settings, switches, calls, sessions, phrases, notices });
+  const gates = new Gates({
+    options: settings,
+    switches,
+    calls,
+    sessions,
+    phrases,
+    notices,
+    onStanding: (notice: Notice) => pipeline.onStanding(notice),
+  });
   turns.onEnd(({ chat, senderId }, outcome) => {
     counts.ended(outcome);
     if (outcome === "answered") gates.loopGuard.answered(chat, senderId);

@@ -42,6 +42,7 @@ export class Cancellation {
         this.#turns.cancel("offline");
         return;
       case "online":
+      case "connected":
       case "unmute":
       case "joined":
       case "poke":

@@ -96,12 +96,15 @@ export class Pipeline {
 
   /** Whatever else happens in QQ. Never rejects. */
   async onNotice(wire: unknown): Promise<void> {
-    const { gates, cancellation, typing, receive } = this.#stages;
+    const { gates, typing, receive } = this.#stages;
     const notice = parseNotice(wire);
     if (notice === undefined) return;
-    gates.standing.note(notice);
+    this.#note(notice);
+    gates.ownMutes.note(notice);
     gates.recalled.note(notice);
-    cancellation.note(notice);
+    if (notice.kind === "connected") {
+      gates.ownMutes.connected(notice.selfId, gates.standing.mutedGroups);
+    }
     if (notice.kind === "typing") typing.note(notice.userId);
     if (notice.kind !== "poke") return;
     const message = receive.admit(pokeMessage(notice));
@@ -111,9 +114,17 @@ export class Pipeline {
   /** What a refused message said about the account or the group. */
   readonly onRefusal = (notice: Notice): void => {
     // NapCat's notices say when an account is back; after a refusal alone, the next message that comes in does.
-    if (notice.kind !== "offline") this.#stages.gates.standing.note(notice);
-    this.#stages.cancellation.note(notice);
+    if (notice.kind !== "offline") this.#note(notice);
+    else this.#stages.cancellation.note(notice);
   };
+
+  /** What QQ said when it was asked where the bot may speak. */
+  readonly onStanding = (notice: Notice): void => this.#note(notice);
+
+  #note(notice: Notice): void {
+    this.#stages.gates.standing.note(notice);
+    this.#stages.cancellation.note(notice);
+  }
 
   /** How sending to a chat went. */
   readonly onOutcome = (chat: ChatId, result: SendOutcome): void => {
@@ -177,7 +188,10 @@ export class Pipeline {
       if (trigger === undefined) return undefined;
       awaited.forget(message);
       const refusal = (await ask.refusal(message)) ?? recalled.refuse(message);
-      if (refusal === undefined) return { trigger, window: this.#open(message, waiting) };
+      if (refusal === undefined) {
+        gates.ownMutes.look(message);
+        return { trigger, window: this.#open(message, waiting) };
+      }
       await this.#say(refusal.notice, message);
       return undefined;
     });

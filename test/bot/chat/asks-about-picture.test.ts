@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { asksAboutPicture } from "../../../src/bot/chat/asks-about-picture.ts";
+import { asksAboutPicture, asksHowItLooks } from "../../../src/bot/chat/asks-about-picture.ts";
 
 describe("asksAboutPicture", () => {
   it.each([
@@ -28,9 +28,6 @@ describe("asksAboutPicture", () => {
     "那是谁",
     "这写的什么",
     "它是什么",
-    "它是什么颜色？",
-    "这是什么图形",
-    "What color is it?",
     "看看",
     "帮我看看这个",
     "what is this?",
@@ -60,4 +57,20 @@ describe("asksAboutPicture", () => {
   ])("hears neither in %j", (text) => {
     expect(asksAboutPicture(text)).toBe("no");
   });
+});
+
+describe("asksHowItLooks", () => {
+  it.each(["它是什么颜色？", "这是什么图形", "这个什么品种", "What color is it?"])(
+    "hears it in %j",
+    (text) => {
+      expect(asksHowItLooks(text)).toBe(true);
+    },
+  );
+
+  it.each(["", "颜色", "红是什么颜色", "它是什么", "what color is the sky"])(
+    "does not in %j",
+    (text) => {
+      expect(asksHowItLooks(text)).toBe(false);
+    },
+  );
 });

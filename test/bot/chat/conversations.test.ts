@@ -147,6 +147,15 @@ describe("Conversations", () => {
     expect(memory.past(chat).map(({ parts }) => parts)).toEqual([[note, image(2)], [image(3)]]);
   });
 
+  it("puts notes in place of a quarter of the pictures at once, so that what was computed stays of use", () => {
+    const memory = conversations({ maxImages: 8 });
+    const kept = Array.from({ length: 14 }, (_, index) => {
+      memory.remember(chat, { parts: [image(index + 1)], answer: "好" });
+      return memory.past(chat).filter(({ parts }) => parts[0]?.type === "image").length;
+    });
+    expect(kept).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 6, 7, 8, 6, 7, 8]);
+  });
+
   it("keeps so many bytes of pictures", () => {
     const memory = conversations({ maxImageBytes: 100 });
     memory.remember(chat, { parts: [image(60), image(30)], answer: "一" });

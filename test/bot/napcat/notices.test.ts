@@ -8,6 +8,7 @@ const bot = { userId: "3000000001", isBot: true };
 
 // What is not listed here means nothing to the bot.
 const MEANINGS: Readonly<Record<string, object>> = {
+  meta_lifecycle_connect: { kind: "connected", selfId: "3000000001" },
   meta_heartbeat: { kind: "online" },
   meta_heartbeat_offline: { kind: "offline" },
   notice_bot_offline: { kind: "offline" },

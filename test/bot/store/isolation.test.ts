@@ -8,7 +8,7 @@ import { installVlm } from "../../../src/bot/install-vlm.ts";
 import { openChatStore } from "../../../src/bot/store/chat-store.ts";
 import { FakeNapCat, groupMessage, privateMessage } from "../../../src/bot/testing.ts";
 import { FakeVisionLanguageModel } from "../../../src/vlm/testing.ts";
-import { readEvent } from "../../support/events.ts";
+import { PIXEL_PNG, readEvent } from "../../support/events.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
 const root = await tempDir();
@@ -158,6 +158,43 @@ describe("a bot with a store", () => {
     await bot.close();
   });
 
+  it("asks the last question again and takes it back, also one from before a restart", async () => {
+    const directory = join(root, "again");
+    const requests: unknown[] = [];
+    for (const texts of [["甲", "乙"], ["/retry"], ["/undo", "/undo", "/undo", "丙"]]) {
+      await using store = await openChatStore({ directory });
+      const model = new FakeVisionLanguageModel();
+      const napcat = new FakeNapCat();
+      const bot = installVlm(napcat, {
+        model,
+        store,
+        systemPrompt: "",
+        merge: { windowMs: 0 },
+        reply: { gapMs: 0, jitterMs: 0 },
+      });
+      for (const text of texts) {
+        const mentionsBot = !text.startsWith("/");
+        napcat.receive(groupMessage({ text, mentionsBot, images: mentionsBot ? [PIXEL_PNG] : [] }));
+        await bot.idle();
+      }
+      requests.push(
+        ...model.requests.map(({ messages }) => messages.map(({ content }) => shown(content))),
+      );
+      if (texts.length > 2) {
+        expect(napcat.sentTexts.slice(0, 3)).toEqual([
+          "好的，上一个问题和回答就当没有过。",
+          "好的，上一个问题和回答就当没有过。",
+          "没有可以撤销的问题。",
+        ]);
+      }
+      await bot.close();
+    }
+    expect(requests.map((messages) => (messages as string[]).length)).toEqual([1, 3, 3, 1]);
+    const [, second, again] = requests as string[][];
+    expect(again, "the same past, the same question").toEqual(second);
+    expect(again?.at(-1)).toContain("乙");
+  });
+
   it("keeps the persona that somebody gave it over a restart", async () => {
     const directory = join(root, "persona");
     const model = new FakeVisionLanguageModel();
@@ -172,3 +209,8 @@ describe("a bot with a store", () => {
     expect(model.requests.map(({ messages }) => messages[0]?.content)).toEqual(["你是海盗。"]);
   });
 });
+
+/** A message without its pictures being copied out. */
+function shown(content: unknown): string {
+  return JSON.stringify(content, (_key, value) => (value instanceof Uint8Array ? "<图>" : value));
+}

@@ -95,8 +95,8 @@ async function loadParts(
       onMade: (dispose) => disposals.push(dispose),
     }),
   );
-  const { visionEncoder, decoder, slots, cacheBytes, keepsPrefixes, mostTokens } = backend;
-  const prefixBytes = keepsPrefixes ? (options.prefixCacheBytes ?? cacheBytes.prefixes) : 0;
+  const { visionEncoder, decoder, slots, cacheBytes, mostTokens } = backend;
+  const prefixBytes = options.prefixCacheBytes ?? cacheBytes.prefixes;
   const images = new ImageTensorCache({
     maxBytes: options.imageCacheBytes,
     processor: settings.processor,

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { packagePath } from "../../package-root.ts";
 import type { Precision } from "../../vlm/convert/linear-layers.ts";
 import { loadQwen3Vl, type VisionLanguageModel } from "../../vlm/index.ts";
-import { type Device, deviceKind } from "../../vlm/runtime/device.ts";
+import { type Device, deviceKind, openDevice } from "../../vlm/runtime/device.ts";
 import { watchEventLoop } from "../bench/event-loop-gaps.ts";
 import type { Checks } from "./check.ts";
 import { type DrawnQuestion, drawnQuestions } from "./drawn-questions.ts";
@@ -21,18 +21,30 @@ const LONGEST_GAP_MS = { cuda: 5, webgpu: 1000, cpu: 250 } as const;
 const AT_ONCE = 6;
 const TOO_LITTLE_BYTES = 2 ** 20;
 
-export async function checkBehaviour(
-  checks: Checks,
-  device: Device,
-  precision: Precision,
-  directory: string,
-): Promise<void> {
+/** Requests without growth; the first of them fill buffers and caches. */
+const MANY = 200;
+const WARM = 20;
+const MOST_GROWTH_BYTES = 64 * 2 ** 20;
+
+export interface BehaviourWork {
+  readonly checks: Checks;
+  readonly device: Device;
+  readonly precision: Precision;
+  /** For packages; everything in it is the caller's to remove. */
+  readonly directory: string;
+  /** The short form leaves out what takes minutes through a software driver. */
+  readonly quick: boolean;
+}
+
+/** @returns milliseconds of a question, several being asked at once; undefined where the model cannot be loaded */
+export async function checkBehaviour(work: BehaviourWork): Promise<number | undefined> {
+  const { checks, device, precision, directory, quick } = work;
   const options = {
     model: packagePath("examples/tiny-chat"),
     packageDir: join(directory, `tiny-chat-${precision}`),
     device,
     precision,
-    prefixCacheBytes: 0,
+    onWarning: () => {},
   };
   const name = (what: string) => `${what} (${precision})`;
   let model: VisionLanguageModel | undefined;
@@ -41,12 +53,17 @@ export async function checkBehaviour(
     model = await loadQwen3Vl(options);
     return { ok: true, value: `${Math.round(performance.now() - start)} ms` };
   });
-  if (!model) return;
+  if (!model) return undefined;
   const loaded = model;
   try {
     const questions = drawnQuestions();
+    const started = performance.now();
     await checks.run(name("answers 60 questions about drawn pictures"), () =>
       askAll(loaded, questions),
+    );
+    const questionMs = (performance.now() - started) / questions.length;
+    await checks.run(name("goes on from what was computed before"), () =>
+      askAgain(loaded, questions[0]!),
     );
     await checks.run(name("stops when it is told to, and answers the next"), () =>
       stopAndAsk(loaded, questions[0]!),
@@ -72,9 +89,55 @@ export async function checkBehaviour(
         return { ok: code === "device-memory" && right, value: String(code) };
       });
     }
+    if (!quick) {
+      await checks.run(name(`answers ${MANY} requests without growth`), () =>
+        askMany(loaded, questions.slice(0, 10)),
+      );
+    }
+    if (device !== "cpu") {
+      await checks.run(name("loses its device, and comes back"), () =>
+        loseAndAsk(loaded, device, questions[2]!),
+      );
+    }
+    return questionMs;
   } finally {
     await loaded.dispose();
   }
+}
+
+async function askMany(model: VisionLanguageModel, questions: readonly DrawnQuestion[]) {
+  let before = 0;
+  for (let index = 0; index < WARM + MANY; index++) {
+    if (index === WARM) before = process.memoryUsage.rss();
+    await ask(model, questions[index % questions.length]!);
+  }
+  const growth = process.memoryUsage.rss() - before;
+  return { ok: growth < MOST_GROWTH_BYTES, value: `${Math.round(growth / 2 ** 20)} MiB` };
+}
+
+/** Asked 60 questions ago: nothing of it lies in a slot any more. */
+async function askAgain(model: VisionLanguageModel, question: DrawnQuestion) {
+  const { text, cache } = await model.generate(request(question));
+  const reused = cache.promptTokens ?? 0;
+  const value = `${reused} tokens of the prompt were not computed again`;
+  return { ok: text.trim() === question.answer && reused > 0, value };
+}
+
+/** The thread that calls the device ends, as it does when a driver takes it down: whoever asks then is told, once. */
+async function loseAndAsk(model: VisionLanguageModel, device: Device, question: DrawnQuestion) {
+  const open = await openDevice(device);
+  await open?.thread.end();
+  const failure = await ask(model, question).catch((error: unknown) => error);
+  const code = failure instanceof Error && "code" in failure ? String(failure.code) : "none";
+  const start = performance.now();
+  const right = await isRight(model, question);
+  const health = model.health?.();
+  const back = health?.state === "ready" && health.losses === 1;
+  const seconds = ((performance.now() - start) / 1000).toFixed(1);
+  return {
+    ok: code === "device-lost" && right && back,
+    value: `${code}, answers after ${seconds} s`,
+  };
 }
 
 async function askAll(model: VisionLanguageModel, questions: readonly DrawnQuestion[]) {

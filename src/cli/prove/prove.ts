@@ -50,15 +50,18 @@ export async function prove(command: ProveCommand, signal: AbortSignal): Promise
     print(`napcat-vlm prove --device ${device}, ${new Date().toISOString()}`);
     const there = await checks.run("the device is there", () => openIt(device, machine));
     if (there) {
+      let questionMs = 0;
       for (const tolerance of GOLDEN_TOLERANCES[deviceKind(device)]) {
         await proveGoldens(device, tolerance, { checks, directory, signal });
         signal.throwIfAborted();
-        await checkBehaviour(checks, device, tolerance.precision, directory);
+        const { precision } = tolerance;
+        const found = await checkBehaviour({ checks, device, precision, directory, quick });
+        questionMs = Math.max(questionMs, found ?? 0);
       }
       if (!quick) {
         const rooflines = await measureRooflines(device);
         if (rooflines) machine.rooflines = rooflines;
-        await proveSpeed({ checks, device, directory, rooflines, speed, signal });
+        await proveSpeed({ checks, device, directory, rooflines, questionMs, speed, signal });
       }
     }
   } finally {

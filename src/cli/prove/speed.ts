@@ -1,6 +1,8 @@
 // How fast a model of a published size is on a device: eyes, prompts, answers of one chat and of many, the first token
 // of a picture. In: a package of noise. Out: figures; what they are to be compared with is not known here.
 
+import type { DecoderInput, KvSlot } from "../../vlm/engine/decoder-backend.ts";
+import { sliceInput } from "../../vlm/engine/decoder-input.ts";
 import type { Backend } from "../../vlm/engine/load-backend.ts";
 import { loadBackend } from "../../vlm/engine/load-backend.ts";
 import { openPackage } from "../../vlm/engine/onnx-package.ts";
@@ -23,7 +25,7 @@ export interface SpeedOptions {
 export interface Speed {
   /** A picture of 512 tokens. */
   readonly visionMs: number;
-  /** 2048 tokens of text in one run. */
+  /** 2048 tokens of text, in one run where the device can. */
   readonly prefill2048Ms: number;
   /** A picture of 512 tokens and a question of 20, to the candidates of the first token. */
   readonly firstTokenMs: number;
@@ -94,7 +96,7 @@ async function measure(
     const ids = someIds(PICTURE_TOKENS + QUESTION_TOKENS + 2);
     const { positions } = mropePositions(ids.length, spans);
     const slot = backend.slots.open();
-    await backend.decoder.append({ ids, positions, images }, slot);
+    await read(backend, { ids, positions, images }, slot);
     slot.dispose();
   });
   const tokens: number[] = [];
@@ -120,22 +122,32 @@ async function measure(
   };
 }
 
-async function readText({ decoder, slots }: Backend, tokens: number): Promise<void> {
-  const slot = slots.open();
-  const ids = someIds(tokens);
-  await decoder.append({ ids, positions: mropePositions(tokens, []).positions }, slot);
+async function readText(backend: Backend, tokens: number): Promise<void> {
+  const slot = backend.slots.open();
+  const { positions } = mropePositions(tokens, []);
+  await read(backend, { ids: someIds(tokens), positions }, slot);
   slot.dispose();
+}
+
+/** A prompt in one run, or in as few as the device computes rightly. */
+async function read({ decoder, mostTokens }: Backend, input: DecoderInput, slot: KvSlot) {
+  const { length } = input.ids;
+  for (let start = 0; start < length; start += mostTokens) {
+    const part = sliceInput(input, start, Math.min(start + mostTokens, length));
+    await decoder.append(part, slot);
+  }
 }
 
 const WARM_STEPS = 8;
 
 /** Greedy answers of several chats at once. The median of the steps, and what the first chat said. */
-async function answer({ decoder, slots }: Backend, chats: number, steps: number) {
+async function answer(backend: Backend, chats: number, steps: number) {
+  const { decoder, slots } = backend;
   const open = Array.from({ length: chats }, () => slots.open());
   const rows: { slot: (typeof open)[number]; id: number; position: number }[] = [];
   for (const [index, slot] of open.entries()) {
     const ids = someIds(CONTEXT, index);
-    await decoder.append({ ids, positions: mropePositions(CONTEXT, []).positions }, slot);
+    await read(backend, { ids, positions: mropePositions(CONTEXT, []).positions }, slot);
     rows.push({ slot, id: 1000 + index, position: CONTEXT });
   }
   const ids: number[] = [];

@@ -127,7 +127,7 @@ export class Decoder implements DecoderBackend {
     try {
       for (const { slot } of rows) releases.push(slot.occupy());
       return await atStage("decode", signal, () =>
-        rows[0]?.slot.slots.apart ? this.#decodeApart(rows, signal) : this.#decode(rows, signal),
+        rows[0]?.slot.slots.copies ? this.#decodeApart(rows, signal) : this.#decode(rows, signal),
       );
     } finally {
       for (const release of releases) release();
@@ -141,7 +141,8 @@ export class Decoder implements DecoderBackend {
     for (const slots of this.#slots) slots.dispose();
     for (const buffers of this.#stepBuffers.values()) buffers.dispose();
     this.#stepBuffers.clear();
-    await Promise.all([ended, this.#table.close()]);
+    const copies = [...this.#slots].map((slots) => slots.copies?.dispose());
+    await Promise.all([ended, this.#table.close(), ...copies]);
   }
 
   async #append(

@@ -262,7 +262,10 @@ export class Engine {
       });
       this.#pace.prompt(chunk.ids.length, performance.now() - started);
       if (ends) await this.#beginWriting(sequence, scores);
-      if (sequence.stage !== "ended") await prefixes.remember(sequence.content, slot, sequence);
+      if (sequence.stage !== "ended") {
+        // A device may have no memory left to keep anything; the answer needs none of it.
+        await prefixes.remember(sequence.content, slot, sequence).catch(() => {});
+      }
     } catch (error) {
       this.#fail(sequence, sequence.signal.aborted ? sequence.signal.reason : error);
     }

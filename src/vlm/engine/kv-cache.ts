@@ -4,10 +4,13 @@
 import { DisposedError } from "../errors.ts";
 import type { KvBlock, KvSlot } from "./decoder-backend.ts";
 import type { BoundRows, KvSlots } from "./kv-slots.ts";
+import type { DeviceBlock } from "./webgpu-kv-copies.ts";
 
 /** Keys and values copied out: for every part and every head the tokens one after the other. */
 export interface PackedKv extends KvBlock {
   readonly bytes: Uint8Array;
+  /** Where they lie instead, on a device without addresses; `bytes` is empty then. */
+  readonly onDevice?: DeviceBlock;
 }
 
 /** Keys and values of up to `capacity` tokens. One run at a time. */

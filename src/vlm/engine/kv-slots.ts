@@ -14,6 +14,7 @@ import {
 } from "../runtime/value.ts";
 import type { SlotPool } from "./decoder-backend.ts";
 import { KvCache, type PackedKv } from "./kv-cache.ts";
+import { WebGpuKvCopies } from "./webgpu-kv-copies.ts";
 
 /** One input of the graph that grows with the tokens, such as the keys of a layer. */
 export interface KvPart {
@@ -70,30 +71,31 @@ export class KvSlots implements SlotPool {
   /** Who has which row. */
   readonly #owners: (KvCache | undefined)[];
 
-  /** Do the rows lie apart, so that no two can be bound together and none copied out? */
-  readonly apart: boolean;
+  /** Where the rows lie apart, so that no two can be bound together: what copies tokens out of one and into one. */
+  readonly copies: WebGpuKvCopies | undefined;
 
   /**
    * Reserves the memory of a session on the CPU.
    *
-   * @param rows memory that is there already, a set of values for each row, where a device has no slabs to cut rows from
+   * @param there memory that is there already, a set of values for each row, where a device has no slabs to cut rows
+   *   from, and what copies between them
    */
   constructor(
     session: Session,
     parts: readonly KvPart[],
     count: number,
     capacity: number,
-    rows?: readonly BoundRows[],
+    there?: { readonly rows: readonly BoundRows[]; readonly copies: WebGpuKvCopies },
   ) {
     expectCount("slots", count);
     expectCount("capacity", capacity);
     this.count = count;
     this.capacity = capacity;
     this.#owners = Array.from({ length: count }, () => undefined);
-    this.apart = rows !== undefined;
-    for (const [row, bound] of rows?.entries() ?? []) this.#bound.set(`${row}+1`, bound);
-    const { blocks, slabs } = rows
-      ? { blocks: rows.flatMap(({ past }) => Object.values(past)), slabs: [] }
+    this.copies = there?.copies;
+    for (const [row, bound] of there?.rows.entries() ?? []) this.#bound.set(`${row}+1`, bound);
+    const { blocks, slabs } = there
+      ? { blocks: there.rows.flatMap(({ past }) => Object.values(past)), slabs: [] }
       : reserve(session, parts, count, capacity);
     this.#blocks = blocks;
     this.#slabs = slabs;
@@ -111,6 +113,7 @@ export class KvSlots implements SlotPool {
     expectCount("slots", count);
     expectCount("capacity", capacity);
     const rows: BoundRows[] = [];
+    const copies = await WebGpuKvCopies.load(parts);
     for (let row = 0; row < count; row++) {
       const [past, present]: Record<string, Value>[] = [{}, {}];
       for (const { name, type, heads, width } of parts) {
@@ -121,7 +124,12 @@ export class KvSlots implements SlotPool {
       }
       rows.push({ past: past!, present: present! });
     }
-    return new KvSlots(session, parts, count, capacity, rows);
+    return new KvSlots(session, parts, count, capacity, { rows, copies });
+  }
+
+  /** All memory that was taken. */
+  get values(): readonly Value[] {
+    return this.#blocks;
   }
 
   /** The free row that comes first: rows that are rarely reached stay untouched memory. */
@@ -168,10 +176,17 @@ export class KvSlots implements SlotPool {
 
   /** @internal Copies tokens of a row out. */
   async read(row: number, start: number, end: number): Promise<PackedKv> {
-    if (this.apart) throw new TypeError("What lies on this device cannot be copied out");
     const tokens = end - start;
-    const bytes = new Uint8Array(tokens * this.#tokenBytes);
     const { past } = this.row(row);
+    if (this.copies) {
+      const onDevice = await this.copies.read(Object.values(past), start, tokens);
+      const byteLength = onDevice.reduce((sum, value) => sum + value.byteLength, 0);
+      const dispose = () => {
+        for (const value of onDevice) value.dispose();
+      };
+      return { tokens, byteLength, bytes: new Uint8Array(0), onDevice, dispose };
+    }
+    const bytes = new Uint8Array(tokens * this.#tokenBytes);
     const slice = new TimeSlice();
     let offset = 0;
     for (const slab of this.#slabs) {
@@ -185,6 +200,10 @@ export class KvSlots implements SlotPool {
   /** @internal Copies the first `tokens` of what was read into a row. */
   async write(row: number, start: number, packed: PackedKv, tokens: number): Promise<void> {
     const { past } = this.row(row);
+    if (this.copies) {
+      await this.copies.write(Object.values(past), start, packed.onDevice!, tokens);
+      return;
+    }
     const slice = new TimeSlice();
     let offset = 0;
     for (const slab of this.#slabs) {
@@ -215,7 +234,7 @@ export class KvSlots implements SlotPool {
     const key = `${firstRow}+${rows}`;
     const known = this.#bound.get(key);
     if (known) return known;
-    if (this.apart) throw new TypeError("Rows that lie apart cannot be bound together");
+    if (this.copies) throw new TypeError("Rows that lie apart cannot be bound together");
     const past: Record<string, Value> = {};
     const present: Record<string, Value> = {};
     for (const { name, input, value, heads, width } of this.#slabs) {

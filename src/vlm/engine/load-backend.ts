@@ -10,15 +10,15 @@ import { allOrFailure } from "./all-or-failure.ts";
 import { Decoder } from "./decoder.ts";
 import type { DecoderBackend, SlotPool } from "./decoder-backend.ts";
 import { DeviceDecoder } from "./device-decoder.ts";
+import { loadOnWebGpu } from "./load-webgpu.ts";
 import {
   contextsThatFit,
   defaultCacheBytes,
   deviceContexts,
   deviceShares,
 } from "./memory-share.ts";
-import type { OnnxPackage } from "./onnx-package.ts";
+import { type OnnxPackage, weightBytes } from "./onnx-package.ts";
 import { VisionEncoder } from "./vision-encoder.ts";
-import { webGpuMostTokens } from "./webgpu-attention.ts";
 
 export interface BackendOptions {
   readonly session: SessionOptions;
@@ -40,8 +40,6 @@ export interface Backend {
   readonly slots: SlotPool;
   /** What the caches may hold when nobody says so. */
   readonly cacheBytes: { readonly features: number; readonly prefixes: number };
-  /** Can keys and values be copied out and in again? */
-  readonly keepsPrefixes: boolean;
   /** Most tokens of a run, where a device computes longer ones wrongly. */
   readonly mostTokens: number;
 }
@@ -52,11 +50,12 @@ export async function loadBackend(model: OnnxPackage, options: BackendOptions): 
   expectDevice(model, options.madeFor ?? deviceKind(device));
   return isDevicePrecision(model.manifest.precision.decoder)
     ? loadInDeviceForm(model, options)
-    : loadPlain(model, options);
+    : device === "webgpu"
+      ? loadOnWebGpu(model, options)
+      : loadOnCpu(model, options);
 }
 
-/** On the CPU, and through WebGPU, whose memory only its runs can reach. */
-async function loadPlain(model: OnnxPackage, options: BackendOptions): Promise<Backend> {
+async function loadOnCpu(model: OnnxPackage, options: BackendOptions): Promise<Backend> {
   const { session, contextTokens, maxConcurrent, onPart, onMade } = options;
   const made = <T extends { dispose(): Promise<void> }>(part: T): T => {
     onMade(() => part.dispose());
@@ -70,14 +69,10 @@ async function loadPlain(model: OnnxPackage, options: BackendOptions): Promise<B
     Decoder.load(model, session).then(made),
   );
   const count = maxConcurrent ?? contextsThatFit(contextTokens * decoder.tokenBytes);
-  const webgpu = session.device === "webgpu";
-  const slots = webgpu
-    ? await decoder.createSlotsApart(count, contextTokens)
-    : decoder.createSlots(count, contextTokens);
+  const slots = decoder.createSlots(count, contextTokens);
   onMade(() => slots.dispose());
-  const cacheBytes = defaultCacheBytes();
-  const mostTokens = webgpu ? await webGpuMostTokens() : Number.POSITIVE_INFINITY;
-  return { visionEncoder, decoder, slots, cacheBytes, keepsPrefixes: !webgpu, mostTokens };
+  const [cacheBytes, mostTokens] = [defaultCacheBytes(), Number.POSITIVE_INFINITY];
+  return { visionEncoder, decoder, slots, cacheBytes, mostTokens };
 }
 
 /** In the form for graphics cards, which the CPU can compute too. */
@@ -107,14 +102,7 @@ async function loadInDeviceForm(model: OnnxPackage, options: BackendOptions): Pr
   onMade(() => slots.dispose());
   const cacheBytes = card ? deviceShares(card.remaining) : defaultCacheBytes();
   const mostTokens = Number.POSITIVE_INFINITY;
-  return { visionEncoder, decoder, slots, cacheBytes, keepsPrefixes: true, mostTokens };
-}
-
-function weightBytes({ manifest }: OnnxPackage): number {
-  const files = [manifest.visionEncoder.dataFile, manifest.decoder.dataFile];
-  return manifest.outputs
-    .filter(({ file }) => files.includes(file))
-    .reduce((sum, { bytes }) => sum + bytes, 0);
+  return { visionEncoder, decoder, slots, cacheBytes, mostTokens };
 }
 
 /** Of this model, beside what others use; what was freed since the last one was loaded counts again. */

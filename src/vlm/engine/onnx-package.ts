@@ -18,3 +18,11 @@ export async function openPackage(directory: string): Promise<OnnxPackage> {
   const { config } = await readModelSettings(directory);
   return { directory, manifest, config };
 }
+
+/** Bytes of the weights that lie on a device. */
+export function weightBytes({ manifest }: OnnxPackage): number {
+  const files = [manifest.visionEncoder.dataFile, manifest.decoder.dataFile];
+  return manifest.outputs
+    .filter(({ file }) => files.includes(file))
+    .reduce((sum, { bytes }) => sum + bytes, 0);
+}

@@ -15,10 +15,10 @@ const LOST = /\bdevice\b.{0,40}\blost\b/iu;
 
 /** The device "webgpu". One per process. */
 export class WebGpuDevice {
-  readonly thread: Pick<DeviceThread, "call" | "callAtExit">;
+  readonly thread: Pick<DeviceThread, "call" | "callAtExit" | "end">;
   readonly #loss = sharedController();
 
-  constructor(thread: Pick<DeviceThread, "call" | "callAtExit"> = new DeviceThread("webgpu")) {
+  constructor(thread: WebGpuDevice["thread"] = new DeviceThread("webgpu")) {
     this.thread = thread;
     endAtExit(() => this.thread.callAtExit([], EXIT_MS));
   }

@@ -17,6 +17,8 @@ class FakeThread {
     return this.answer();
   }
 
+  async end(): Promise<void> {}
+
   callAtExit(): boolean {
     return true;
   }

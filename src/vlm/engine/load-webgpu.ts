@@ -1,0 +1,66 @@
+// The computing parts of a model on WebGPU, whose memory only its runs can reach, and which says nothing where there is
+// too little of it: what is needed is tried beforehand, what was taken is tried afterwards. In: a package for WebGPU.
+// Out: parts for the loop.
+
+import { DeviceError } from "../errors.ts";
+import { Decoder } from "./decoder.ts";
+import type { Backend, BackendOptions } from "./load-backend.ts";
+import { contextsThatFit, defaultCacheBytes } from "./memory-share.ts";
+import { type OnnxPackage, weightBytes } from "./onnx-package.ts";
+import { VisionEncoder } from "./vision-encoder.ts";
+import { webGpuMostTokens } from "./webgpu-attention.ts";
+import { WebGpuMemory } from "./webgpu-memory.ts";
+
+/** @throws ModelLoadError, DeviceError `device-memory` */
+export async function loadOnWebGpu(model: OnnxPackage, options: BackendOptions): Promise<Backend> {
+  const { session, contextTokens, onPart, onMade } = options;
+  const { name } = model.manifest.source;
+  const memory = await WebGpuMemory.load();
+  try {
+    const weights = weightBytes(model);
+    await memory.expectRoom(weights, largestTensor(model), `the weights of ${name}`);
+    onPart("vision-encoder");
+    const visionEncoder = await VisionEncoder.load(model, session);
+    onMade(() => visionEncoder.dispose());
+    onPart("decoder");
+    const decoder = await Decoder.load(model, session);
+    onMade(() => decoder.dispose());
+    const contextBytes = contextTokens * decoder.tokenBytes;
+    const count = contexts(options, weights, contextBytes);
+    const slots = await decoder.createSlotsApart(count, contextTokens);
+    onMade(() => slots.dispose());
+    await memory.expect(slots.values, `keys and values of ${count} contexts`);
+    const { features, prefixes: ofHost } = defaultCacheBytes();
+    // What is kept lies on the device: no more of it than of what is in use.
+    const prefixes = Math.min(ofHost, slots.byteLength);
+    const cacheBytes = { features, prefixes };
+    return { visionEncoder, decoder, slots, cacheBytes, mostTokens: await webGpuMostTokens() };
+  } finally {
+    await memory.dispose();
+  }
+}
+
+/** As many as were asked for, or fit; `deviceMemoryBytes` bounds them together with the weights. */
+function contexts(
+  { maxConcurrent, deviceMemoryBytes }: BackendOptions,
+  weights: number,
+  contextBytes: number,
+): number {
+  const allowed =
+    deviceMemoryBytes === undefined
+      ? Number.POSITIVE_INFINITY
+      : Math.floor((deviceMemoryBytes - weights) / contextBytes);
+  const count = maxConcurrent ?? Math.min(contextsThatFit(contextBytes), Math.max(1, allowed));
+  if (count <= allowed) return count;
+  throw new DeviceError(
+    "device-memory",
+    `deviceMemoryBytes is ${deviceMemoryBytes}, and ${weights} bytes of weights with ${count} contexts of ` +
+      `${contextBytes} bytes are more. Use a smaller context or fewer slots, or raise deviceMemoryBytes.`,
+  );
+}
+
+/** The head: as many rows as there are words. */
+function largestTensor({ config, manifest }: OnnxPackage): number {
+  const bytes = manifest.precision.decoder === "fp32" ? 4 : 1;
+  return config.text.vocabSize * config.text.hiddenSize * bytes;
+}

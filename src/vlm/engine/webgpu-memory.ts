@@ -1,0 +1,113 @@
+// Is memory of WebGPU really there? An allocation that fails gives a value like any other, says so in the log alone, and
+// every run that touches it is dropped: answers would be wrong, and nobody would know. One number computed with a value
+// tells. In: values, or sizes before anything is loaded. Out: an error where there is no room.
+
+import { OnnxModel } from "../convert/onnx-model.ts";
+import { DeviceError } from "../errors.ts";
+import type { Device } from "../runtime/device.ts";
+import { Session } from "../runtime/session.ts";
+import { Value } from "../runtime/value.ts";
+
+/** Weights lie in many buffers; that none is larger than an adapter allows is tried by itself. */
+const PIECE_BYTES = 128 * 2 ** 20;
+
+export class WebGpuMemory {
+  readonly #session: Session;
+  #tried = 0;
+
+  private constructor(session: Session) {
+    this.#session = session;
+  }
+
+  /** @throws ModelLoadError */
+  static async load(device: Device = "webgpu"): Promise<WebGpuMemory> {
+    return new WebGpuMemory(await Session.load(probe().serialize("none", "1"), { device }));
+  }
+
+  /** Was this value given memory? f32, of four axes. */
+  async holds(value: Value): Promise<boolean> {
+    // Another number each time: what an earlier run has left behind is not taken for an answer.
+    const expected = ++this.#tried;
+    const result = new Float32Array(1);
+    using salt = Value.of(Float32Array.of(expected), [1, 1, 1, 1]);
+    using y = Value.of(result, [1, 1, 1, 1]);
+    await this.#session.run({ x: value, salt }, { y });
+    return result[0] === expected;
+  }
+
+  /** @throws DeviceError `device-memory` unless every value was given memory */
+  async expect(values: readonly Value[], what: string): Promise<void> {
+    for (const value of values) {
+      if (!(await this.holds(value))) throw noRoom(what, value.byteLength);
+    }
+  }
+
+  /**
+   * Takes so much memory, looks whether it is there, and gives it back.
+   *
+   * @param largest bytes of the largest single tensor
+   * @throws DeviceError `device-memory`
+   */
+  async expectRoom(byteLength: number, largest: number, what: string): Promise<void> {
+    const sizes = [largest];
+    for (let rest = byteLength - largest; rest > 0; rest -= PIECE_BYTES) {
+      sizes.push(Math.min(rest, PIECE_BYTES));
+    }
+    const taken: Value[] = [];
+    try {
+      for (const size of sizes) {
+        const dims = [1, 1, Math.max(1, Math.ceil(size / 4)), 1];
+        taken.push(await this.#session.allocateOnDevice("f32", dims, what));
+      }
+      for (const [index, value] of taken.entries()) {
+        if (!(await this.holds(value))) {
+          throw index === 0 ? tooLarge(what, largest) : noRoom(what, byteLength);
+        }
+      }
+    } finally {
+      for (const value of taken) value.dispose();
+    }
+  }
+
+  dispose(): Promise<void> {
+    return this.#session.dispose();
+  }
+}
+
+/** One element of x, times 0, plus the salt. */
+function probe(): OnnxModel {
+  const model = new OnnxModel("memory");
+  model.input("x", "f32", ["a", "b", "c", "d"]);
+  model.input("salt", "f32", [1, 1, 1, 1]);
+  model.output("y", "f32", [1, 1, 1, 1]);
+  const first = model.constant("first", "i32", [1], [0]);
+  const zero = model.constant("zero", "f32", [1], [0]);
+  let element = "x";
+  for (const axis of [2, 3, 1, 0]) {
+    const next = `element.${axis}`;
+    model.node("Gather", next, [element, first], { axis: { int: axis } });
+    element = next;
+  }
+  model.node("Mul", "nothing", [element, zero]);
+  model.node("Add", "y", ["nothing", "salt"]);
+  return model;
+}
+
+function noRoom(what: string, byteLength: number): DeviceError {
+  return new DeviceError(
+    "device-memory",
+    `The device webgpu has no room for ${what}: ${mebibytes(byteLength)} MiB are needed. ` +
+      "Use a smaller context, fewer slots, or weights of four bits.",
+  );
+}
+
+function tooLarge(what: string, byteLength: number): DeviceError {
+  return new DeviceError(
+    "device-memory",
+    `The device webgpu has no buffers of ${mebibytes(byteLength)} MiB, and ${what} need one. Use weights of four bits.`,
+  );
+}
+
+function mebibytes(byteLength: number): number {
+  return Math.ceil(byteLength / 2 ** 20);
+}

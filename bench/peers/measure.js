@@ -2,7 +2,7 @@
 
 const [engine, model, threads, long] = process.argv.slice(2);
 const ANSWER_TOKENS = 24;
-const prefills = long === "long" ? [64, 512, 2048] : [64, 512];
+const prefills = [64, 512];
 const contexts = long === "long" ? [128, 1024, 4096] : [128, 1024];
 
 const { open } = await import(`./engines/${engine}.js`);

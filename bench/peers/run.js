@@ -1,5 +1,6 @@
 // `npm run bench:peers`: napcat-vlm and its peers on the same random weights, in turn (A B A B), each in a process of
-// its own. In: --size, --rounds and --engines, and --long for contexts of 2048 and 4096. Out: a table, and JSON beside the models.
+// its own. In: --size, --rounds, --engines, and --short to leave a context of 4096 out. Out: a table, how many times
+// faster than its best peer napcat-vlm is, and JSON beside the models.
 //
 // node-llama-cpp and @fugood/llama.node read a GGUF made here. transformers.js is not in the list: it reads exports made
 // by a Python program, and none can be made of a checkpoint that exists on this machine alone.
@@ -22,7 +23,7 @@ const { values } = parseArgs({
     size: { type: "string", default: "2b" },
     rounds: { type: "string", default: "2" },
     threads: { type: "string" },
-    long: { type: "boolean", default: false },
+    short: { type: "boolean", default: false },
     engines: { type: "string", default: "napcat-vlm,node-llama-cpp,llama.node" },
   },
 });
@@ -77,6 +78,8 @@ for (const [figure, byName] of results) {
   const cells = asked.map(({ name }) => spread(byName.get(name)));
   console.log(`| ${figure} | ${cells.join(" | ")} |`);
 }
+
+for (const line of comparisons()) console.log(line);
 const file = join(root, "results", `peers-${values.size}.json`);
 await mkdir(join(root, "results"), { recursive: true });
 const plain = Object.fromEntries([...results].map(([key, map]) => [key, Object.fromEntries(map)]));
@@ -86,11 +89,28 @@ await writeFile(
 );
 console.log(`\n${file}`);
 
+/** The better of our number formats against the peers: in prompts the best of them, in answers those of 4 bits. */
+function comparisons() {
+  return [...results].flatMap(([figure, byName]) => {
+    const best = (wanted) => {
+      const medians = [...byName].filter(([name]) => wanted(name)).map(([, s]) => median(s));
+      return medians.length === 0 ? undefined : Math.max(...medians);
+    };
+    const isOurs = (name) => name.startsWith("napcat-vlm");
+    const isPeer = (name) =>
+      !isOurs(name) && (figure.startsWith("prefill") || name.endsWith("Q4_0"));
+    const [ours, theirs] = [best(isOurs), best(isPeer)];
+    if (ours === undefined || theirs === undefined) return [];
+    const peers = figure.startsWith("prefill") ? "the best peer" : "the best peer in Q4_0";
+    return [`${figure}: ${shortened(ours / theirs)} times ${peers}`];
+  });
+}
+
 /** Runs measure.js; a peer that cannot run here says why. */
 function measure(engine, model) {
   return new Promise((resolve, reject) => {
     const script = new URL("./measure.js", import.meta.url);
-    const args = [engine, model, String(threads), values.long ? "long" : "short"];
+    const args = [engine, model, String(threads), values.short ? "short" : "long"];
     const child = spawn(process.execPath, [fileURLToPath(script), ...args], {
       stdio: ["ignore", "pipe", "pipe"],
     });
@@ -114,11 +134,15 @@ function measure(engine, model) {
 function spread(samples) {
   if (samples === undefined) return "-";
   const sorted = samples.toSorted((a, b) => a - b);
+  const middle = median(samples);
+  const noisy = sorted.at(-1) - sorted[0] > 0.3 * middle ? " !" : "";
+  return `${shortened(sorted[0])} **${shortened(middle)}** ${shortened(sorted.at(-1))}${noisy}`;
+}
+
+function median(samples) {
+  const sorted = samples.toSorted((a, b) => a - b);
   const middle = sorted.length >> 1;
-  const median =
-    sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-  const noisy = sorted.at(-1) - sorted[0] > 0.3 * median ? " !" : "";
-  return `${shortened(sorted[0])} **${shortened(median)}** ${shortened(sorted.at(-1))}${noisy}`;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
 function shortened(value) {

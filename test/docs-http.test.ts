@@ -84,7 +84,7 @@ describe.each(LANGUAGES)("HTTP interface in %s", (language) => {
       .matchAll(/RequestError\(\s*(\d{3}),\s*(?:"([a-z\d-]+)"|error\.code)/g);
     const inCode = new Set([...thrown].flatMap(([, , code]) => code ?? []));
     // Those of the model that have a status of their own.
-    for (const code of ["bad-request", "prompt-too-long", "queue-full", "disposed"])
+    for (const code of ["bad-request", "prompt-too-long", "queue-full", "device-lost", "disposed"])
       inCode.add(code);
     const rows = allTables(language).find(({ rows }) => rows[0]?.[0] === "400")?.rows ?? [];
     expect(rows.flatMap(([, cell = ""]) => codes(cell)).toSorted()).toEqual([...inCode].toSorted());

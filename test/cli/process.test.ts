@@ -55,7 +55,7 @@ describe("napcat-vlm", () => {
     });
     const help = await run(["start", "--help"]).ended();
     expect(help.code).toBe(0);
-    expect(help.output).toMatch(/napcat-vlm start .*\n.*convert DIR/);
+    expect(help.output).toMatch(/napcat-vlm start .*\n(.*\n)*.*convert DIR/);
   });
 
   it.each([

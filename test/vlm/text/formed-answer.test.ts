@@ -108,10 +108,8 @@ describe("an answer of a form", () => {
 
   it("is ended in its form when it goes in circles", async () => {
     const schema = { type: "array", items: { type: "string" } };
-    const answer = await run(bytes('["the same words again and again ", '), {
-      type: "json",
-      schema,
-    });
+    const script = bytes(`["${"the same words again and again ".repeat(30)}`);
+    const answer = await run(script, { type: "json", schema });
     expect(answer.finishReason).toBe("repetition");
     expect(answer.incomplete).toBe(false);
     expect(Array.isArray(JSON.parse(answer.text))).toBe(true);

@@ -42,6 +42,7 @@ const zh = {
   counts: {
     messages: "收到消息",
     refusals: "没有回答",
+    turns_begun: "开始回答",
     turns: "回答完结",
     sends: "发送",
     pictures_unreadable: "图片失败",
@@ -92,6 +93,7 @@ const en = {
   counts: {
     messages: "messages",
     refusals: "not answered",
+    turns_begun: "turns begun",
     turns: "turns ended",
     sends: "sent",
     pictures_unreadable: "pictures failed",

@@ -31,6 +31,9 @@ const USUAL_FEATURES: ReadonlySet<TemplateFeature> = new Set([
   "reasoning",
 ]);
 
+/** Weights are used where their file is mapped, and every process that maps it has the same pages. */
+const MAPPED_WEIGHTS = { "session.disable_prepacking": "1" };
+
 /** A model as it lies on its device. */
 export interface LoadedModel {
   readonly model: ModelParts;
@@ -70,7 +73,13 @@ async function loadParts(
   disposals: (() => Promise<void> | void)[],
 ): Promise<{ model: ModelParts; info: ModelInfo }> {
   const { signal, onProgress, device, threads } = options;
-  const sessionOptions = { device, signal, ...(threads === undefined ? {} : { threads }) };
+  const shares = options.shareWeights && device === "cpu";
+  const sessionOptions = {
+    device,
+    signal,
+    ...(threads === undefined ? {} : { threads }),
+    ...(shares ? { configEntries: MAPPED_WEIGHTS } : {}),
+  };
   const onnxPackage = await openPackage(packageDir);
   const { config, manifest } = onnxPackage;
   const budget = await chooseImageBudget(onnxPackage, options);

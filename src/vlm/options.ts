@@ -86,6 +86,12 @@ export interface LoadOptions {
    */
   readonly prefixCacheBytes?: number;
   /**
+   * Use weights where their file is mapped, so that all processes with one package have them in memory once, and loading
+   * takes no time. Runs are slower, as nothing is brought into the form of the CPU: answers of `w8a8` about three times,
+   * `q4` is of no use. On the CPU. @default false
+   */
+  readonly shareWeights?: boolean;
+  /**
    * When a model is not expected to fit into the free memory: refuse it with `memory-short` and what to choose instead,
    * load it all the same and say so, or do not look. On the CPU. @default "refuse"
    */
@@ -126,6 +132,7 @@ export interface ResolvedLoadOptions {
   readonly imageCacheBytes: number;
   readonly featureCacheBytes: number | undefined;
   readonly prefixCacheBytes: number | undefined;
+  readonly shareWeights: boolean;
   readonly memoryCheck: MemoryCheck;
   readonly maxConcurrent: number | undefined;
   readonly maxQueue: number;
@@ -173,6 +180,7 @@ export const LOAD_SCHEMA = object({
   imageCacheBytes: integer(1).optional(),
   featureCacheBytes: integer(0).optional(),
   prefixCacheBytes: integer(0).optional(),
+  shareWeights: boolean().optional(),
   memoryCheck: oneOf(MEMORY_CHECKS).optional(),
   maxConcurrent: integer(1, 256).optional(),
   maxQueue: integer(0).optional(),
@@ -208,6 +216,7 @@ export function resolveLoadOptions(options: LoadOptions): ResolvedLoadOptions {
     imageCacheBytes: options.imageCacheBytes ?? DEFAULT_IMAGE_CACHE_BYTES,
     featureCacheBytes: options.featureCacheBytes,
     prefixCacheBytes: options.prefixCacheBytes,
+    shareWeights: options.shareWeights ?? false,
     memoryCheck: options.memoryCheck ?? "refuse",
     maxConcurrent: options.maxConcurrent,
     maxQueue: options.maxQueue ?? DEFAULT_MAX_QUEUE,

@@ -113,6 +113,12 @@ function remedy(present: ReadonlySet<string>, missing: readonly string[]): strin
   if (weights && has(ADAPTER_FILE)) {
     return "It holds a LoRA adapter and not a model: convert its base model with this directory as adapter (`napcat-vlm convert BASE --lora DIR`).";
   }
+  if (weights && has(/^genai_config\.json$|\.onnx$|^onnx$/)) {
+    return (
+      "It holds ONNX graphs that another program made: their inputs are others, and most of them leave out DeepStack, " +
+      "through which the model sees details. Use the safetensors checkpoint they were made from."
+    );
+  }
   if (weights && has(/\.gguf$/i)) {
     return "GGUF files cannot be read: use the safetensors checkpoint they were made from.";
   }

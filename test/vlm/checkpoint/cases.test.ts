@@ -331,6 +331,7 @@ describe("weights of other tools", () => {
 
 describe("directories that hold no model", () => {
   it.each([
+    ["genai_config.json", "ONNX graphs that another program made"],
     ["adapter_model.safetensors", "convert its base model with this directory as adapter"],
     ["pytorch_model.bin", "safetensors"],
     ["Qwen3VL-2B-Q4_K_M.gguf", "GGUF"],

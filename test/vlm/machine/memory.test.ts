@@ -107,6 +107,36 @@ describe.skipIf(process.platform !== "linux")("the estimate of a real process", 
   );
 });
 
+describe.skipIf(process.platform !== "linux")("shareWeights", () => {
+  it("maps weights instead of copying them, and answers the same", async () => {
+    const child = await bundleChild(new URL("./children/share.ts", import.meta.url));
+    try {
+      const dir = await syntheticCheckpoint(await tempDir(), { config: MIDDLE_SIZED });
+      const outputDir = join(await tempDir(), "package");
+      const { outputs } = await convertCheckpoint({
+        checkpointDir: dir,
+        outputDir,
+        precision: "fp32",
+      });
+      const data = outputs.filter(({ file }) => file.endsWith(".onnx.data"));
+      const weightBytes = data.reduce((sum, { bytes }) => sum + bytes, 0);
+      const results: { anonymous: number; text: string }[] = [];
+      for (const shared of ["false", "true"]) {
+        const { stdout, stderr } = await child.run(outputDir, shared);
+        expect(stderr).toBe("");
+        results.push(JSON.parse(stdout) as { anonymous: number; text: string });
+      }
+      const [own, mapped] = results;
+      expect(mapped?.text).toBe(own?.text);
+      // Nearly all of the weights; what is small stays a copy.
+      const saved = (own?.anonymous ?? 0) - (mapped?.anonymous ?? 0);
+      expect(saved).toBeGreaterThan(0.7 * weightBytes);
+    } finally {
+      await child.remove();
+    }
+  });
+});
+
 const MIDDLE_SIZED = {
   ...CONFIG_2B,
   // Of the tokenizer that comes along.

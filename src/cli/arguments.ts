@@ -17,6 +17,7 @@ export type SettingFlags = Partial<
     | "napcat"
     | "image-hosts"
     | "data"
+    | "fallback"
     | "config",
     string
   >
@@ -86,6 +87,7 @@ const OPTIONS = {
   napcat: { type: "string" },
   "image-hosts": { type: "string" },
   data: { type: "string" },
+  fallback: { type: "string" },
   config: { type: "string" },
   out: { type: "string" },
   size: { type: "string" },
@@ -122,6 +124,7 @@ const COMMANDS: Readonly<Record<string, readonly string[]>> = {
     "napcat",
     "image-hosts",
     "data",
+    "fallback",
     "config",
   ],
   convert: ["precision", "device", "out", "lora", "config"],

@@ -19,7 +19,11 @@ export const HELP = `napcat-vlm: 会看图的 QQ 机器人 · QQ bots that see
 选项 Options                     环境变量 Environment
   --model DIR|NAME               VLM_MODEL      模型目录，或已下载的名字 · checkpoint, package, or a
                                                 name that was pulled, such as qwen3-vl-2b
-                                                (默认 default: examples/tiny-chat)
+                                                openai:http://HOST:PORT/v1#NAME: 别处的引擎 · an engine
+                                                elsewhere (默认 default: examples/tiny-chat)
+                                 OPENAI_API_KEY 它的密钥 · its key
+  --fallback MODEL               VLM_FALLBACK   第一个模型满了或出错时问它 · asked where the first one
+                                                is full or fails
   --device cpu|cuda:N|webgpu|auto VLM_DEVICE    (cpu)
   --precision w8a8|q4|fp32|q4f16|fp16
                                  VLM_PRECISION  转换精度 · of a conversion (w8a8; CUDA q4f16)

@@ -8,6 +8,7 @@ import { findConfig, readConfigFile } from "./config/config-file.ts";
 import type { FileSections } from "./config/config-schema.ts";
 import {
   hostsOf,
+  modelsOf,
   SHORT_KEYS,
   type ShortKey,
   type ShortValues,
@@ -20,7 +21,7 @@ export interface Settings {
   readonly file: string | undefined;
   /** What the file says, section by section: options for the functions that take them. What stands below wins. */
   readonly sections: FileSections;
-  /** Directory of a checkpoint or of a converted package. */
+  /** Directory of a checkpoint or of a converted package, name of a pulled one, or `openai:` and an address. */
   readonly model: string;
   readonly device: "auto" | "cpu" | "webgpu" | `cuda:${number}`;
   /** Only a conversion needs it; left out, the converter decides. */
@@ -32,6 +33,10 @@ export interface Settings {
   readonly imageHosts: readonly string[];
   /** Directory where chats outlive the process; undefined: they do not. */
   readonly data: string | undefined;
+  /** Models that are asked where the first one is full or fails, in this order. */
+  readonly fallback: readonly string[];
+  /** Key of the first model elsewhere, and of others on the same server. */
+  readonly modelKey: string | undefined;
   readonly debugToken: string | undefined;
 }
 
@@ -57,6 +62,8 @@ export function resolveSettings(
       chosen.napcat === undefined ? undefined : { url: chosen.napcat, token: chosen.napcatToken },
     imageHosts: hostsOf(chosen.imageHosts ?? []),
     data: chosen.data,
+    fallback: modelsOf(chosen.fallback ?? []),
+    modelKey: chosen.modelKey,
     debugToken: chosen.debugToken,
   };
 }
@@ -86,7 +93,14 @@ function fromEnvironment(env: Readonly<Record<string, string | undefined>>): Sho
 }
 
 /** Values that may hold a token or a password. */
-const HIDDEN: readonly string[] = ["napcat", "napcatToken", "debugToken"];
+const HIDDEN: readonly string[] = [
+  "model",
+  "fallback",
+  "modelKey",
+  "napcat",
+  "napcatToken",
+  "debugToken",
+];
 
 function check(
   entries: readonly (readonly [string, string])[],

@@ -11,15 +11,14 @@ import type { InstallVlmOptions } from "../bot/options.ts";
 import { DEFAULT_PHRASES } from "../bot/reply/phrases.ts";
 import { type ChatStore, openChatStore } from "../bot/store/chat-store.ts";
 import { packageVersion } from "../package-root.ts";
-import { loadQwen3Vl, type VisionLanguageModel } from "../vlm/index.ts";
+import type { VisionLanguageModel } from "../vlm/index.ts";
 import { SettingsReload } from "./config/settings-reload.ts";
 import { watchFile } from "./config/watch-file.ts";
 import { describeForLog } from "./errors.ts";
 import { createLog, DEFAULT_LEVEL } from "./log.ts";
 import { LoneBot } from "./lone-bot.ts";
-import { findOrPullModel } from "./named-model.ts";
+import { openModel } from "./open-model.ts";
 import { refuseTakenPort } from "./port.ts";
-import { showProgress } from "./progress.ts";
 import type { Settings } from "./settings.ts";
 import { untilShutdown } from "./shutdown.ts";
 import { complain, print } from "./terminal.ts";
@@ -49,7 +48,7 @@ export async function start(
     if (settings.file !== undefined) print(`配置   config  ${settings.file}`);
     await refuseTakenPort(settings.host, settings.port);
 
-    const model = await loadModel(settings, signal);
+    const model = await openModel(settings, signal);
     endings.push(() => model.dispose());
     const store =
       settings.data === undefined ? undefined : await openChats(settings.data, settings, log);
@@ -81,29 +80,6 @@ export async function start(
     for (const end of endings.reverse()) {
       await end().catch((error) => complain(describeForLog(error)));
     }
-  }
-}
-
-async function loadModel(settings: Settings, signal: AbortSignal): Promise<VisionLanguageModel> {
-  const directory = await findOrPullModel(settings, signal);
-  const startedAt = performance.now();
-  const progress = showProgress();
-  try {
-    const model = await loadQwen3Vl({
-      ...settings.sections.vlm,
-      model: directory,
-      device: settings.device,
-      ...(settings.precision === undefined ? {} : { precision: settings.precision }),
-      signal,
-      onProgress: (event) => progress.show(event),
-      onWarning: (message) => complain(message),
-    });
-    progress.end();
-    const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
-    print(`模型   model   ${model.info.name} · ${model.info.device} · ${seconds} s`);
-    return model;
-  } finally {
-    progress.end();
   }
 }
 

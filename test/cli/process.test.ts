@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { groupMessage } from "../../src/bot/testing.ts";
+import { ChatServer, says } from "../support/chat-server.ts";
 import { drawShapes } from "../support/draw.ts";
 import { startNapCatServer } from "../support/napcat-server.ts";
 import { startPictureServer } from "../support/picture-server.ts";
@@ -242,6 +243,45 @@ describe("napcat-vlm start", () => {
     expect(code).toBe(0);
     expect(output).not.toContain("hush-hush");
     await napcat.close();
+  });
+
+  it("asks a model elsewhere, and the next one where that is down; a key goes to one server only", async () => {
+    const server = await new ChatServer(says("别处的", "回答。")).listen();
+    const down = await new ChatServer(says("")).listen();
+    const gone = down.baseURL;
+    await down.close();
+    const running = run(
+      [
+        "start",
+        "--model",
+        `openai:${gone}#eyes`,
+        "--fallback",
+        `openai:${server.baseURL}#eyes`,
+        "--port",
+        "0",
+      ],
+      { OPENAI_API_KEY: "sk-CANARY" },
+    );
+    const [, url] = await running.printed(/page +(http:\S+)/);
+    const response = await fetch(`${url}/api/chat/private`, {
+      method: "POST",
+      body: JSON.stringify({
+        type: "private",
+        user_id: "1",
+        user_nickname: "张三",
+        content: "在吗？",
+        timestamp: Date.now() / 1000,
+      }),
+    });
+    expect(await response.json()).toMatchObject({ status: "success", reply: "别处的回答。" });
+    expect(server.asked[0]?.headers).not.toHaveProperty("authorization");
+    running.process.kill("SIGTERM");
+    const { code, output } = await running.ended();
+    expect(code).toBe(0);
+    expect(output).toMatch(/eyes · 127\.0\.0\.1:\d+ · 还连不上 not up yet/);
+    expect(output).toMatch(/→ eyes .*cannot be reached \(ECONNREFUSED\)/);
+    expect(output).not.toContain("CANARY");
+    await server.close();
   });
 
   it("makes up a token when others can reach it, and keeps one that was set to itself", async () => {

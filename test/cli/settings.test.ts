@@ -97,6 +97,7 @@ describe("resolveSettings", () => {
     [{ napcat: "127.0.0.1:3001" }, {}, "--napcat: expected a WebSocket address such as"],
     [{ napcat: "http://a" }, {}, "--napcat: expected a WebSocket address such as"],
     [{ model: "" }, {}, "--model is empty."],
+    [{ model: "openai:http://user:pass@host/v1" }, {}, "--model: expected a directory, a name, or"],
   ])("refuses %o with %o", (flags, env, message) => {
     expect(() => resolveSettings(flags, env)).toThrow(UsageError);
     expect(() => resolveSettings(flags, env)).toThrow(message);

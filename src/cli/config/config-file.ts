@@ -7,12 +7,13 @@ import { DiskError } from "../../disk-error.ts";
 import { readTextSync } from "../../disk-sync.ts";
 import { findMistakes, pathOf } from "../../parse-options.ts";
 import { modelName } from "../../vlm/hub/model-name.ts";
+import { isElsewhere } from "../../vlm/remote/remote-address.ts";
 import { UsageError } from "../usage-error.ts";
 import { describeMistake } from "./config-problem.ts";
 import { CONFIG_SCHEMA, type FileSections } from "./config-schema.ts";
 import { type Problem, parseConfigText } from "./config-text.ts";
 import { withEnvironment } from "./env-references.ts";
-import type { ShortKey, ShortValues } from "./short-keys.ts";
+import { modelsOf, type ShortKey, type ShortValues } from "./short-keys.ts";
 
 /** Looked for in the working directory when nobody names a file. */
 export const DEFAULT_FILES = ["napcat-vlm.jsonc", "napcat-vlm.json"] as const;
@@ -158,15 +159,21 @@ function sectionsOf(value: FileValue, directory: string): Omit<ConfigFile, "path
       ...short,
       ...modelIn(directory, short.model),
       ...pathIn(directory, "data", short.data),
+      ...(short.fallback === undefined ? {} : { fallback: fallbackIn(directory, short.fallback) }),
     },
   };
 }
 
 /** The name of a pulled model is no path, unless there is one of that name. */
 function modelIn(directory: string, model: string | undefined): { readonly model?: string } {
+  if (model !== undefined && isElsewhere(model)) return { model };
   const beside = pathIn(directory, "model", model);
   const isName = model !== undefined && modelName(model) !== undefined;
   return isName && !existsSync(beside.model ?? "") ? { model } : beside;
+}
+
+function fallbackIn(directory: string, models: readonly string[] | string): string[] {
+  return modelsOf(models).map((model) => modelIn(directory, model).model ?? model);
 }
 
 function pathIn<K extends string>(directory: string, key: K, path: string | undefined) {

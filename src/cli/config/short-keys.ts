@@ -4,8 +4,10 @@
 import { z } from "zod";
 import { either, integer, list, matching, nonEmptyText, oneOf } from "../../parse-options.ts";
 import { PRECISIONS } from "../../vlm/convert/linear-layers.ts";
+import { parseRemoteAddress } from "../../vlm/remote/remote-address.ts";
 
 const HOSTS = "hosts such as img.example.com or 127.0.0.1:8080, with commas between";
+const MODELS = "models as `--model` names them, with spaces between";
 const PORT = "a port from 0 to 65535";
 
 /** A text of one form. */
@@ -13,9 +15,24 @@ function textLike(expected: string, form: RegExp) {
   return z.string({ error: expected }).regex(form, expected);
 }
 
+/** A directory, a name, or an address of a server. */
+function modelText() {
+  const error = "a directory, a name, or an address such as openai:http://127.0.0.1:8000/v1#name";
+  return nonEmptyText().refine(isModel, { error });
+}
+
+function isModel(text: string): boolean {
+  try {
+    parseRemoteAddress(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** What a short key, a flag or a variable may hold. */
 export const SHORT_KEYS = {
-  model: nonEmptyText(),
+  model: modelText(),
   device: textLike("cpu, cuda:N, webgpu or auto", /^(auto|cpu|webgpu|cuda(:\d+)?)$/u),
   precision: oneOf(PRECISIONS),
   host: textLike("a host name or an IP address", /^[\w.:[\]-]+$/u),
@@ -37,6 +54,8 @@ export const SHORT_KEYS = {
     HOSTS,
   ),
   data: nonEmptyText(),
+  fallback: either([list(modelText(), "a list of models"), nonEmptyText()], MODELS),
+  modelKey: textLike("a key of printable ASCII characters", /^[!-~]+$/u),
   debugToken: z
     .string({ error: "a string" })
     .min(16, "at least 16 characters")
@@ -59,6 +78,8 @@ export const VARIABLES: Readonly<Record<ShortKey, string>> = {
   napcatToken: "NAPCAT_TOKEN",
   imageHosts: "IMAGE_HOSTS",
   data: "VLM_DATA",
+  fallback: "VLM_FALLBACK",
+  modelKey: "OPENAI_API_KEY",
   debugToken: "DEBUG_TOKEN",
 };
 
@@ -70,6 +91,11 @@ function isWebSocketUrl(value: unknown): boolean {
   return (
     typeof value === "string" && URL.canParse(value) && /^wss?:$/u.test(new URL(value).protocol)
   );
+}
+
+/** A list, or the same as text with spaces. */
+export function modelsOf(value: readonly string[] | string): readonly string[] {
+  return typeof value === "string" ? value.split(/\s+/u).filter(Boolean) : value;
 }
 
 /** A list, or the same as text with commas. */

@@ -5,6 +5,8 @@ import { openCheckpoint } from "../../vlm/checkpoint/open-checkpoint.ts";
 import { choosePrecision, defaultPackageDir } from "../../vlm/convert/ensure-package.ts";
 import { isMarkedAsPackage, isPackageOf, verifyPackage } from "../../vlm/convert/manifest.ts";
 import { precisionForCheckpoint } from "../../vlm/machine/precision-choice.ts";
+import { openAiVlm } from "../../vlm/remote/index.ts";
+import { parseRemoteAddress, type RemoteAddress } from "../../vlm/remote/remote-address.ts";
 import { deviceKind } from "../../vlm/runtime/device.ts";
 import { describeFailure } from "../errors.ts";
 import { findNamedModel } from "../named-model.ts";
@@ -15,6 +17,8 @@ import { describeLayers } from "./layers.ts";
 export async function checkModel({ settings, signal }: CheckContext): Promise<Finding> {
   const what = { zh: "模型", en: "Model" };
   const { model: named } = settings;
+  const elsewhere = parseRemoteAddress(named);
+  if (elsewhere !== undefined) return checkServer(elsewhere, settings, signal);
   try {
     const model = await findNamedModel(settings);
     const found = (await isMarkedAsPackage(model))
@@ -25,6 +29,25 @@ export async function checkModel({ settings, signal }: CheckContext): Promise<Fi
     signal.throwIfAborted();
     return { verdict: "fail", what, found: named, advice: describeFailure(error) };
   }
+}
+
+async function checkServer(
+  address: RemoteAddress,
+  { modelKey: apiKey }: Settings,
+  signal: AbortSignal,
+): Promise<Finding> {
+  const what = { zh: "模型", en: "Model" };
+  await using model = openAiVlm({ ...address, apiKey });
+  const { up, models, error } = await model.ping({ signal });
+  const { name, device } = model.info;
+  if (!up) return { verdict: "fail", what, found: device, advice: describeFailure(error) };
+  const found = `${name}, ${device}`;
+  if (models.includes(name)) return { verdict: "ok", what, found };
+  const advice = {
+    zh: `服务器没有列出这个名字。它列出的有：${models.join("、")}`,
+    en: `The server does not list this name. It lists: ${models.join(", ")}`,
+  };
+  return { verdict: "warn", what, found, advice };
 }
 
 async function describePackage(dir: string, signal: AbortSignal): Promise<Text> {

@@ -9,13 +9,18 @@ export interface RemoteAddress {
 
 const SCHEME = "openai:";
 
+/** Does this name a model elsewhere, rightly or wrongly? */
+export function isElsewhere(text: string): boolean {
+  return text.startsWith(SCHEME);
+}
+
 /**
  * Reads `openai:<address>#<name>`; whatever does not begin with `openai:` names something else.
  *
  * @throws {TypeError} for an address that is none, without repeating it: it may hold a key
  */
 export function parseRemoteAddress(text: string): RemoteAddress | undefined {
-  if (!text.startsWith(SCHEME)) return undefined;
+  if (!isElsewhere(text)) return undefined;
   const [address = "", ...name] = text.slice(SCHEME.length).split("#");
   if (!isServerAddress(address)) {
     throw new TypeError(

@@ -27,6 +27,7 @@ describe("resolveSettings", () => {
       host: "127.0.0.1",
       port: 9999,
       napcat: undefined,
+      fallback: [],
       imageHosts: [],
       debugToken: undefined,
       file: undefined,

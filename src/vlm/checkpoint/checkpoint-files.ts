@@ -113,17 +113,18 @@ function remedy(present: ReadonlySet<string>, missing: readonly string[]): strin
   if (weights && has(ADAPTER_FILE)) {
     return "It holds a LoRA adapter and not a model: convert its base model with this directory as adapter (`napcat-vlm convert BASE --lora DIR`).";
   }
-  if (weights && has(/^genai_config\.json$|\.onnx$|^onnx$/)) {
-    return (
-      "It holds ONNX graphs that another program made: their inputs are others, and most of them leave out DeepStack, " +
-      "through which the model sees details. Use the safetensors checkpoint they were made from."
-    );
-  }
   if (weights && has(/\.gguf$/i)) {
     return "GGUF files cannot be read: use the safetensors checkpoint they were made from.";
   }
   if (weights && has(PICKLED_FILE)) {
     return "Its weights are pickled (.bin, .pth): save them as safetensors (`safe_serialization=True`).";
+  }
+  // Behind the others: a folder of that name is also where our own conversion lies.
+  if (weights && has(/^genai_config\.json$|\.onnx$|^onnx$/)) {
+    return (
+      "It holds ONNX graphs that another program made: their inputs are others, and most of them leave out DeepStack, " +
+      "through which the model sees details. Use the safetensors checkpoint they were made from."
+    );
   }
   if (weights) return "Download or save the weights again.";
   return "Copy what is missing from the base model this one was trained from; trainings leave these files as they are.";

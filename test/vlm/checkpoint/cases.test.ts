@@ -333,7 +333,7 @@ describe("directories that hold no model", () => {
   it.each([
     ["genai_config.json", "ONNX graphs that another program made"],
     ["adapter_model.safetensors", "convert its base model with this directory as adapter"],
-    ["pytorch_model.bin", "safetensors"],
+    ["pytorch_model.bin", "pickled"],
     ["Qwen3VL-2B-Q4_K_M.gguf", "GGUF"],
     ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"],
   ])("says what to do with %s", async (file, words) => {

@@ -2,6 +2,7 @@
 
 // Every day: load a model and ask it.
 
+export type { MemoryCheck } from "./machine/memory-check.ts";
 export type { LoadOptions, LoadProgress } from "./options.ts";
 export { loadQwen3Vl, type Qwen3VlModel } from "./qwen3-vl.ts";
 export type * from "./vision-language-model.ts";

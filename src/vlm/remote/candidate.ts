@@ -3,12 +3,14 @@
 import { isVlmError, RemoteError } from "../errors.ts";
 import type { VisionLanguageModel } from "../vision-language-model.ts";
 
-/** Failures that say nothing of the next request: too much at once, too long, not to this model's liking. */
+/** Failures that say nothing of the next request: too much at once, too long, a form or words not to its liking. */
 const NO_FAILURE: readonly string[] = [
   "queue-full",
   "prompt-too-long",
   "remote-refused",
   "remote-filtered",
+  "response-format-unsupported",
+  "response-format-too-complex",
 ];
 
 export class Candidate {

@@ -12,10 +12,14 @@ import {
   parseOptions,
 } from "../../parse-options.ts";
 import { collectStream } from "../collect.ts";
+import { resolveDecide } from "../decide-options.ts";
 import { channelParts } from "../engine/part-channel.ts";
 import { DisposedError, isVlmError } from "../errors.ts";
 import { checkForgetRequest, checkRequest } from "../request-options.ts";
 import type {
+  DecideQuestion,
+  DecideRequest,
+  DecideResult,
   ForgetRequest,
   ForgetResult,
   GenerateRequest,
@@ -98,6 +102,8 @@ export function fallback(
 }
 
 class FallbackVlm implements VisionLanguageModel {
+  /** By those that can; not there where none can. */
+  readonly decide?: NonNullable<VisionLanguageModel["decide"]>;
   readonly #candidates: readonly Candidate[];
   readonly #options: FallbackOptions;
   #disposing: Promise<void> | undefined;
@@ -113,6 +119,9 @@ class FallbackVlm implements VisionLanguageModel {
         : new Candidate(member.model, member.maxRequests ?? Number.POSITIVE_INFINITY, coolDownMs),
     );
     this.#options = options;
+    if (this.#candidates.some(({ model }) => model.decide)) {
+      this.decide = (request) => this.#decide(request);
+    }
   }
 
   /** Of the model that would be asked next; a prompt has to fit into the smallest context. */
@@ -166,6 +175,32 @@ class FallbackVlm implements VisionLanguageModel {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
+  }
+
+  /** One after the other of those that decide, whoever is well first. */
+  async #decide<const Q extends readonly DecideQuestion[]>(
+    request: DecideRequest<Q>,
+  ): Promise<DecideResult<Q>> {
+    resolveDecide(request);
+    const tried = new Set(this.#candidates.filter(({ model }) => !model.decide));
+    let first: { readonly error: unknown } | undefined;
+    for (let candidate = this.#next(tried); candidate; candidate = this.#next(tried)) {
+      tried.add(candidate);
+      const end = candidate.begin();
+      try {
+        const result = await candidate.model.decide!(request);
+        candidate.succeeded();
+        return result;
+      } catch (error) {
+        request.signal?.throwIfAborted();
+        if (isOwnFault(error)) throw error;
+        candidate.failed(error);
+        first ??= { error };
+      } finally {
+        end();
+      }
+    }
+    throw first?.error ?? new DisposedError("The model");
   }
 
   async #answer(

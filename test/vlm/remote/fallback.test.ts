@@ -242,4 +242,25 @@ describe("fallback", () => {
   ])("refuses what is none of its options (%#)", (members, options, message) => {
     expect(() => fallback(members as never, options as never)).toThrow(message);
   });
+
+  it("decides by one that can, and by the next where that fails; without any it has no decide", async () => {
+    const able = (probability: number | Error) =>
+      new FakeVisionLanguageModel({
+        decision: () => {
+          if (probability instanceof Error) throw probability;
+          return { type: "yes-no", yes: true, probability };
+        },
+      });
+    const questions = [{ type: "yes-no", question: "?" }] as const;
+    const [mute, failing, good] = [fake("mute", "一"), able(broken()), able(0.9)];
+    const model = fallback([mute, failing, good]);
+    const { decisions } = (await model.decide?.({ ...QUESTION, questions })) ?? {};
+    expect(decisions?.[0]).toEqual({ type: "yes-no", yes: true, probability: 0.9 });
+    expect(failing.decideRequests).toHaveLength(1);
+    expect(mute.requests).toEqual([]);
+    expect(fallback([mute]).decide).toBeUndefined();
+    await expect(fallback([failing]).decide?.({ ...QUESTION, questions })).rejects.toThrow(
+      "broken",
+    );
+  });
 });

@@ -34,7 +34,10 @@ export class StallBudget {
   chunkTokens(writers: number, ahead: boolean): number {
     const { pace, maxChunkTokens, maxStallMs } = this.#options;
     if (writers === 0 && !ahead) return maxChunkTokens;
-    return pace.chunkTokens(writers === 0 ? maxStallMs : this.#leftMs(writers), maxChunkTokens);
+    const left = writers === 0 ? maxStallMs : this.#leftMs(writers);
+    // Where a step alone takes longer than that, prompts get half as much time: with none they would never be read.
+    const stepMs = pace.stepMs(writers);
+    return pace.chunkTokens(stepMs > maxStallMs ? stepMs / 2 : left, maxChunkTokens);
   }
 
   /**

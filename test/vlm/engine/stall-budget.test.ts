@@ -1,0 +1,40 @@
+import { describe, expect, it } from "vitest";
+import { Pace } from "../../../src/vlm/engine/pace.ts";
+import { StallBudget } from "../../../src/vlm/engine/stall-budget.ts";
+
+describe("StallBudget", () => {
+  const budgetOf = (stepMs: number) => {
+    const pace = new Pace();
+    for (let run = 0; run < 3; run++) pace.prompt(100, 1000);
+    pace.step(2, stepMs);
+    return new StallBudget({ pace, maxStallMs: 60_000, maxChunkTokens: 1_000_000 });
+  };
+
+  it("gives a prompt what is left of the stall, and whole chunks when nobody waits for text", () => {
+    const budget = budgetOf(10_000);
+    budget.gotText();
+    const tokens = budget.chunkTokens(2, false);
+    // 50 s at 10 ms a token, less a margin, and less what this test takes.
+    expect(tokens).toBeLessThanOrEqual(5000);
+    expect(tokens).toBeGreaterThan(2000);
+    expect(budget.hasRoomFor(100, 2)).toBe(true);
+    expect(budget.chunkTokens(0, false)).toBe(1_000_000);
+    expect(budget.chunkTokens(0, true)).toBeLessThanOrEqual(6000);
+  });
+
+  it("has no room when nobody got text for longer than that", () => {
+    const budget = budgetOf(10_000);
+    expect(new Pace().tokensWithin(1000)).toBe(0);
+    Object.defineProperty(budget, "sinceText", { value: 60_000 });
+    expect(budget.hasRoomFor(100, 2)).toBe(false);
+    expect(budget.chunkTokens(2, false)).toBe(4);
+  });
+
+  it("reads on where a step alone takes longer than the stall", () => {
+    const budget = budgetOf(100_000);
+    budget.gotText();
+    const tokens = budget.chunkTokens(2, false);
+    expect(tokens).toBeGreaterThan(1000);
+    expect(tokens).toBeLessThanOrEqual(5000);
+  });
+});

@@ -12,14 +12,14 @@ import {
   key,
   oneText,
   otherKey,
-  punctuation,
-  space,
   spellPlainly,
   type TextForm,
 } from "./json-terminals.ts";
 import { JsonText } from "./json-text.ts";
+import { membersRule } from "./members.ts";
 import {
   expectKnownKeywords,
+  hasType,
   isSchemaObject,
   type JsonSchema,
   KEYWORDS_OF,
@@ -349,47 +349,5 @@ class SchemaReader {
       undefined,
       `its keys and values are longer than ${MAX_TEXT} characters`,
     );
-  }
-}
-
-interface Member {
-  readonly member: Rule;
-  readonly required: boolean;
-}
-
-/** Members in their order, some of which may be left out, then any number of others. */
-function membersRule(members: readonly Member[], other: Rule | undefined): Rule {
-  const end = punctuation("}");
-  // Behind a member: the end, or another one behind a comma.
-  const loop = reference();
-  loop.to = other ? anyOf(end, inOrder(punctuation(","), other, loop)) : end;
-  /** The member that comes next, without what stands in front of it; undefined where none may. */
-  let next: Rule | undefined = other && inOrder(other, loop);
-  let mayEnd = true;
-  let behind: Rule = loop;
-  for (const { member, required } of members.toReversed()) {
-    const taken = inOrder(member, behind);
-    next = required || !next ? taken : anyOf(taken, next);
-    mayEnd &&= !required;
-    const more = inOrder(punctuation(","), next);
-    behind = mayEnd ? anyOf(end, more) : more;
-  }
-  const some = next && inOrder(space(), next);
-  const inside = some && mayEnd ? anyOf(end, some) : (some ?? end);
-  return inOrder(punctuation("{"), inside);
-}
-
-function hasType(value: unknown, type: string): boolean {
-  switch (type) {
-    case "null":
-      return value === null;
-    case "array":
-      return Array.isArray(value);
-    case "integer":
-      return Number.isInteger(value);
-    case "object":
-      return typeof value === "object" && value !== null && !Array.isArray(value);
-    default:
-      return typeof value === type;
   }
 }

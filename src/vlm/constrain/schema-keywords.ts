@@ -99,3 +99,19 @@ export function schemaError(
     keyword,
   });
 }
+
+/** Is a value of this type, as a schema calls it? */
+export function hasType(value: unknown, type: string): boolean {
+  switch (type) {
+    case "null":
+      return value === null;
+    case "array":
+      return Array.isArray(value);
+    case "integer":
+      return Number.isInteger(value);
+    case "object":
+      return typeof value === "object" && value !== null && !Array.isArray(value);
+    default:
+      return typeof value === type;
+  }
+}

@@ -119,6 +119,14 @@ describe("examples", () => {
       expect(code).toBe(0);
     }));
 
+  it("ai-sdk-short answers and ends by itself", () =>
+    withExample("ai-sdk-short", async ({ script }) => {
+      const env = { VLM_MODEL: tinyChatPackage() };
+      const { code, output } = await new Running(script, [], env).ended();
+      expect(output.trim()).not.toBe("");
+      expect(code).toBe(0);
+    }));
+
   it("tools offers its own and those of an MCP server", () =>
     withExample("tools", async ({ script }) => {
       const server = await startNapCatServer();

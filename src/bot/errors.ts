@@ -175,9 +175,21 @@ export class HookError extends VlmBotError {
 /** An error for a log. What a stranger's error says may hold anything: only its name and code are shown. */
 export function describeError(error: unknown): string {
   if (isVlmBotError(error) || isVlmError(error)) {
-    return `${error.name} (${error.code}): ${redact(error.message)}`;
+    return `${error.name} (${error.code}): ${redact(withoutWording(error))}`;
   }
   if (!(error instanceof Error)) return typeof error;
   const code = "code" in error && typeof error.code === "string" ? ` (${redact(error.code)})` : "";
   return `${error.name}${code}`;
+}
+
+/** NapCat's wording of a refusal is a stranger's too: of it, only QQ's number of the error is shown. */
+function withoutWording(error: Error): string {
+  const { message, cause } = error;
+  if (error.name !== "OneBotCallError" || cause === undefined || cause instanceof Error) {
+    return message;
+  }
+  const end = message.indexOf(": ");
+  if (end < 0) return message;
+  const [number] = /\b(?:result|code)\D{0,3}-?\d{1,6}\b/iu.exec(message.slice(end)) ?? [];
+  return message.slice(0, end) + (number === undefined ? "." : `: ${number}.`);
 }

@@ -41,7 +41,7 @@ import {
 import type { ImageFetchLimits } from "./images/fetch-image.ts";
 import type { ImageUrlPolicy } from "./images/image-url.ts";
 import { DEFAULT_LOGGER, isLogger, type Logger, safeLogger } from "./logger.ts";
-import type { IncomingMessage } from "./napcat/events.ts";
+import type { IncomingMessage, StickerPolicy } from "./napcat/events.ts";
 import { HOOKS_SCHEMA, type Hooks } from "./pipeline/hooks.ts";
 import type { MergeOptions } from "./pipeline/merge.ts";
 import type { AcknowledgeOptions } from "./reply/acknowledge.ts";
@@ -56,6 +56,8 @@ import type { Triggers } from "./triggers/triggers.ts";
 export interface ImageOptions extends ImageFetchLimits, ImageUrlPolicy, RecentPictureLimits {
   /** Most pictures of one turn, quoted ones included. */
   readonly maxPerTurn: number;
+  /** Stickers of a message: looked at like any picture, told by their names, or left out. Quoted ones are looked at. */
+  readonly stickers: StickerPolicy;
 }
 
 export interface ReplyOptions {
@@ -151,6 +153,7 @@ export const DEFAULT_REPLY: ReplyOptions = {
 
 export const DEFAULT_IMAGES: ImageOptions = {
   maxPerTurn: 4,
+  stickers: "see",
   maxBytes: 20 * 1024 * 1024,
   timeoutMs: 20_000,
   concurrency: 4,
@@ -213,6 +216,7 @@ export const INSTALL_SCHEMA = object({
   }).optional(),
   images: object({
     maxPerTurn: integer(0).optional(),
+    stickers: oneOf(["see", "name", "ignore"]).optional(),
     maxBytes: integer(1).optional(),
     timeoutMs: milliseconds().optional(),
     concurrency: integer(1).optional(),

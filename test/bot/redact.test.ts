@@ -36,6 +36,11 @@ describe("describeError", () => {
       "TypeError (E_X)",
     );
     expect(describeError("CANARY")).toBe("string");
+    const wording = "EventChecker Failed: CANARY result: 120";
+    const refusal = { cause: { message: wording }, retcode: 1200 };
+    expect(describeError(new OneBotCallError("send_group_msg", "refused", wording, refusal))).toBe(
+      "OneBotCallError (onebot-call-failed): NapCat refused send_group_msg (retcode 1200): result: 120.",
+    );
   });
 });
 

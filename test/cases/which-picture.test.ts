@@ -126,6 +126,30 @@ describe("a quote that was lost on the way", () => {
   });
 });
 
+describe("stickers", () => {
+  it.each([
+    ["see", "小明：<图><图>好看吗"],
+    ["name", "小明：[动画表情][开心]好看吗"],
+    ["ignore", "小明：好看吗"],
+  ] as const)("are %s", async (stickers, expected) => {
+    const { napcat, receive, asked } = setUp({ images: { stickers } });
+    napcat.answer("get_msg", shows());
+    const data = (name: string, png: Uint8Array) => {
+      const [segment] = readEvent(name).message as { data: object }[];
+      return { ...segment?.data, url: `base64://${Buffer.from(png).toString("base64")}` };
+    };
+    const both = [
+      { type: "image", data: data("group_image_sticker_gif_named_jpg", PIXEL_PNG) },
+      { type: "image", data: data("group_market_face_as_image", OTHER_PNG) },
+    ];
+    const question = at("好看吗");
+    await receive({ ...question, message: [...both, ...(question.message as object[])] });
+    expect(asked()).toBe(expected);
+    await receive(at("这是什么", { quotes: 5 }));
+    expect(asked()).toContain("<图>");
+  });
+});
+
 describe("newer segments", () => {
   it.each([
     ["group_flash_file", "[无法显示的内容]里面是什么"],

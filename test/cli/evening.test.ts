@@ -27,6 +27,9 @@ const NO_PICTURE = "我没看到图片。请把图发给我，或者引用那张
 const BUSY = "现在有点忙，稍后再问我吧。";
 const ANEW = "好的，我们重新开始。";
 
+/** Wherever a secret may stand: tokens, links, names, paths, and what others say went wrong. */
+const SECRET = "CANARY7f3a9c0b5e21d4";
+
 let directory: string;
 let work: string;
 let evening: Evening;
@@ -37,7 +40,11 @@ beforeAll(async () => {
   work = mkdtempSync(join(tmpdir(), "napcat-vlm-evening-"));
   // The first start converts beside the weights.
   cpSync(join(ROOT, "examples", "tiny-chat"), join(work, "tiny-chat"), { recursive: true });
-  evening = await Evening.begin(join(directory, "cli.js"), ["--model", join(work, "tiny-chat")]);
+  evening = await Evening.begin(
+    join(directory, "cli.js"),
+    ["--model", join(work, "tiny-chat"), "--data", join(work, `chats-${SECRET}`)],
+    { NAPCAT_TOKEN: SECRET, DEBUG_TOKEN: SECRET },
+  );
 });
 afterAll(async () => {
   const ended = await evening?.end();
@@ -386,6 +393,42 @@ it("after a reconnect, nothing that QQ replays is answered again, and new questi
   for (const [place, answers] of before) {
     if ("group" in place && place.group === groups) continue;
     expect(evening.answers(place), JSON.stringify(place)).toEqual(answers);
+  }
+});
+
+it("shows no secret: not in a chat, a log, the numbers or the status", async () => {
+  const { say, write, answered } = newGroup();
+  const image = (file: string, path: string) => ({
+    type: "image",
+    data: { file: `${SECRET}${file}`, url: evening.pictures.url(`${path}?rkey=${SECRET}`) },
+  });
+  evening.napcat.answer("get_image", () => {
+    throw `file:///home/${SECRET}/a.png is missing, token=${SECRET}`;
+  });
+  const named = write(1, at(), image("0011223344556677.png", "/gone"), text(` ${SECRET}？`));
+  evening.napcat.push({ ...named, group_name: SECRET, sender: { nickname: SECRET, card: SECRET } });
+  say(2, quote(SECRET), at(), text(" 在吗"));
+  await answered(2);
+  evening.napcat.answer("send_group_msg", () => {
+    throw `no right to send: ${SECRET}`;
+  });
+  const before = evening.napcat.requests.length;
+  say(3, at(), text(" 你好"));
+  await evening.napcat.until(() =>
+    evening.napcat.requests.slice(before).some(({ action }) => action === "send_group_msg"),
+  );
+  const [, page = ""] = await evening.bot.printed(/(http:\/\/127\.0\.0\.1:\d+)/u);
+  const look = async (path: string) => {
+    const headers = { Authorization: `Bearer ${SECRET}` };
+    const response = await fetch(`${page}${path}`, { headers });
+    expect(response.status, path).toBe(200);
+    return response.text();
+  };
+  const seen = [await look("/api/status"), await look("/metrics"), evening.bot.output];
+  const said = evening.napcat.requests.filter(({ action }) => action.startsWith("send_"));
+  for (const shown of [...seen, JSON.stringify(said)]) {
+    // The directory of chats is named at the start, for whoever started it.
+    expect(shown.replace(/^.*chats .*$/mu, "")).not.toContain(SECRET);
   }
 });
 

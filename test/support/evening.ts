@@ -104,7 +104,8 @@ export class Evening {
         ] as const,
     );
     const pictures = await startPictureServer({ ...files, ...Object.fromEntries(slow) });
-    const napcat = await startNapCatServer({ heartbeatMs: 5000 });
+    const token = env.NAPCAT_TOKEN;
+    const napcat = await startNapCatServer({ heartbeatMs: 5000, ...(token && { token }) });
     const flags = ["--napcat", napcat.url, "--image-hosts", pictures.host, "--port", "0"];
     const bot = new Running(script, ["start", ...flags, ...args], env);
     const evening = new Evening(napcat, pictures, withheld, bot);

@@ -86,8 +86,11 @@ const UNKNOWN_GROUP = "284840486";
 
 const NOT_A_MESSAGE: ParsedEvent = { kind: "not-a-message" };
 
+/** What is made of stickers: pictures like all others, their names, or nothing. */
+export type StickerPolicy = "see" | "name" | "ignore";
+
 /** Parses an event, or what `get_msg` answers. Never throws. */
-export function parseMessageEvent(wire: unknown): ParsedEvent {
+export function parseMessageEvent(wire: unknown, stickers: StickerPolicy = "see"): ParsedEvent {
   if (!isRecord(wire)) return NOT_A_MESSAGE;
   const { post_type: postType = "message", message_type: messageType } = wire;
   if (postType !== "message" && postType !== "message_sent") return NOT_A_MESSAGE;
@@ -101,7 +104,7 @@ export function parseMessageEvent(wire: unknown): ParsedEvent {
     return { kind: "string-format" };
   }
   if (!Array.isArray(wire.message)) return NOT_A_MESSAGE;
-  const segments = parseSegments(wire.message, messageId);
+  const segments = parseSegments(wire.message, messageId, stickers);
   if (segments.some(lostItsUrl)) return { kind: "string-format" };
 
   const fromSelf = postType === "message_sent" || userId === selfId;
@@ -192,7 +195,11 @@ function timeMsOf(time: unknown): number | undefined {
   return number > 1e11 ? number : number * 1000;
 }
 
-function parseSegments(wire: readonly unknown[], messageId: string): readonly Segment[] {
+function parseSegments(
+  wire: readonly unknown[],
+  messageId: string,
+  stickers: StickerPolicy = "see",
+): readonly Segment[] {
   let images = 0;
   const segments = wire.flatMap((segment): Segment[] => {
     if (!isRecord(segment) || typeof segment.type !== "string") return [];
@@ -207,8 +214,11 @@ function parseSegments(wire: readonly unknown[], messageId: string): readonly Se
           ? []
           : [{ type: "reply", messageId: idOf(data.id) as string }];
       case "image":
-      case "mface":
-        return [{ type: "image", image: parseImage(data, messageId, images++) }];
+      case "mface": {
+        const image = parseImage(data, messageId, images++);
+        if (stickers === "see" || !isSticker(data)) return [{ type: "image", image }];
+        return stickers === "name" ? [{ type: "face", name: stickerName(data) }] : [];
+      }
       case "face":
         return [{ type: "face", name: faceName(data) }];
       case "markdown":
@@ -241,6 +251,17 @@ function parseImage(data: WireRecord, messageId: string, index: number): ImageRe
     index,
     marketFace: data.emoji_id !== undefined,
   };
+}
+
+/** What QQ sends as a sticker: of its shop, or one of the person's own collection. */
+function isSticker(data: WireRecord): boolean {
+  const subType = numberOf(data.sub_type ?? data.subType) ?? 0;
+  return data.emoji_id !== undefined || subType !== 0;
+}
+
+/** "[开心]" without its brackets. */
+function stickerName(data: WireRecord): string {
+  return textOf(data.summary).replace(/^\[(.*)\]$/u, "$1");
 }
 
 /** Some servers leave links as they were written in a CQ code, where `&` is a character of its own. */

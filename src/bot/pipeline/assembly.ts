@@ -115,6 +115,7 @@ export function assemble(parts: BotParts): Assembly {
     receive: new Receive({
       gates: countedGates(gates.atDoor, refused),
       logger,
+      stickers: images.stickers,
       onMessage: ({ chat }) => metrics.received(chat.kind),
       onStale: (message) => recent.note(message),
     }),

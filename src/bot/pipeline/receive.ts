@@ -2,12 +2,14 @@
 // It asks the gates, and says once when something about the connection is wrong. It knows nothing of triggers.
 
 import type { Logger } from "../logger.ts";
-import { type IncomingMessage, parseMessageEvent } from "../napcat/events.ts";
+import { type IncomingMessage, parseMessageEvent, type StickerPolicy } from "../napcat/events.ts";
 import { type Gate, refusedBy } from "./gate.ts";
 
 export interface ReceiveOptions {
   readonly gates: readonly Gate[];
   readonly logger: Logger;
+  /** What is made of stickers. @default "see" */
+  readonly stickers?: StickerPolicy;
   /** Told of every message that somebody else wrote. */
   readonly onMessage?: (message: IncomingMessage) => void;
   /** Told of every message that is too old to be answered: what it shows may still be meant by a newer one. */
@@ -28,20 +30,23 @@ const WARNINGS: Readonly<Record<string, string>> = {
 export class Receive {
   readonly #gates: readonly Gate[];
   readonly #logger: Logger;
+  readonly #stickers: StickerPolicy | undefined;
   readonly #onMessage: (message: IncomingMessage) => void;
   readonly #onStale: (message: IncomingMessage) => void;
   readonly #warned = new Set<string>();
 
-  constructor({ gates, logger, onMessage = () => {}, onStale = () => {} }: ReceiveOptions) {
+  constructor(options: ReceiveOptions) {
+    const { gates, logger, stickers, onMessage = () => {}, onStale = () => {} } = options;
     this.#gates = gates;
     this.#logger = logger;
+    this.#stickers = stickers;
     this.#onMessage = onMessage;
     this.#onStale = onStale;
   }
 
   /** Never throws. */
   take(wire: unknown): IncomingMessage | undefined {
-    const parsed = parseMessageEvent(wire);
+    const parsed = parseMessageEvent(wire, this.#stickers);
     if (parsed.kind === "string-format") this.#warnOnce("string-format");
     return parsed.kind === "message" ? this.admit(parsed.message) : undefined;
   }

@@ -28,6 +28,10 @@ async function run(): Promise<number> {
       const { setupCuda } = await import("./cli/setup-cuda.ts");
       return setupCuda({ ...command, signal });
     }
+    case "init": {
+      const { init } = await import("./cli/init.ts");
+      return init(command, signal);
+    }
     case "list": {
       const { listModels } = await import("./cli/list.ts");
       await listModels(command);

@@ -26,6 +26,17 @@ export type SettingFlags = Partial<
 export type Command =
   | { readonly name: "start"; readonly flags: SettingFlags }
   | {
+      readonly name: "init";
+      readonly file: string | undefined;
+      readonly napcat: string | undefined;
+      readonly model: string | undefined;
+      readonly admins: string | undefined;
+      readonly groups: string | undefined;
+      readonly yes: boolean;
+      readonly force: boolean;
+      readonly language: Language | undefined;
+    }
+  | {
       readonly name: "convert";
       readonly directory: string;
       readonly out: string | undefined;
@@ -92,6 +103,9 @@ const OPTIONS = {
   out: { type: "string" },
   size: { type: "string" },
   threads: { type: "string" },
+  admins: { type: "string" },
+  groups: { type: "string" },
+  yes: { type: "boolean", short: "y" },
   force: { type: "boolean" },
   cuda: { type: "string" },
   mirror: { type: "string" },
@@ -127,6 +141,7 @@ const COMMANDS: Readonly<Record<string, readonly string[]>> = {
     "fallback",
     "config",
   ],
+  init: ["config", "napcat", "model", "admins", "groups", "yes", "force", "lang"],
   convert: ["precision", "device", "out", "lora", "config"],
   pull: [
     "hub",
@@ -185,6 +200,9 @@ export function parseCommand(argv: readonly string[]): Command {
     out,
     size,
     threads,
+    admins,
+    groups,
+    yes = false,
     force = false,
     cuda,
     mirror,
@@ -228,6 +246,11 @@ export function parseCommand(argv: readonly string[]): Command {
     return { name, model: modelOf(name, rest) };
   }
   refuseMore(name, rest);
+  if (name === "init") {
+    const { config: file, napcat, model } = flags;
+    const language = toLanguage(lang);
+    return { name, file, napcat, model, admins, groups, yes, force, language };
+  }
   if (name === "list") return { name, json: json === true };
   if (name === "bench") {
     return {

@@ -4,6 +4,7 @@ export const HELP = `napcat-vlm: 会看图的 QQ 机器人 · QQ bots that see
 
 用法 Usage
   napcat-vlm start               启动机器人和调试页 · run the bot and its debug page
+  napcat-vlm init                回答几个问题，写出配置文件 · a few questions, and a settings file
   napcat-vlm pull NAME           下载模型并转换 · fetch a model and convert it
   napcat-vlm list                已下载的模型 · the models that were pulled
   napcat-vlm verify NAME         校验模型文件 · check every file of a model again
@@ -51,6 +52,7 @@ export const HELP = `napcat-vlm: 会看图的 QQ 机器人 · QQ bots that see
   --no-convert                                  pull: 不转换 · only fetch
   --connections N                               pull: 每个文件的连接数 · of one file at once (4)
   --lora DIR                                    convert: 合并 LoRA，可多次 · merge an adapter; may be repeated
+  --yes, --admins QQ[,QQ], --groups QQ[,QQ]     init: 不提问，用这些值和默认值 · ask nothing
   --out DIR                                     convert, bench: 输出目录 · where the results go
   --lang zh|en                                  doctor: 报告的语言 · of the report (系统语言 the system's)
   --json                                        doctor: JSON 格式的报告 · the report as JSON

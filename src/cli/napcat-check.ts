@@ -12,6 +12,7 @@ const answer = z.object({
   data: z.unknown(),
 });
 const login = z.object({ user_id: z.number(), nickname: z.string() });
+const groupList = z.array(z.object({ group_id: z.number(), group_name: z.string() }));
 const version = z.object({ app_name: z.string(), app_version: z.string() });
 
 /** NapCat answers this when the token is wrong, after it has accepted the connection. */
@@ -23,6 +24,13 @@ const WRONG_TOKEN_STATUS = [401, 403];
 export interface NapCatIdentity {
   readonly selfId: string;
   readonly app: string;
+  /** Those the account is in, where they were asked for and told. */
+  readonly groups: readonly KnownGroup[];
+}
+
+export interface KnownGroup {
+  readonly id: string;
+  readonly name: string;
 }
 
 /** Why NapCat did not answer. */
@@ -46,7 +54,12 @@ export class NapCatCheckError extends Error {
 export async function askNapCat(
   url: string,
   token: string | undefined,
-  options: { readonly timeoutMs: number; readonly signal: AbortSignal },
+  options: {
+    readonly timeoutMs: number;
+    readonly signal: AbortSignal;
+    /** Ask for the groups too. @default false */
+    readonly withGroups?: boolean;
+  },
 ): Promise<NapCatIdentity> {
   // In the address, where the bot sends it too: a header would take only some of the characters of a token.
   const address = new URL(url);
@@ -60,7 +73,7 @@ export async function askNapCat(
   const onAbort = () => giveUp(options.signal.reason);
   options.signal.addEventListener("abort", onAbort, { once: true });
   try {
-    return await Promise.race([converse(socket), failed]);
+    return await Promise.race([converse(socket, options.withGroups === true), failed]);
   } catch (error) {
     // A WebSocket does not tell with which status it was refused.
     if (!(error instanceof NapCatCheckError) || error.problem !== "unreachable") throw error;
@@ -75,10 +88,11 @@ export async function askNapCat(
   }
 }
 
-function converse(socket: WebSocket): Promise<NapCatIdentity> {
+function converse(socket: WebSocket, withGroups: boolean): Promise<NapCatIdentity> {
   return new Promise((resolve, reject) => {
     let opened = false;
     let selfId: string | undefined;
+    let app = "OneBot";
     const fail = (problem: NapCatProblem) => reject(new NapCatCheckError(problem));
     const ask = (action: string) =>
       socket.send(JSON.stringify({ action, params: {}, echo: action }));
@@ -104,8 +118,14 @@ function converse(socket: WebSocket): Promise<NapCatIdentity> {
         ask("get_version_info");
       } else if (frame.echo === "get_version_info" && selfId !== undefined) {
         const found = version.safeParse(frame.data);
-        const app = found.success ? `${found.data.app_name} ${found.data.app_version}` : "OneBot";
-        resolve({ selfId, app });
+        if (found.success) app = `${found.data.app_name} ${found.data.app_version}`;
+        if (!withGroups) return resolve({ selfId, app, groups: [] });
+        ask("get_group_list");
+      } else if (frame.echo === "get_group_list" && selfId !== undefined) {
+        const groups = (groupList.safeParse(frame.data).data ?? []).map(
+          ({ group_id, group_name }) => ({ id: String(group_id), name: group_name }),
+        );
+        resolve({ selfId, app, groups });
       }
     });
   });

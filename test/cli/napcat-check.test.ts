@@ -55,6 +55,7 @@ describe("askNapCat", () => {
     expect(await ask(url, "密 s3cret+/&%")).toEqual({
       selfId: "3000000001",
       app: "NapCat.Onebot 4.18.0",
+      groups: [],
     });
     expect(tokens).toEqual(["密 s3cret+/&%", "密 s3cret+/&%"]);
   });

@@ -100,7 +100,7 @@ export function readConfigFile(
   return { path, ...sectionsOf(value as FileValue, dirname(path)) };
 }
 
-type FileValue = ShortValues & {
+type FileValue = ShortValues & { readonly $schema?: string } & {
   readonly [K in Exclude<keyof FileSections, "napcat">]?: FileSections[K];
 } & { readonly napcat?: FileSections["napcat"] | string };
 
@@ -139,7 +139,8 @@ function byPlace(a: Problem, b: Problem): number {
 
 /** @param directory of the file: a path in it means what it means there */
 function sectionsOf(value: FileValue, directory: string): Omit<ConfigFile, "path"> {
-  const { napcat, vlm = {}, bot = {}, debugHttp = {}, store = {}, log = {}, ...given } = value;
+  const { $schema: _, napcat, vlm = {}, bot = {}, debugHttp = {}, ...others } = value;
+  const { store = {}, log = {}, ...given } = others;
   const sections: FileSections = {
     napcat: typeof napcat === "string" ? { url: napcat } : (napcat ?? {}),
     vlm: { ...vlm, ...pathIn(directory, "packageDir", vlm.packageDir) },

@@ -6,7 +6,8 @@ import { shownHost, shownQq } from "./shown.ts";
 
 const TIMEOUT_MS = 5_000;
 
-const ADVICE: Readonly<Record<NapCatProblem, Text>> = {
+/** What to do about it. */
+export const NAPCAT_ADVICE: Readonly<Record<NapCatProblem, Text>> = {
   unreachable: {
     zh: "NapCat 是否在运行，WebSocket 服务器是否已启用，地址和端口是否正确？",
     en: "Is NapCat running, its WebSocket server switched on, the address right?",
@@ -47,6 +48,6 @@ export async function checkNapCat({ settings, signal }: CheckContext): Promise<F
   } catch (error) {
     signal.throwIfAborted();
     const problem = error instanceof NapCatCheckError ? error.problem : "unreachable";
-    return { verdict: "fail", what, found: `${host} (${problem})`, advice: ADVICE[problem] };
+    return { verdict: "fail", what, found: `${host} (${problem})`, advice: NAPCAT_ADVICE[problem] };
   }
 }

@@ -3,7 +3,6 @@
 
 import { join } from "node:path";
 import type { Qwen3VlConfig } from "../checkpoint/config.ts";
-import { fromFloat32 } from "../checkpoint/dtype.ts";
 import { CANDIDATES } from "../convert/device-decoder-graph.ts";
 import { DeviceMemory, type Staging } from "../runtime/device-memory.ts";
 import { type NamedValues, Session, type SessionOptions } from "../runtime/session.ts";
@@ -14,30 +13,21 @@ import type {
   DecodeRow,
   DecoderBackend,
   DecoderInput,
-  PlacedFeatures,
   Scores,
 } from "./decoder-backend.ts";
+import { DevicePictures } from "./device-pictures.ts";
+import { DeviceRotary } from "./device-rotary.ts";
 import { type DeviceDecoderSizes, DeviceRunBuffers } from "./device-run-buffers.ts";
 import { type DeviceSlot, DeviceSlots } from "./device-slots.ts";
 import { atStage } from "./inference-error.ts";
 import { kvParts } from "./kv-slots.ts";
 import type { OnnxPackage } from "./onnx-package.ts";
-import { mropeCosSin } from "./rotary.ts";
 
 /** Batches have these sizes: a shape of its own for every number of chats would be as many sets of buffers. */
 const BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128];
 
 interface DeviceRow extends DecodeRow {
   readonly slot: DeviceSlot;
-}
-
-/** Rows of pictures in a run: memory for as many tokens as the largest run had. */
-interface PictureRows {
-  readonly tokens: number;
-  /** (tokens, H) */
-  readonly embeds: Value;
-  /** (taps, tokens, H) */
-  readonly deepstack: Value;
 }
 
 export interface DeviceDecoderOptions extends SessionOptions {
@@ -55,10 +45,8 @@ export class DeviceDecoder implements DecoderBackend {
   readonly #pools = new Set<DeviceSlots>();
   readonly #buffers = new Map<string, DeviceRunBuffers>();
   readonly #graphIds = new Map<string, number>();
-  /** What runs without pictures are given: zeros. */
-  #nothing: NamedValues | undefined;
-  #pictures: PictureRows | undefined;
-  #tables: { readonly rows: number; readonly cos: Value; readonly sin: Value } | undefined;
+  readonly #pictures: DevicePictures;
+  #rotary: DeviceRotary | undefined;
   #logits: Value | undefined;
   #fetched: Staging | undefined;
   #fetching: Promise<unknown> = Promise.resolve();
@@ -73,6 +61,7 @@ export class DeviceDecoder implements DecoderBackend {
       deepstackTaps: config.vision.deepstackLayers.length,
       candidates: Math.min(CANDIDATES, config.text.vocabSize),
     };
+    this.#pictures = new DevicePictures(this.memory, this.#sizes);
   }
 
   /** @throws ModelLoadError, DeviceError */
@@ -154,27 +143,20 @@ export class DeviceDecoder implements DecoderBackend {
     const tokens = ids.length;
     const rows = scores === "all" ? tokens : 1;
     const buffers = await this.#buffersOf(1, tokens, rows);
-    const rotary = this.#fillPositions(positions, buffers);
+    const rotary = this.#rotary!.place(positions, buffers.positions);
     for (let token = 0; token < tokens; token++) buffers.ids[token] = BigInt(ids[token]!);
     buffers.mask.fill(0);
-    const pictures = images.length > 0 ? await this.#pictureRows(tokens) : undefined;
-    const copies = pictures
-      ? [
-          ...this.memory.clear(pictures.deepstack),
-          ...images.flatMap((image) => this.#placePicture(image, buffers, pictures, tokens)),
-        ]
-      : [];
+    const pictures =
+      images.length > 0 ? await this.#pictures.bind(images, buffers.mask, tokens) : undefined;
     buffers.setLengths([slot.length + tokens]);
-    const pictureInputs = pictures
-      ? this.#bindPictures(pictures, tokens)
-      : await this.#nothingOfPictures();
+    const pictureInputs = pictures?.inputs ?? (await this.#pictures.none());
     try {
       await this.#run(buffers, await slot.slots.bind(slot.row, 1), pictureInputs, {
         signal,
-        before: [...buffers.up.upload(), ...rotary, ...copies],
+        before: [...buffers.up.upload(), ...rotary, ...(pictures?.copies ?? [])],
       });
     } finally {
-      if (pictures) for (const value of Object.values(pictureInputs)) value.dispose();
+      for (const value of Object.values(pictures?.inputs ?? {})) value.dispose();
     }
     slot.grow(tokens);
     return scores === "none"
@@ -204,7 +186,7 @@ export class DeviceDecoder implements DecoderBackend {
     const after = lengths.map((length) => length + 1);
     // What a recorded run was given on the CPU stays as it was: the bound that holds for all runs.
     buffers.setLengths(after, this.#captureGraphs ? slots.capacity + 1 : Math.max(...after));
-    await this.#run(buffers, await slots.bind(from, batch), await this.#nothingOfPictures(), {
+    await this.#run(buffers, await slots.bind(from, batch), await this.#pictures.none(), {
       signal,
       before: buffers.up.upload(),
       ...(this.#captureGraphs ? { graphId: this.#graphId(slots, from, batch) } : {}),
@@ -219,7 +201,7 @@ export class DeviceDecoder implements DecoderBackend {
     pictures: NamedValues,
     options: Parameters<Session["run"]>[2],
   ): Promise<void> {
-    const { cos, sin } = this.#tables!;
+    const { cos, sin } = this.#rotary!;
     await this.#session.run(
       { ...buffers.inputs, ...pictures, rotary_cos: cos, rotary_sin: sin, ...bound.past },
       { ...buffers.outputs, ...bound.present },
@@ -229,7 +211,7 @@ export class DeviceDecoder implements DecoderBackend {
 
   /** A recording belongs to the very memory that it was made with. */
   #graphId(slots: DeviceSlots, from: number, batch: number): number {
-    const key = `${[...this.#pools].indexOf(slots)} ${this.#tables?.rows} ${from} ${batch}`;
+    const key = `${[...this.#pools].indexOf(slots)} ${this.#rotary?.rows} ${from} ${batch}`;
     const known = this.#graphIds.get(key) ?? this.#graphIds.size + 1;
     this.#graphIds.set(key, known);
     return known;
@@ -262,119 +244,12 @@ export class DeviceDecoder implements DecoderBackend {
     return array.slice();
   }
 
-  /** Rows of the rotary tables for a prompt: tokens of text have theirs already, those of pictures get new ones. */
-  #fillPositions(positions: Int32Array, buffers: DeviceRunBuffers) {
-    const tokens = positions.length / 3;
-    const { rows, cos, sin } = this.#tables!;
-    const own: number[] = [];
-    for (let token = 0; token < tokens; token++) {
-      const [t, h, w] = [0, 1, 2].map((axis) => positions[axis * tokens + token]!);
-      if (t === h && t === w) {
-        buffers.positions[token] = BigInt(t!);
-      } else {
-        buffers.positions[token] = BigInt(rows + own.length);
-        own.push(token);
-      }
-    }
-    if (own.length === 0) return [];
-    const mixed = new Int32Array(3 * own.length);
-    for (let axis = 0; axis < 3; axis++) {
-      for (const [index, token] of own.entries()) {
-        mixed[axis * own.length + index] = positions[axis * tokens + token]!;
-      }
-    }
-    return this.#uploadRotary(mixed, cos, sin, rows);
-  }
-
-  #uploadRotary(positions: Int32Array, cos: Value, sin: Value, row: number) {
-    const angles = mropeCosSin(positions, this.#text);
-    const half = this.#text.headSize / 2;
-    return (
-      [
-        [cos, angles.cos],
-        [sin, angles.sin],
-      ] as const
-    ).flatMap(([table, values]) => {
-      const bits = new Uint16Array(values.length);
-      fromFloat32(values, "f16", bits);
-      return this.memory.upload(table, bits, 2 * row * half);
-    });
-  }
-
-  /** Tables with a row for every position of text, and behind them as many for the tokens of a run. */
+  /** Tables with a row for every position of text. */
   async #prepareTables(rows: number): Promise<void> {
-    if (this.#tables && this.#tables.rows >= rows) return;
-    const half = this.#text.headSize / 2;
-    const dims = [2 * rows, half];
-    const cos = await this.memory.allocate("f16", dims, "rotary tables");
-    const sin = await this.memory.allocate("f16", dims, "rotary tables");
-    const positions = Int32Array.from({ length: 3 * rows }, (_, index) => index % rows);
-    await this.memory.finish(this.#uploadRotary(positions, cos, sin, 0));
-    this.#tables?.cos.dispose();
-    this.#tables?.sin.dispose();
-    this.#tables = { rows, cos, sin };
-  }
-
-  async #pictureRows(tokens: number): Promise<PictureRows> {
-    if (this.#pictures && this.#pictures.tokens >= tokens) return this.#pictures;
-    const { hiddenSize, deepstackTaps } = this.#sizes;
-    this.#pictures?.embeds.dispose();
-    this.#pictures?.deepstack.dispose();
-    const embeds = await this.memory.allocate("f16", [tokens, hiddenSize], "pictures");
-    const dims = [deepstackTaps, tokens, hiddenSize];
-    const deepstack = await this.memory.allocate("f16", dims, "pictures");
-    this.#pictures = { tokens, embeds, deepstack };
-    return this.#pictures;
-  }
-
-  #bindPictures({ embeds, deepstack }: PictureRows, tokens: number): NamedValues {
-    const { hiddenSize, deepstackTaps } = this.#sizes;
-    return {
-      image_embeds: embeds.slice(0, [1, tokens, hiddenSize]),
-      deepstack_embeds: deepstack.slice(0, [deepstackTaps, 1, tokens, hiddenSize]),
-    };
-  }
-
-  async #nothingOfPictures(): Promise<NamedValues> {
-    if (this.#nothing) return this.#nothing;
-    const { hiddenSize, deepstackTaps } = this.#sizes;
-    const image = await this.memory.allocate("f16", [1, 1, hiddenSize], "pictures");
-    const dims = [deepstackTaps, 1, 1, hiddenSize];
-    const deepstack = await this.memory.allocate("f16", dims, "pictures");
-    await this.memory.finish([...this.memory.clear(image), ...this.memory.clear(deepstack)]);
-    this.#nothing = { image_embeds: image, deepstack_embeds: deepstack };
-    return this.#nothing;
-  }
-
-  /** Marks the tokens of a picture, and copies its features and DeepStack rows to their places. */
-  #placePicture(
-    { start, features }: PlacedFeatures,
-    buffers: DeviceRunBuffers,
-    rows: PictureRows,
-    tokens: number,
-  ) {
-    const { onDevice } = features;
-    if (!onDevice) throw new TypeError("The features of a picture are not on the device");
-    const { hiddenSize, deepstackTaps } = this.#sizes;
-    const to = Math.max(start, 0); // first token of the run
-    const from = to - start; // first row of the features
-    const count = Math.min(features.tokens - from, tokens - to);
-    buffers.mask.fill(1, to, to + count);
-    const rowBytes = 2 * hiddenSize;
-    const copy = (target: Value, targetRow: number, source: Value, sourceRow: number) =>
-      this.memory.copy(
-        target,
-        targetRow * rowBytes,
-        source,
-        sourceRow * rowBytes,
-        count * rowBytes,
-      );
-    return [
-      ...copy(rows.embeds, to, onDevice.imageFeatures, from),
-      ...Array.from({ length: deepstackTaps }, (_, tap) =>
-        copy(rows.deepstack, tap * tokens + to, onDevice.deepstack, tap * features.tokens + from),
-      ).flat(),
-    ];
+    if (this.#rotary && this.#rotary.rows >= rows) return;
+    const larger = await DeviceRotary.create(this.memory, this.#text, rows);
+    this.#rotary?.dispose();
+    this.#rotary = larger;
   }
 
   async #buffersOf(batch: number, tokens: number, rows: number): Promise<DeviceRunBuffers> {

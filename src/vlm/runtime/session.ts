@@ -1,26 +1,20 @@
 // A graph ready to run. In: a model file, then named values. Out: the outputs, written in place into the values they
 // are bound to. Runs leave the event loop free and can be cancelled. It knows nothing of what the graph computes.
 
-import { basename, dirname } from "node:path";
+import { basename } from "node:path";
 import { nativePath } from "../../disk.ts";
-import { DeviceError, DisposedError, ModelLoadError } from "../errors.ts";
-import { defaultThreads } from "./cpu-threads.ts";
+import { DeviceError, DisposedError } from "../errors.ts";
 import { CudaDevice } from "./cuda-device.ts";
 import { appendProvider, type Device, memoryOf, type OpenDevice, openDevice } from "./device.ts";
 import { endDevice, keepSession } from "./device-exit.ts";
 import type { NativeCall } from "./device-thread.ts";
+import { allocatorOf, cudaValue, webGpuValue } from "./device-values.ts";
 import { addresses, type Handle, LOG_FATAL, loadOrt, type Ort, offHeap } from "./ort.ts";
 import { OrtError } from "./ort-error.ts";
+import { configure, giveInitializers, loadError } from "./session-options.ts";
 import { readSignature, type Signature, type TensorSpec } from "./signature.ts";
 import { stopAtExit } from "./stop-at-exit.ts";
-import {
-  type ElementType,
-  elementCode,
-  memoryInfo,
-  shapeText,
-  tensorBytes,
-  Value,
-} from "./value.ts";
+import { type ElementType, shapeText, Value } from "./value.ts";
 
 export interface SessionOptions {
   /** @default "cpu" */
@@ -332,131 +326,5 @@ function fits(value: Value, spec: TensorSpec): boolean {
     value.type === spec.type &&
     value.dims.length === spec.dims.length &&
     spec.dims.every((size, axis) => typeof size === "string" || size === value.dims[axis])
-  );
-}
-
-/** Memory of a card, and its end. */
-async function cudaValue(
-  device: CudaDevice,
-  type: ElementType,
-  dims: readonly number[],
-  what: string,
-  onFree: () => void,
-): Promise<Value> {
-  const block = await device.allocate(tensorBytes(type, dims), what);
-  return Value.onDevice(block.address, memoryOf(`cuda:${device.index}`), type, dims, {
-    onFree: () => {
-      onFree();
-      device.free(block).catch(() => {}); // Fails only on a card that is lost meanwhile, with all its memory.
-    },
-  });
-}
-
-async function webGpuValue(
-  device: Exclude<OpenDevice, CudaDevice>,
-  allocator: Handle,
-  type: ElementType,
-  dims: readonly number[],
-  onFree: () => void,
-): Promise<Value> {
-  const ort = loadOrt();
-  const out = addresses(1);
-  const shape = offHeap(BigInt64Array.from(dims, BigInt));
-  const code = elementCode(type);
-  await device.call([
-    ort.describe("CreateTensorAsOrtValue", allocator, shape, shape.length, code, out),
-  ]);
-  return Value.onDevice({ made: out[0]! }, memoryOf("webgpu"), type, dims, {
-    release: (handle) => {
-      void device.release([ort.describeRelease("ReleaseValue", handle)]);
-    },
-    onFree,
-  });
-}
-
-/** The CPU has one allocator for all; a CUDA session needs none, since its values are allocated by CUDA itself. */
-async function allocatorOf(
-  ort: Ort,
-  device: Device,
-  open: OpenDevice | undefined,
-  session: Handle,
-): Promise<Handle | undefined> {
-  if (!open) return ort.create("GetAllocatorWithDefaultOptions");
-  if (open instanceof CudaDevice) return undefined;
-  const out = addresses(1);
-  await open.call([ort.describe("CreateAllocator", session, memoryInfo(memoryOf(device)), out)]);
-  return out[0]!;
-}
-
-const OPTIMIZE_ALL = 99;
-/** On CUDA the rest gains nothing for graphs that use the fused operators already, and has crashed on 16-bit ones. */
-const OPTIMIZE_BASIC = 1;
-
-const CUDA_ENTRIES = {
-  // A node that CUDA cannot do would be done by the CPU, with copies of everything around it.
-  "session.disable_cpu_ep_fallback": "1",
-  // Weights lie beside the arena for activations, not in it.
-  "session.use_device_allocator_for_initializers": "1",
-};
-
-/**
- * Work is shared out in pieces that become smaller, not in equal halves: a thread that lost its core for a moment holds up
- * less. Measured with a 2B on two cores of a Zen 3, in turn: decode steps 6 to 11 % faster, prompts 0 to 3 %.
- */
-const BLOCKS_OF_A_THREAD = "4";
-
-function configure(ort: Ort, sessionOptions: Handle, options: SessionOptions): void {
-  const { threads = defaultThreads(), spinning = true, memoryArena = true } = options;
-  const spin = spinning ? "1" : "0";
-  const entries = {
-    "session.intra_op.allow_spinning": spin,
-    "session.inter_op.allow_spinning": spin,
-    "session.dynamic_block_base": BLOCKS_OF_A_THREAD,
-    ...(options.device?.startsWith("cuda") ? CUDA_ENTRIES : {}),
-    ...options.configEntries,
-  };
-  ort.call("SetSessionLogSeverityLevel", sessionOptions, LOG_FATAL);
-  const cuda = options.device?.startsWith("cuda") ?? false;
-  const level = cuda ? OPTIMIZE_BASIC : OPTIMIZE_ALL;
-  ort.call("SetSessionGraphOptimizationLevel", sessionOptions, level);
-  ort.call("SetIntraOpNumThreads", sessionOptions, threads);
-  ort.call(memoryArena ? "EnableCpuMemArena" : "DisableCpuMemArena", sessionOptions);
-  for (const [key, value] of Object.entries(entries)) {
-    ort.call("AddSessionConfigEntry", sessionOptions, key, value);
-  }
-}
-
-/** The session's own references to the values end with the session; the memory is the caller's. */
-function giveInitializers(ort: Ort, sessionOptions: Handle, values: NamedValues): void {
-  const names = Object.keys(values);
-  if (names.length === 0) return;
-  const texts = names.map((name) => offHeap(Buffer.from(`${name}\0`)));
-  const used = Object.values(values);
-  const nameAddresses = addresses(names.length);
-  const handles = addresses(names.length);
-  for (const [index, value] of used.entries()) {
-    nameAddresses[index] = ort.address(texts[index]!);
-    handles[index] = value.acquire();
-  }
-  try {
-    ort.call("AddExternalInitializers", sessionOptions, nameAddresses, handles, names.length);
-  } finally {
-    for (const value of used) value.giveBack();
-  }
-}
-
-function loadError(model: string | Uint8Array, cause: OrtError): ModelLoadError {
-  const what = typeof model === "string" ? `the file ${model}` : "a graph";
-  if (cause.code === "no-such-file" && typeof model === "string") {
-    const options = { cause, missing: [basename(model)], modelDir: dirname(model) };
-    return new ModelLoadError("model-files-missing", `There is no file ${model}.`, options);
-  }
-  if (cause.code === "invalid-protobuf") {
-    return new ModelLoadError("model-corrupt", `Expected ${what} to be an ONNX model.`, { cause });
-  }
-  return new ModelLoadError(
-    "session-failed",
-    `ONNX Runtime could not load ${what}: ${cause.message}`,
-    { cause },
   );
 }

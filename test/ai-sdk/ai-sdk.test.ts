@@ -35,9 +35,16 @@ describe("generateText", () => {
     expect(result.text).toBe("一只猫。");
     expect(result.reasoningText).toBe("嗯");
     expect(result.finishReason).toBe("stop");
-    expect(result.usage).toMatchObject({ inputTokens: 2, outputTokens: 2, reasoningTokens: 1 });
+    expect(result.usage).toMatchObject({
+      inputTokens: 2,
+      outputTokens: 2,
+      // Where versions 6 and 7 both have it.
+      outputTokenDetails: { reasoningTokens: 1 },
+    });
     expect(result.warnings).toEqual([]);
-    expect(model.requests[0]).toEqual({
+    // Version 7 always says so.
+    expect({ toolChoice: "auto", ...model.requests[0] }).toEqual({
+      toolChoice: "auto",
       messages: [
         { role: "system", content: "简短。" },
         {

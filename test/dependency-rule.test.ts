@@ -146,6 +146,8 @@ describe("the dependency rule", () => {
     ["@huggingface/transformers", "src/vlm/text/tokenizer.ts"],
     ["node-napcat-ts", "src/bot/napcat/connection.ts"],
     ["libsql", "src/bot/store/database.ts"],
+    ["jsonc-parser", "src/cli/config/config-text.ts"],
+    ["@inquirer/prompts", "src/cli/init/questions.ts"],
     ["openai", "src/vlm/remote/open-ai-client.ts"],
   ])("imports %s in one file", (name, home) => {
     const users = imports.filter(({ target, typeOnly }) => target === name && !typeOnly);

@@ -77,11 +77,11 @@ describe("parseCommand", () => {
   it.each([
     [
       "",
-      "Name a command: start, convert, pull, list, remove, verify, path, doctor, bench, prove, setup-cuda.",
+      "Name a command: start, init, convert, pull, list, remove, verify, path, doctor, bench, prove, setup-cuda.",
     ],
     [
       "run",
-      "Unknown command `run`. Known are start, convert, pull, list, remove, verify, path, doctor, bench, prove, setup-cuda.",
+      "Unknown command `run`. Known are start, init, convert, pull, list, remove, verify, path, doctor, bench, prove, setup-cuda.",
     ],
     ["constructor", "Unknown command `constructor`."],
     ["start --frobnicate", "Unknown option '--frobnicate'."],

@@ -374,7 +374,9 @@ it("200 messages of five groups at once leave heartbeats answered and the connec
   for (const { place } of five) {
     const answers = evening.answers(place);
     expect(answers.filter((answer) => answer === BUSY)).toHaveLength(1);
-    expect(new Set(answers)).toEqual(new Set([BUSY, RED]));
+    // On a busy machine somebody waits long enough to be told so.
+    const rest = answers.filter((answer) => !answer.startsWith("收到，前面还有"));
+    expect(new Set(rest)).toEqual(new Set([BUSY, RED]));
   }
 });
 

@@ -1,6 +1,7 @@
-// A machine with CUDA cards that are not there: the driver's and the runtime's functions by name, with the answers that
-// the real ones gave (an H100 with driver 580 and CUDA 13, and machines without). At the seam of the runtime: calls are
-// described as for the real thread, and answered here. ONNX Runtime's part is its answers alone, as status texts.
+// A machine with CUDA cards that are not there: the driver's and the runtime's functions by name, with answers of an
+// H100 with driver 580 and CUDA 13 and of machines without, as the ladder printed them or as NVIDIA documents them. At
+// the seam of the runtime: calls are described as for the real thread, and answered here. ONNX Runtime's part is its
+// answers alone, as status texts.
 
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -15,7 +16,7 @@ const MIB = 2 ** 20;
 export const NOT_FOUND = (name: string) =>
   `Failed to load shared library: ${name}: cannot open shared object file: No such file or directory`;
 
-/** Recorded: what the arena and the kernels of ONNX Runtime's CUDA provider say. */
+/** As the sources of ONNX Runtime's CUDA provider word them: these two were not seen on a card. */
 export const ORT_OUT_OF_MEMORY =
   "Non-zero status code returned while running MatMul node. Name:'/layers.0/mlp/up' Status Message: " +
   "/onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:376 void* onnxruntime::BFCArena::AllocateRawInternal" +

@@ -1,4 +1,4 @@
-// CUDA without a card: the ladder, the budget, what fails and what comes back, on a machine whose answers were recorded.
+// CUDA without a card: the ladder, the budget, what fails and what comes back, on a machine that is played.
 
 import { rm } from "node:fs/promises";
 import { join } from "node:path";

@@ -118,6 +118,15 @@ export function matching<T>(
   return json === undefined ? schema : schema.meta({ type: json });
 }
 
+/** A number above zero, or `Infinity` for what never ends: zod's own numbers are finite. */
+export function positiveOrInfinite() {
+  return matching<number>(
+    "a number > 0, or Infinity",
+    (value) => typeof value === "number" && value > 0,
+    "number",
+  );
+}
+
 /** The schema without what only code can give, such as functions; `undefined` where nothing is left of it. */
 export function withoutCode(schema: z.ZodType): z.ZodType | undefined {
   if (schema instanceof z.ZodOptional) {

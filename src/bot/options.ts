@@ -11,6 +11,7 @@ import {
   object,
   oneOf,
   parseOptions,
+  positiveOrInfinite,
   text,
   withDefaults,
 } from "../parse-options.ts";
@@ -229,11 +230,7 @@ export const INSTALL_SCHEMA = object({
     recentOthersMs: integer(0).optional(),
   }).optional(),
   turnTimeoutMs: milliseconds().optional(),
-  maxMessageAgeMs: matching<number>(
-    "a number > 0, or Infinity",
-    (value) => typeof value === "number" && value > 0,
-    "number",
-  ).optional(),
+  maxMessageAgeMs: positiveOrInfinite().optional(),
   hooks: HOOKS_SCHEMA.optional(),
   onError: matching<never>("a function", isFunction).optional(),
   logger: matching<Logger>("a logger with debug, info, warn and error", isLogger).optional(),

@@ -8,9 +8,9 @@ import {
   integer,
   matching,
   nonEmptyText,
-  numberAbove,
   object,
   parseOptions,
+  positiveOrInfinite,
 } from "../../parse-options.ts";
 import type { HistoryStore } from "../chat/conversations.ts";
 import { type KeptTurn, marksOf } from "../chat/kept-turns.ts";
@@ -63,7 +63,7 @@ const MAX_OWED = 500;
 /** @internal */
 export const STORE_SCHEMA = object({
   directory: nonEmptyText(),
-  ttlMs: numberAbove(0).optional(),
+  ttlMs: positiveOrInfinite().optional(),
   maxPictureBytes: integer(0).optional(),
   logger: matching<Logger>("a logger with debug, info, warn and error", isLogger).optional(),
 });

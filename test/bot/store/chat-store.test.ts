@@ -285,6 +285,14 @@ describe("openChatStore", () => {
     });
   });
 
+  it("keeps chats for ever where nothing ends them", async () => {
+    const store = await open({ ttlMs: Infinity });
+    store.histories.write("group:1", [turn("旧事")], bytesOf);
+    now += 10_000 * DAY_MS;
+    expect(store.histories.read("group:1")).toHaveLength(1);
+    await store.close();
+  });
+
   it("refuses options that are wrong", async () => {
     await expect(openChatStore({ directory: "", ttlMs: 0 })).rejects.toThrow(
       /`directory`.*\n.*`ttlMs`/u,

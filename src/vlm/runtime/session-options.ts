@@ -21,7 +21,7 @@ const CUDA_ENTRIES = {
 
 /**
  * Work is shared out in pieces that become smaller, not in equal halves: a thread that lost its core for a moment holds up
- * less. Measured with a 2B on two cores of a Zen 3, in turn: decode steps 6 to 11 % faster, prompts 0 to 3 %.
+ * less. Measured with a 2B on two cores of a Zen 3, in turn: decode steps 2 to 11 % faster, prompts level.
  */
 const BLOCKS_OF_A_THREAD = "4";
 

@@ -43,6 +43,7 @@ import type { ImageFetchLimits } from "./images/fetch-image.ts";
 import type { ImageUrlPolicy } from "./images/image-url.ts";
 import { DEFAULT_LOGGER, isLogger, type Logger, safeLogger } from "./logger.ts";
 import type { IncomingMessage, StickerPolicy } from "./napcat/events.ts";
+import { ERROR_FORMS, type ErrorForm } from "./pipeline/failure.ts";
 import { HOOKS_SCHEMA, type Hooks } from "./pipeline/hooks.ts";
 import type { MergeOptions } from "./pipeline/merge.ts";
 import type { AcknowledgeOptions } from "./reply/acknowledge.ts";
@@ -82,6 +83,8 @@ export interface ReplyOptions {
   readonly queueNoticeFrom: number;
   /** Milliseconds somebody waits before that. */
   readonly queueNoticeAfterMs: number;
+  /** How an asker learns that a question could not be answered: a sentence, an emoji on it (in groups), or not at all. */
+  readonly errors: ErrorForm;
   /** Signs that the bot is at work. */
   readonly acknowledge: AcknowledgeOptions;
 }
@@ -149,6 +152,7 @@ export const DEFAULT_REPLY: ReplyOptions = {
   jitterMs: 500,
   queueNoticeFrom: 4,
   queueNoticeAfterMs: 2000,
+  errors: "text",
   acknowledge: { afterMs: 2000, receipt: "128064", done: "124", failed: "123" },
 };
 
@@ -208,6 +212,7 @@ export const INSTALL_SCHEMA = object({
     jitterMs: integer(0, 600_000).optional(),
     queueNoticeFrom: integer(0).optional(),
     queueNoticeAfterMs: integer(0, 600_000).optional(),
+    errors: oneOf(ERROR_FORMS).optional(),
     acknowledge: object({
       afterMs: integer(0, 2 ** 31 - 1).optional(),
       receipt: text().optional(),

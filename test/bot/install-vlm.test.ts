@@ -305,6 +305,27 @@ describe("installVlm", () => {
     expect(logger.at("error")).toEqual(["A message could not be answered."]);
   });
 
+  it.each([
+    ["text", ["出错了，这次没能回答。"], 0],
+    ["reaction", [], 1],
+    ["silent", [], 0],
+  ] as const)("tells an error as %s", async (form, texts, emojis) => {
+    const { napcat, logger, receive } = setUp(new InferenceError("decode", "CANARY"), {
+      reply: { errors: form },
+    });
+    await receive(at({ text: "一", messageId: 77 }));
+    expect(napcat.sentTexts).toEqual(texts);
+    const put = napcat.calls.filter(({ action }) => action === "set_msg_emoji_like");
+    expect(put.map(({ params }) => params)).toEqual(
+      Array(emojis).fill({ message_id: 77, emoji_id: "123", set: true }),
+    );
+    expect(logger.at("error")).toEqual(["A message could not be answered."]);
+    await receive(privateMessage({ text: "一" }));
+    expect(napcat.sentTexts.slice(texts.length)).toEqual(
+      form === "silent" ? [] : ["出错了，这次没能回答。"],
+    );
+  });
+
   it("says that it thought for too long when its time is over", async () => {
     const { napcat, receive } = setUp(() => new Promise(() => {}), { turnTimeoutMs: 20 });
     await receive(at({ text: "?" }));

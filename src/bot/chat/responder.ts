@@ -222,6 +222,12 @@ export class Responder {
     return { turns: past.length, images };
   }
 
+  /** What was asked in this chat of what the model knows when this person asks, oldest first. */
+  turnsHere(chat: ChatId, senderId: string): readonly PastTurn[] {
+    const past = this.#conversations.past(this.#placeOf(chat, senderId).key);
+    return past.filter((turn) => turn.chat === chatKey(chat));
+  }
+
   /** What this person asked last in this chat, as far as it is remembered, to be asked again. */
   lastQuestion(chat: ChatId, senderId: string): Turn | undefined {
     const found = this.#conversations

@@ -5,6 +5,7 @@ import type { Command } from "./command.ts";
 import { DENY_HERE } from "./deny-here.ts";
 import { FORGET } from "./forget.ts";
 import { HELP } from "./help.ts";
+import { HISTORY } from "./history.ts";
 import { MUTE_HERE } from "./mute-here.ts";
 import { PERSONA } from "./persona.ts";
 import { RELOAD } from "./reload.ts";
@@ -22,6 +23,7 @@ export const BUILT_IN: readonly Command[] = [
   STOP,
   RETRY,
   UNDO,
+  HISTORY,
   FORGET,
   PERSONA,
   STATUS,

@@ -111,6 +111,7 @@ export function assemble(parts: BotParts): Assembly {
       pipeline.onOutcome(chat, result);
     },
   });
+  const acknowledge = new Acknowledge(calls, reply.acknowledge);
   const pipeline: Pipeline = new Pipeline({
     receive: new Receive({
       gates: countedGates(gates.atDoor, refused),
@@ -177,7 +178,7 @@ export function assemble(parts: BotParts): Assembly {
     ownNames: new OwnNames(calls),
     hooks,
     deliver,
-    acknowledge: new Acknowledge(calls, reply.acknowledge),
+    acknowledge,
     queuePosition: new QueuePosition(turns, reply, phrases),
     turns,
     cancellation,
@@ -193,6 +194,8 @@ export function assemble(parts: BotParts): Assembly {
       phrases,
       onError: (error, context) => settings.onError(error, context),
       deliver,
+      acknowledge,
+      form: () => reply.errors,
       notices,
       signal: closing,
       recent: parts.errors,

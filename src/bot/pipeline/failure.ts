@@ -7,17 +7,25 @@ import { describeError, TurnCancelledError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { IncomingMessage } from "../napcat/events.ts";
 import type { ErrorContext } from "../options.ts";
+import type { Acknowledge } from "../reply/acknowledge.ts";
 import { phraseForError } from "../reply/error-phrase.ts";
 import { NoticeLimiter } from "../reply/notice-limiter.ts";
 import type { Phrases } from "../reply/phrases.ts";
 import type { RecentErrors } from "../status/recent-errors.ts";
 import type { Deliver } from "./deliver.ts";
 
+/** How an asker learns that there is no answer. */
+export const ERROR_FORMS = ["text", "reaction", "silent"] as const;
+export type ErrorForm = (typeof ERROR_FORMS)[number];
+
 export interface FailureOptions {
   readonly logger: Logger;
   readonly phrases: Phrases;
   readonly onError: (error: unknown, context: ErrorContext) => void | Promise<void>;
   readonly deliver: Deliver;
+  readonly acknowledge: Acknowledge;
+  /** Asked each time: it may change. */
+  readonly form: () => ErrorForm;
   /** Says how often a chat is told that it is too much. */
   readonly notices: NoticeLimiter;
   /** Aborts when the bot closes: then nobody is told anything. */
@@ -55,6 +63,12 @@ export class Failure {
     const phrase = phraseForError(error, phrases);
     if (phrase === undefined) return;
     if (phrase === phrases.busy && !notices.take(message.chat)) return;
+    const form = this.#options.form();
+    if (form === "silent") return;
+    // Nothing can be put on a private message.
+    if (form === "reaction" && message.chat.kind === "group") {
+      return await this.#options.acknowledge.fail(message);
+    }
     try {
       await deliver.deliver(phrase, message, signal, { isOwnText: true });
     } catch (thrown) {

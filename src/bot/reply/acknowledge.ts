@@ -62,6 +62,11 @@ export class Acknowledge {
     };
   }
 
+  /** Puts the emoji of a failure on a question of a group, however long it took. Never rejects. */
+  async fail(message: IncomingMessage): Promise<void> {
+    if (isReachable(message)) await this.#react(message, this.#options.failed, true);
+  }
+
   async #begin(message: IncomingMessage): Promise<void> {
     if (message.chat.kind === "private") await this.#typing(message, TYPING);
     else await this.#react(message, this.#options.receipt, true);

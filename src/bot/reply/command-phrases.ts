@@ -9,6 +9,12 @@ export interface BotStatus {
   readonly here: "open" | "muted" | "paused";
 }
 
+/** A question and its answer, cut short. */
+export interface RememberedTurn {
+  readonly question: string;
+  readonly answer: string;
+}
+
 /** Sentences people read in answer to commands. */
 export interface CommandPhrases {
   readonly commandDenied: string;
@@ -21,6 +27,10 @@ export interface CommandPhrases {
   readonly nothingToRetry: string;
   readonly undone: string;
   readonly nothingToUndo: string;
+  readonly historyIs: (turns: readonly RememberedTurn[]) => string;
+  readonly nothingRemembered: string;
+  /** Stands for a picture in a list of questions. */
+  readonly pictureHere: string;
   readonly forgotPerson: string;
   readonly forgotChat: string;
   readonly personaIs: (persona: string | undefined) => string;
@@ -51,6 +61,7 @@ export const DEFAULT_COMMAND_PHRASES: CommandPhrases = {
     stop: "停下正在写的回答（加“全部”：所有人的）",
     retry: "把上一个问题再答一次",
     undo: "撤销上一个问题和回答",
+    history: "这里最近的问题和回答（可加个数，如“10”）",
     forget: "忘掉你问过的一切（加“全部”：整个会话）",
     persona: "查看或设置人设（“默认”恢复）",
     status: "现在在忙什么",
@@ -67,6 +78,10 @@ export const DEFAULT_COMMAND_PHRASES: CommandPhrases = {
   nothingToRetry: "我不记得你刚才问过什么。",
   undone: "好的，上一个问题和回答就当没有过。",
   nothingToUndo: "没有可以撤销的问题。",
+  historyIs: (turns) =>
+    turns.map(({ question, answer }) => `问：${question}\n答：${answer}`).join("\n"),
+  nothingRemembered: "这里还没有问过什么。",
+  pictureHere: "［图片］",
   forgotPerson: "好的，你在这里问过的我都忘了。",
   forgotChat: "好的，这里说过的我都忘了。",
   personaIs: (persona) => (persona === undefined ? "现在是默认人设。" : `现在的人设：${persona}`),

@@ -72,6 +72,8 @@ describe("commands while the model is busy and the queue is full", () => {
     ["/撤销", phrases.nothingToUndo],
     ["/retry", phrases.nothingToRetry],
     ["/重试", phrases.nothingToRetry],
+    ["/history", phrases.nothingRemembered],
+    ["/历史 3", phrases.nothingRemembered],
     ["/forget", phrases.forgotPerson],
     ["/忘记 全部", phrases.forgotChat],
     ["/persona", "现在是默认人设。"],
@@ -117,9 +119,31 @@ describe("/help", () => {
     expect(last()).toContain("/mute");
     expect(last()).not.toContain("/reload");
     await receive(say("/帮助", ADMIN));
-    expect(last()?.split("\n")).toHaveLength(16);
+    expect(last()?.split("\n")).toHaveLength(17);
     const lines = last()?.split("\n").slice(1) ?? [];
     expect(lines.filter((line) => !/^\S+ [^\s：]+：./u.test(line))).toEqual([]);
+  });
+});
+
+describe("/history", () => {
+  it("shows the latest questions and answers, cut short, as many as are asked for", async () => {
+    const { receive, last } = setUp(({ messages }) => `答${messages.length}`);
+    await receive(ask("一".repeat(100)), ask("二"), ask("三"));
+    await receive(say("/history 2"));
+    expect(last()).toMatch(/^问：.*二\n答：.*\n问：.*三\n答：.*$/u);
+    await receive(say("/历史"));
+    expect(last()).toMatch(/^问：.*一…\n答：/u);
+    expect(last()?.match(/问：/gu)).toHaveLength(3);
+  });
+
+  it("shows nobody in a group what was asked in private, though both have one past", async () => {
+    const { receive, last } = setUp("好。", { isolation: "person" });
+    await receive(privateMessage({ text: "只对你说", userId: 41 }));
+    await receive(say("/history"));
+    expect(last()).toBe(phrases.nothingRemembered);
+    await receive(ask("大家都听"), say("/history"));
+    expect(last()).toContain("大家都听");
+    expect(last()).not.toContain("只对你说");
   });
 });
 

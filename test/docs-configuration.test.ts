@@ -81,7 +81,9 @@ describe.each(LANGUAGES)("the settings file in %s", (language) => {
       Object.keys(SHORT_KEYS).toSorted(),
     );
     for (const [key = "", same = ""] of rows) {
-      const [section = "", option = ""] = codes(same)[0]?.split(".") ?? [];
+      const [section, option] = codes(same)[0]?.split(".") ?? [];
+      // A few stand for nothing else.
+      if (section === undefined) continue;
       expect(keysOfSection(section), key).toContain(option);
     }
   });

@@ -75,6 +75,8 @@ export const BUILT_ONCE = [
   "port",
   "napcat",
   "data",
+  "fallback",
+  "modelKey",
   "debugToken",
 ] as const satisfies readonly (keyof Settings)[];
 export const SECTIONS_BUILT_ONCE = ["napcat", "vlm", "debugHttp", "store"] as const;

@@ -21,6 +21,9 @@ export const DEFAULT_FILES = ["napcat-vlm.jsonc", "napcat-vlm.json"] as const;
 /** Far more than anybody writes. */
 const MAX_CHARACTERS = 1024 * 1024;
 
+/** Of a message; `problems` has them all. */
+const MAX_LINES = 30;
+
 /** What a file says. */
 export interface ConfigFile {
   readonly path: string;
@@ -36,14 +39,32 @@ export class ConfigError extends UsageError {
   readonly problems: readonly Problem[];
 
   constructor(path: string, problems: readonly Problem[]) {
-    const lines = problems.map(
-      ({ place, text }) => `${basename(path)}:${place.line}:${place.column} ${text}`,
-    );
+    const name = basename(path);
+    const texts = eachListOnce(problems.slice(0, MAX_LINES).map(({ text }) => text));
+    const lines = texts.map((text, index) => {
+      const { line, column } = problems[index]!.place;
+      return `${name}:${line}:${column} ${text}`;
+    });
+    if (problems.length > MAX_LINES) lines.push(`and ${problems.length - MAX_LINES} more`);
     const [first = "", ...more] = lines;
-    super(more.length === 0 ? first : `${path}: ${lines.length} problems\n  ${lines.join("\n  ")}`);
+    const count = `${path}: ${problems.length} problems`;
+    super(more.length === 0 ? first : [count, ...lines].join("\n  "));
     this.path = path;
     this.problems = problems;
   }
+}
+
+/** The names that are known where another one stands are long, and the same for every key of a place. */
+function eachListOnce(texts: readonly string[]): readonly string[] {
+  const said = new Set<string>();
+  return texts.map((text) => {
+    const [known] = / Known are .*$/u.exec(text) ?? [];
+    if (known === undefined || !said.has(known)) {
+      if (known !== undefined) said.add(known);
+      return text;
+    }
+    return text.slice(0, -known.length);
+  });
 }
 
 /** Short keys that name the same as an option of a section. */

@@ -154,6 +154,17 @@ describe("readConfigFile", () => {
     expect(message).not.toMatch(/CANARY|5555/);
   });
 
+  it("lists the names that are known once for each place, and thirty problems of any number", () => {
+    const { message } = refusal('{ "a1": 1, "b2": 2, "vlm": { "c3": 3 } }');
+    expect(message.match(/Known are \$schema/gu)).toHaveLength(1);
+    expect(message.match(/Known are/gu)).toHaveLength(2);
+    const many = Object.fromEntries(Array.from({ length: 100 }, (_, key) => [`key${key}`, 1]));
+    const { message: long, problems: all } = refusal(JSON.stringify(many));
+    expect(all).toHaveLength(100);
+    expect(long.split("\n")).toHaveLength(32);
+    expect(long).toMatch(/and 70 more$/u);
+  });
+
   it("refuses what is no file of settings", () => {
     expect(() => readConfigFile(join(directory, "none"), {})).toThrow(UsageError);
     expect(() => read(`{"bot":{"systemPrompt":"${"x".repeat(2 ** 20)}"}}`)).toThrow("too large");

@@ -9,6 +9,7 @@ const promised = {
   "napcat-vlm": ["installVlm", "connectNapCat"],
   "napcat-vlm/vlm": ["loadQwen3Vl", "convertCheckpoint", "isVlmError"],
   "napcat-vlm/ai-sdk": ["qwen3Vl"],
+  "napcat-vlm/remote": ["openAiVlm", "fallback"],
   "napcat-vlm/testing": ["FakeNapCat"],
   "napcat-vlm/vlm/testing": ["FakeVisionLanguageModel"],
 };

@@ -95,6 +95,7 @@ export class Toolbox {
     if (value === undefined) return ended("bad-input", toolError("The arguments are no JSON."));
     const timeoutMs = Math.min(tool.timeoutMs ?? this.limits.timeoutMs, Math.ceil(time.leftMs));
     if (timeoutMs <= 0) return ended("timed-out", toolError("There is no time left for tools."));
+    const isAllThatIsLeft = timeoutMs >= time.leftMs;
     const deadline = startDeadline(timeoutMs, signal);
     try {
       const checked = await input.check(value);
@@ -107,6 +108,8 @@ export class Toolbox {
     } catch (error) {
       signal?.throwIfAborted();
       const late = deadline.signal.aborted && isTimeoutError(deadline.signal.reason);
+      // Timers ring up to a millisecond early: what is left then is nothing.
+      if (late && isAllThatIsLeft) time.leftMs = 0;
       if (late) return ended("timed-out", toolError("The tool took too long."));
       const words = error instanceof Error ? error.message : String(error);
       return ended("failed", toolError(redact(words) || "The tool failed."), error);

@@ -3,6 +3,7 @@
 
 import { parseArgs } from "node:util";
 import { SHAPE_NAMES, type ShapeName } from "./bench/shape-names.ts";
+import type { InitOptions } from "./init.ts";
 import type { Language } from "./language.ts";
 import { UsageError } from "./usage-error.ts";
 
@@ -25,17 +26,7 @@ export type SettingFlags = Partial<
 
 export type Command =
   | { readonly name: "start"; readonly flags: SettingFlags }
-  | {
-      readonly name: "init";
-      readonly file: string | undefined;
-      readonly napcat: string | undefined;
-      readonly model: string | undefined;
-      readonly admins: string | undefined;
-      readonly groups: string | undefined;
-      readonly yes: boolean;
-      readonly force: boolean;
-      readonly language: Language | undefined;
-    }
+  | ({ readonly name: "init" } & InitOptions)
   | {
       readonly name: "convert";
       readonly directory: string;

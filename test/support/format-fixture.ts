@@ -3,7 +3,9 @@
 
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type GoldenName, goldenCheckpoint } from "./golden-checkpoint.ts";
+import { expect } from "vitest";
+import { type GoldenName, goldenCases, goldenCheckpoint } from "./golden-checkpoint.ts";
+import { encodeGoldenPictures, GraphRunner } from "./graph-runner.ts";
 import { type Json, merge, safetensors, type Tensor, tensorsOf } from "./patched-checkpoint.ts";
 
 const FORMATS = join(import.meta.dirname, "..", "goldens", "formats");
@@ -71,4 +73,29 @@ export async function adapterDirectory(
 
 export function floats(bytes: Uint8Array): Float32Array {
   return new Float32Array(new Uint8Array(bytes).buffer);
+}
+
+/** What a package computes for the golden cases that the fixture has logits of, and what the reference does, with what the fixture changes and without. */
+export async function logitsOf(
+  outputDir: string,
+  fixture: FormatFixture,
+): Promise<readonly { logits: Float32Array; expected: Float32Array; base: Float32Array }[]> {
+  const runner = await GraphRunner.open(outputDir);
+  const found: { logits: Float32Array; expected: Float32Array; base: Float32Array }[] = [];
+  try {
+    for (const golden of await goldenCases(fixture.base)) {
+      const expected = fixture.logits.get(golden.name);
+      if (expected === undefined) continue;
+      const features = await encodeGoldenPictures(runner, golden);
+      runner.reset(64);
+      const { inputIds: ids, positionIds: positions } = golden;
+      const logits = await runner.decode({ ids, positions, features });
+      found.push({ logits, expected, base: golden.logits });
+    }
+  } finally {
+    await runner.close();
+  }
+  // A case without logits would be a comparison that cannot fail.
+  expect(found).toHaveLength(fixture.logits.size);
+  return found;
 }

@@ -2,6 +2,7 @@
 // of our errors. Words of the server are quoted only where they hold nothing of the request and no key.
 
 import { PromptTooLongError, RemoteError, type RemoteErrorCode } from "../errors.ts";
+import { isObject } from "../json-object.ts";
 
 /** The facts of a refusal; its words may repeat what was sent, so it stays inside this folder. */
 export class ServerRefusal extends Error {
@@ -172,8 +173,4 @@ function retryAfter(headers: { get(name: string): string | null } | undefined): 
     ? Number(given) * 1000
     : Date.parse(given) - Date.now();
   return Number.isFinite(ms) ? Math.max(0, ms) : undefined;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { disk } from "../../disk.ts";
 import { ModelLoadError } from "../errors.ts";
+import { isObject } from "../json-object.ts";
 import type { ChatMessage } from "../vision-language-model.ts";
 import { formatChat, renderChat } from "./chat-format.ts";
 
@@ -148,14 +149,14 @@ function tryRender(render: RenderTemplate, input: TemplateInput): string | undef
 function pickTemplate(value: unknown): string | undefined {
   if (typeof value === "string") return value;
   if (!Array.isArray(value)) return undefined;
-  const named = value.find((item: unknown) => isRecord(item) && item.name === "default");
-  return isRecord(named) && typeof named.template === "string" ? named.template : undefined;
+  const named = value.find((item: unknown) => isObject(item) && item.name === "default");
+  return isObject(named) && typeof named.template === "string" ? named.template : undefined;
 }
 
 function parseTemplateJson(text: string, dir: string): unknown {
   try {
     const json: unknown = JSON.parse(text);
-    return isRecord(json) ? json.chat_template : undefined;
+    return isObject(json) ? json.chat_template : undefined;
   } catch (cause) {
     throw new ModelLoadError("model-corrupt", "chat_template.json is not valid JSON.", {
       cause,
@@ -171,8 +172,4 @@ async function readIfThere(path: string): Promise<string | undefined> {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
   }
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

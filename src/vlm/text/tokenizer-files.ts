@@ -3,8 +3,7 @@
 import { join } from "node:path";
 import { disk } from "../../disk.ts";
 import { ModelLoadError } from "../errors.ts";
-
-export type JsonObject = Readonly<Record<string, unknown>>;
+import { isObject, type JsonObject } from "../json-object.ts";
 
 /** A small file. @throws ModelLoadError unless it holds a JSON object or is missing */
 export async function readOptionalJson(dir: string, file: string): Promise<JsonObject> {
@@ -38,8 +37,4 @@ export function unsupported(dir: string, message: string): ModelLoadError {
 
 export function corrupt(dir: string, message: string, cause?: unknown): ModelLoadError {
   return new ModelLoadError("model-corrupt", message, { cause, modelDir: dir });
-}
-
-export function isObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -7,6 +7,7 @@ import { LRUCache } from "lru-cache";
 import { disk } from "../../disk.ts";
 import { ModelLoadError } from "../errors.ts";
 import type { TimeSlice } from "../image/time-slice.ts";
+import { isObject, type JsonObject } from "../json-object.ts";
 import { assertHost, nativeLibraryError } from "../native/native-library-error.ts";
 import { spellingToBytes } from "./byte-alphabet.ts";
 import {
@@ -17,7 +18,7 @@ import {
 } from "./chat-template.ts";
 import { normalizeNfc } from "./nfc.ts";
 import { templateRenderer } from "./render-template.ts";
-import { corrupt, isObject, type JsonObject, readOptionalJson } from "./tokenizer-files.ts";
+import { corrupt, readOptionalJson } from "./tokenizer-files.ts";
 import { type AddedToken, isNfc, readVocabulary, type Vocabulary } from "./vocabulary.ts";
 
 /** Shorter texts are encoded in one go. */

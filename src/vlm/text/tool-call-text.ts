@@ -2,6 +2,7 @@
 // JSON arguments, or what is wrong with it. It knows nothing of streams, of tokens, or of who runs a tool.
 
 import { jsonrepair } from "jsonrepair";
+import { isObject } from "../json-object.ts";
 
 /** A call as it was meant. `arguments` is JSON text of an object. */
 export interface WrittenCall {
@@ -147,8 +148,4 @@ function repaired(text: string): unknown {
   } catch {
     return undefined;
   }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

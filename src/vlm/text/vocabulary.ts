@@ -4,10 +4,11 @@
 import { join } from "node:path";
 import { disk } from "../../disk.ts";
 import { TimeSlice } from "../image/time-slice.ts";
+import { isObject, type JsonObject } from "../json-object.ts";
 import { BYTE_CHARACTERS } from "./byte-alphabet.ts";
 import { BytePairs, QWEN_WORDS } from "./byte-pairs.ts";
 import { readLargeJson } from "./large-json.ts";
-import { corrupt, isObject, type JsonObject, missingFile, unsupported } from "./tokenizer-files.ts";
+import { corrupt, missingFile, unsupported } from "./tokenizer-files.ts";
 
 /** Without these tokens no prompt can be written. */
 const REQUIRED = [

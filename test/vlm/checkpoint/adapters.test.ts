@@ -12,10 +12,10 @@ import {
   adapterDirectory,
   type FormatFixture,
   formatFixture,
+  logitsOf,
   quantizedCheckpoint,
 } from "../../support/format-fixture.ts";
-import { goldenCases, goldenCheckpoint } from "../../support/golden-checkpoint.ts";
-import { encodeGoldenPictures, GraphRunner } from "../../support/graph-runner.ts";
+import { goldenCheckpoint } from "../../support/golden-checkpoint.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
 const ATOL = 1e-4;
@@ -40,26 +40,6 @@ describe.each([
     }
   });
 });
-
-async function logitsOf(outputDir: string, fixture: FormatFixture) {
-  const runner = await GraphRunner.open(outputDir);
-  const found: { logits: Float32Array; expected: Float32Array; base: Float32Array }[] = [];
-  try {
-    for (const golden of await goldenCases(fixture.base)) {
-      const expected = fixture.logits.get(golden.name);
-      if (expected === undefined) continue;
-      const features = await encodeGoldenPictures(runner, golden);
-      runner.reset(64);
-      const { inputIds: ids, positionIds: positions } = golden;
-      const logits = await runner.decode({ ids, positions, features });
-      found.push({ logits, expected, base: golden.logits });
-    }
-  } finally {
-    await runner.close();
-  }
-  expect(found).toHaveLength(fixture.logits.size);
-  return found;
-}
 
 describe("a package with adapters", () => {
   it("says which, and is not taken for one of the checkpoint alone", async () => {

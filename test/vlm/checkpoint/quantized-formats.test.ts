@@ -10,10 +10,9 @@ import { largestDifference } from "../../support/float-error.ts";
 import {
   type FormatFixture,
   formatFixture,
+  logitsOf,
   quantizedCheckpoint,
 } from "../../support/format-fixture.ts";
-import { goldenCases } from "../../support/golden-checkpoint.ts";
-import { encodeGoldenPictures, GraphRunner } from "../../support/graph-runner.ts";
 import type { Tensor } from "../../support/patched-checkpoint.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
@@ -61,20 +60,9 @@ describe.each(FORMATS)("%s: %s", (name) => {
 async function expectLogits(checkpointDir: string, fixture: FormatFixture): Promise<void> {
   const outputDir = join(await tempDir(), "package");
   await convertCheckpoint({ checkpointDir, outputDir, precision: "fp32" });
-  const runner = await GraphRunner.open(outputDir);
-  try {
-    for (const golden of await goldenCases(fixture.base)) {
-      const expected = fixture.logits.get(golden.name);
-      if (expected === undefined) continue;
-      const features = await encodeGoldenPictures(runner, golden);
-      runner.reset(64);
-      const { inputIds: ids, positionIds: positions } = golden;
-      const logits = await runner.decode({ ids, positions, features });
-      expect(largestDifference(logits, expected)).toBeLessThan(ATOL);
-      expect(largestDifference(golden.logits, expected)).toBeGreaterThan(100 * ATOL);
-    }
-  } finally {
-    await runner.close();
+  for (const { logits, expected, base } of await logitsOf(outputDir, fixture)) {
+    expect(largestDifference(logits, expected)).toBeLessThan(ATOL);
+    expect(largestDifference(base, expected)).toBeGreaterThan(100 * ATOL);
   }
 }
 

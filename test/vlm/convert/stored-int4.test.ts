@@ -13,9 +13,8 @@ import { RowReader } from "../../../src/vlm/convert/row-reader.ts";
 import { storedInt4 } from "../../../src/vlm/convert/stored-int4.ts";
 import { WeightWriter } from "../../../src/vlm/convert/weight-writer.ts";
 import { largestDifference, relativeError } from "../../support/float-error.ts";
-import { formatFixture, quantizedCheckpoint } from "../../support/format-fixture.ts";
-import { goldenCases } from "../../support/golden-checkpoint.ts";
-import { encodeGoldenPictures, GraphRunner, openSession } from "../../support/graph-runner.ts";
+import { formatFixture, logitsOf, quantizedCheckpoint } from "../../support/format-fixture.ts";
+import { openSession } from "../../support/graph-runner.ts";
 import type { Tensor as StoredTensor } from "../../support/patched-checkpoint.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
@@ -57,20 +56,9 @@ describe.each(FORMATS)("%s", (name) => {
     });
     expect(manifest.tensorGroups["decoder linear layers"]).toContain("as stored by");
     expect(manifest.layers.map(({ name: layer }) => layer)).toEqual(["logits"]);
-    const runner = await GraphRunner.open(outputDir);
-    try {
-      for (const golden of await goldenCases(fixture.base)) {
-        const expected = fixture.logits.get(golden.name);
-        if (expected === undefined) continue;
-        const features = await encodeGoldenPictures(runner, golden);
-        runner.reset(64);
-        const { inputIds: ids, positionIds: positions } = golden;
-        const logits = await runner.decode({ ids, positions, features });
-        // Activations in int8, as everywhere in q4; quantising these weights again would cost ten times as much.
-        expect(relativeError(logits, expected)).toBeLessThan(0.05);
-      }
-    } finally {
-      await runner.close();
+    for (const { logits, expected } of await logitsOf(outputDir, fixture)) {
+      // Activations in int8, as everywhere in q4; quantising these weights again would cost ten times as much.
+      expect(relativeError(logits, expected)).toBeLessThan(0.05);
     }
   });
 });

@@ -49,6 +49,7 @@ const SHARED: readonly string[] = [
   "src/disk.ts",
   "src/package-root.ts",
   "src/parse-options.ts",
+  "src/sampling-shape.ts",
 ];
 
 const from = (folder: string) => imports.filter(({ file }) => file.startsWith(folder));

@@ -13,13 +13,13 @@ import {
   matching,
   nonEmptyText,
   number,
-  numberAbove,
   object,
   oneOf,
   openObject,
   parseOptions,
   unexpected,
 } from "../parse-options.ts";
+import { SAMPLING_SHAPE } from "../sampling-shape.ts";
 import { MESSAGES_SCHEMA } from "./chat-messages.ts";
 import type { GenerationDefaults } from "./checkpoint/generation-config.ts";
 import { knownTools } from "./text/tool-call-text.ts";
@@ -89,13 +89,7 @@ const REQUEST_SCHEMA = object({
   chat: nonEmptyText().optional(),
   priority: number(-100, 100).optional(),
   onQueue: callback().optional(),
-  temperature: number(0, 100).optional(),
-  topP: numberAbove(0, 1).optional(),
-  topK: integer(0).optional(),
-  minP: number(0, 1).optional(),
-  repetitionPenalty: numberAbove(0).optional(),
-  presencePenalty: number(-100, 100).optional(),
-  seed: integer(0).optional(),
+  ...SAMPLING_SHAPE,
 });
 
 /**

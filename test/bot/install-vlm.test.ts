@@ -11,6 +11,7 @@ import {
 import { type FakeAnswers, FakeVisionLanguageModel } from "../../src/vlm/testing.ts";
 import type { StreamPart } from "../../src/vlm/vision-language-model.ts";
 import { PIXEL_PNG, readEvent } from "../support/events.ts";
+import { FINISHED } from "../support/finished.ts";
 import { expired, startPictureServer } from "../support/picture-server.ts";
 import { RecordingLogger } from "../support/recording-logger.ts";
 
@@ -214,16 +215,9 @@ describe("installVlm", () => {
   });
 
   it("says so when all the room went into a thought", async () => {
-    const {
-      text: _,
-      reasoning: __,
-      ...result
-    } = await new FakeVisionLanguageModel().generate({
-      messages: [{ role: "user", content: "?" }],
-    });
     async function* thinking(): AsyncGenerator<StreamPart> {
       yield { type: "reasoning-delta", text: "让我想想……" };
-      yield { ...result, type: "finish", finishReason: "max-tokens" };
+      yield { ...FINISHED, finishReason: "max-tokens" };
     }
     const { napcat, receive } = setUp(thinking());
     await receive(at({ text: "难题" }));

@@ -12,6 +12,7 @@ import { Random } from "../../src/vlm/engine/random.ts";
 import { FakeVisionLanguageModel } from "../../src/vlm/testing.ts";
 import type { GenerateRequest, StreamPart } from "../../src/vlm/vision-language-model.ts";
 import { PIXEL_PNG } from "../support/events.ts";
+import { FINISHED } from "../support/finished.ts";
 import { startPictureServer } from "../support/picture-server.ts";
 
 const SECONDS = Number(process.env.SOAK_SECONDS ?? 20);
@@ -69,19 +70,7 @@ class Evening {
       yield { type: "text-delta", text };
     }
     this.counts.answers++;
-    yield {
-      type: "finish",
-      finishReason: "stop",
-      usage: {
-        promptTokens: 1,
-        imageTokens: 0,
-        completionTokens: 1,
-        reasoningTokens: 0,
-        droppedTurns: 0,
-      },
-      timings: { queueMs: 0, imageMs: 0, visionMs: 0, prefillMs: 0, decodeMs: 0, totalMs: 0 },
-      cache: { imageHits: 0, imageMisses: 0 },
-    };
+    yield FINISHED;
   }
 
   /** Something happens. */

@@ -3,8 +3,6 @@
 import {
   integer,
   matching,
-  number,
-  numberAbove,
   object,
   oneOf,
   optionalRecord,
@@ -12,6 +10,7 @@ import {
   text,
   withDefaults,
 } from "../../parse-options.ts";
+import { SAMPLING_SHAPE } from "../../sampling-shape.ts";
 import type { SamplingOptions, VisionLanguageModel } from "../../vlm/index.ts";
 import {
   DEFAULT_PHRASES,
@@ -113,16 +112,7 @@ export const RESPONDER_SHAPE = {
   store: matching<ChatStore>("what `openChatStore` returns", isStore).optional(),
   maxTokens: integer(1).optional(),
   maxReasoningTokens: integer(0).optional(),
-  // The same ranges as the model's: what it would refuse at every question is refused here.
-  sampling: object({
-    temperature: number(0, 100).optional(),
-    topP: numberAbove(0, 1).optional(),
-    topK: integer(0).optional(),
-    minP: number(0, 1).optional(),
-    repetitionPenalty: numberAbove(0).optional(),
-    presencePenalty: number(-100, 100).optional(),
-    seed: integer(0).optional(),
-  }).optional(),
+  sampling: object(SAMPLING_SHAPE).optional(),
   tools: TOOLS_SCHEMA.optional(),
   toolLimits: TOOL_LIMITS_SCHEMA.optional(),
   maxQueue: integer(0).optional(),

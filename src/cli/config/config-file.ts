@@ -40,10 +40,13 @@ export class ConfigError extends UsageError {
 
   constructor(path: string, problems: readonly Problem[]) {
     const name = basename(path);
-    const texts = eachListOnce(problems.slice(0, MAX_LINES).map(({ text }) => text));
-    const lines = texts.map((text, index) => {
-      const { line, column } = problems[index]!.place;
-      return `${name}:${line}:${column} ${text}`;
+    const listed = new Set<string>();
+    const lines = problems.slice(0, MAX_LINES).map(({ place, text, known = [] }) => {
+      // The names that are known are many, and the same for every key of a place: once is enough.
+      const names = known.join(", ");
+      const list = known.length === 0 || listed.has(names) ? "" : ` Known are ${names}.`;
+      listed.add(names);
+      return `${name}:${place.line}:${place.column} ${text}${list}`;
     });
     if (problems.length > MAX_LINES) lines.push(`and ${problems.length - MAX_LINES} more`);
     const [first = "", ...more] = lines;
@@ -52,19 +55,6 @@ export class ConfigError extends UsageError {
     this.path = path;
     this.problems = problems;
   }
-}
-
-/** The names that are known where another one stands are long, and the same for every key of a place. */
-function eachListOnce(texts: readonly string[]): readonly string[] {
-  const said = new Set<string>();
-  return texts.map((text) => {
-    const [known] = / Known are .*$/u.exec(text) ?? [];
-    if (known === undefined || !said.has(known)) {
-      if (known !== undefined) said.add(known);
-      return text;
-    }
-    return text.slice(0, -known.length);
-  });
 }
 
 /** Short keys that name the same as an option of a section. */
@@ -107,13 +97,13 @@ export function readConfigFile(
   for (const mistake of findMistakes(CONFIG_SCHEMA, value)) {
     if (isMissing.has(mistake.path)) continue;
     const keys = mistake.unknown?.keys ?? [];
-    for (const [index, text] of describeMistake(mistake).entries()) {
+    for (const [index, problem] of describeMistake(mistake).entries()) {
       const key = keys[index];
       const place =
         key === undefined
           ? parsed.placeOf(mistake.keys)
           : parsed.placeOfKey([...mistake.keys, key]);
-      problems.push({ place, text });
+      problems.push({ ...problem, place });
     }
   }
   problems.push(...givenTwice(value).map((short) => twice(short, parsed.placeOfKey([short[0]]))));

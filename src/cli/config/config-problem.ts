@@ -3,25 +3,26 @@
 
 import { isSecret, type Mistake, pathOf } from "../../parse-options.ts";
 import { closeName } from "./close-names.ts";
+import type { Problem } from "./config-text.ts";
 
 /** Keys that are no names are not repeated either. */
 const NAME = /^[\w$:*.@-]{1,64}$/u;
 
-/** One line for each thing that is wrong. */
-export function describeMistake(mistake: Mistake): readonly string[] {
+/** One for each thing that is wrong; where in the file it stands is not known here. */
+export function describeMistake(mistake: Mistake): readonly Omit<Problem, "place">[] {
   const { path, keys, expected, value, unknown, isKey } = mistake;
   if (unknown !== undefined) {
     return unknown.keys.map((key) => {
       const meant = closeName(key, unknown.known);
       const hint = meant === undefined ? "" : ` Did you mean \`${meant}\`?`;
-      return `${shownPath([...keys, key])} is not known.${hint} Known are ${unknown.known.join(", ")}.`;
+      return { text: `${shownPath([...keys, key])} is not known.${hint}`, known: unknown.known };
     });
   }
   const name = path === "" ? "the file" : shownPath(keys);
-  if (isKey) return [`${name} is no key that fits here: expected ${expected}.`];
-  return [
-    `${name}: expected ${expected}, got ${shownValue(value, path)}.${hintFor(value, expected)}`,
-  ];
+  const text = isKey
+    ? `${name} is no key that fits here: expected ${expected}.`
+    : `${name}: expected ${expected}, got ${shownValue(value, path)}.${hintFor(value, expected)}`;
+  return [{ text }];
 }
 
 function shownPath(keys: readonly PropertyKey[]): string {

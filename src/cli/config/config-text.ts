@@ -19,6 +19,8 @@ export interface Place {
 export interface Problem {
   readonly place: Place;
   readonly text: string;
+  /** Names that would have been known here; the same for every name of a place that is not. */
+  readonly known?: readonly string[];
 }
 
 /** A file whose notation is right. */

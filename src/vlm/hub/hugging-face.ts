@@ -4,6 +4,7 @@
 import { z } from "zod";
 import { PullError } from "../errors.ts";
 import type { Hub, HubContext, ListedFile, Listing } from "./hub.ts";
+import { HubSite } from "./hub-site.ts";
 import type { JsonAnswer } from "./json-answer.ts";
 import { checkListed } from "./listed-files.ts";
 import { parseAs, readJson } from "./read-json.ts";
@@ -40,29 +41,12 @@ const SIBLINGS = z.looseObject({
 
 const MOST_PAGES = 100;
 
-export interface HuggingFaceOptions {
-  /** Without a slash at the end; may have a path, as some mirrors do. */
-  readonly endpoint: URL;
-  readonly token?: string | undefined;
-}
-
-export class HuggingFace implements Hub {
+export class HuggingFace extends HubSite implements Hub {
   readonly kind = "hf";
-  readonly host: string;
-  readonly origin: string;
-  readonly credentials: Readonly<Record<string, string>>;
-  readonly #base: string;
-
-  constructor({ endpoint, token }: HuggingFaceOptions) {
-    this.host = endpoint.host;
-    this.origin = endpoint.origin;
-    this.#base = endpoint.href.replace(/\/+$/, "");
-    this.credentials = token === undefined ? {} : { authorization: `Bearer ${token}` };
-  }
 
   async list(context: HubContext, model: string, revision = "main"): Promise<Listing> {
     const asked = this.#asked(model, revision);
-    const route = `${this.#base}/api/models/${model}`;
+    const route = `${this.base}/api/models/${model}`;
     const answer = await this.#ask(
       context,
       new URL(`${route}/revision/${encodeURIComponent(revision)}`),
@@ -114,7 +98,7 @@ export class HuggingFace implements Hub {
   }
 
   fileUrl(model: string, revision: string, path: string): URL {
-    return new URL(`${this.#base}/${model}/resolve/${revision}/${encodeURIComponent(path)}`);
+    return new URL(`${this.base}/${model}/resolve/${revision}/${encodeURIComponent(path)}`);
   }
 
   refusal(model: string, answer: JsonAnswer): PullError {
@@ -144,7 +128,7 @@ export class HuggingFace implements Hub {
 
   #asked(model: string, revision: string | undefined): Asked {
     const { host, credentials } = this;
-    const page = `${this.#base}/${model}`;
+    const page = `${this.base}/${model}`;
     return { model, revision, host, page, credentials, tokenVariable: "HF_TOKEN" };
   }
 }

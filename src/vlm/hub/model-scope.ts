@@ -5,6 +5,7 @@ import { createHash } from "node:crypto";
 import { z } from "zod";
 import type { PullError } from "../errors.ts";
 import type { Hub, HubContext, ListedFile, Listing } from "./hub.ts";
+import { HubSite, type HubSiteOptions } from "./hub-site.ts";
 import type { JsonAnswer } from "./json-answer.ts";
 import { checkListed } from "./listed-files.ts";
 import { parseAs, readJson } from "./read-json.ts";
@@ -27,33 +28,18 @@ const ENVELOPE = z.looseObject({ Code: z.number() });
 /** What the hub calls its default; `main` it does not know. */
 const DEFAULT_REVISION = "master";
 
-export interface ModelScopeOptions {
-  readonly endpoint: URL;
-  readonly token?: string | undefined;
-}
-
-export class ModelScope implements Hub {
+export class ModelScope extends HubSite implements Hub {
   readonly kind = "modelscope";
-  readonly host: string;
-  readonly origin: string;
-  readonly credentials: Readonly<Record<string, string>>;
-  readonly #base: string;
 
-  constructor({ endpoint, token }: ModelScopeOptions) {
-    this.host = endpoint.host;
-    this.origin = endpoint.origin;
-    this.#base = endpoint.href.replace(/\/+$/, "");
+  constructor(options: HubSiteOptions) {
     // Older routes want the cookie.
-    this.credentials =
-      token === undefined
-        ? {}
-        : { authorization: `Bearer ${token}`, cookie: `m_session_id=${token}` };
+    super(options, (token) => ({ cookie: `m_session_id=${token}` }));
   }
 
   async list(context: HubContext, model: string, revision?: string): Promise<Listing> {
     const wanted = revision === undefined || revision === "main" ? DEFAULT_REVISION : revision;
     const asked = this.#asked(model, revision);
-    const route = `${this.#base}/api/v1/models/${model}`;
+    const route = `${this.base}/api/v1/models/${model}`;
     const commit = /^[0-9a-f]{40}$/.test(wanted)
       ? wanted
       : await this.#commit(context, `${route}/commits`, wanted, asked);
@@ -66,7 +52,7 @@ export class ModelScope implements Hub {
   }
 
   fileUrl(model: string, revision: string, path: string): URL {
-    const url = new URL(`${this.#base}/api/v1/models/${model}/repo`);
+    const url = new URL(`${this.base}/api/v1/models/${model}/repo`);
     url.search = new URLSearchParams({ Revision: revision, FilePath: path }).toString();
     return url;
   }
@@ -99,7 +85,7 @@ export class ModelScope implements Hub {
 
   #asked(model: string, revision: string | undefined): Asked {
     const { host, credentials } = this;
-    const page = `${this.#base}/models/${model}`;
+    const page = `${this.base}/models/${model}`;
     return {
       model,
       revision,

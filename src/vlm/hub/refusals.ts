@@ -79,6 +79,7 @@ function messageOf({ headers, json }: JsonAnswer): string {
 }
 
 function withoutSecrets(text: string, credentials: Asked["credentials"]): string {
-  const secrets = Object.values(credentials).flatMap((value) => value.split(/[ =]/).at(-1) ?? []);
+  // Behind `Bearer ` or the name of a cookie; a token may have `=` in it, as base64 has.
+  const secrets = Object.values(credentials).map((value) => value.replace(/^.*?[ =]/u, ""));
   return secrets.reduce((left, secret) => left.replaceAll(secret, "***"), text);
 }

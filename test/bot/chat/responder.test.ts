@@ -4,6 +4,7 @@ import type { Turn, TurnPart } from "../../../src/bot/chat/turn.ts";
 import { ImageDecodeError, PromptTooLongError, QueueFullError } from "../../../src/vlm/index.ts";
 import { FakeVisionLanguageModel } from "../../../src/vlm/testing.ts";
 import type { StreamPart } from "../../../src/vlm/vision-language-model.ts";
+import { FINISHED } from "../../support/finished.ts";
 
 const group = { kind: "group", id: "7" } as const;
 const text = (text: string): TurnPart => ({ type: "text", text });
@@ -334,21 +335,15 @@ describe("Responder", () => {
   });
 
   it("cuts what the model itself says is repeated, and keeps its usage", async () => {
-    const model = new FakeVisionLanguageModel({ answer: "好。" });
-    const {
-      text: _,
-      reasoning: __,
-      ...result
-    } = await model.generate({ messages: [{ role: "user", content: "?" }] });
     async function* parts(): AsyncGenerator<StreamPart> {
       yield { type: "text-delta", text: "转圈。转圈。" };
-      yield { ...result, type: "finish", finishReason: "repetition", repeatedCharacters: 3 };
+      yield { ...FINISHED, finishReason: "repetition", repeatedCharacters: 3 };
     }
     const responder = new Responder({ model: new FakeVisionLanguageModel({ answer: parts() }) });
     const reply = await responder.respond(groupTurn(text("？")));
     expect(reply).toMatchObject({
       text: "转圈。",
-      result: { finishReason: "repetition", usage: result.usage },
+      result: { finishReason: "repetition", usage: FINISHED.usage },
     });
   });
 

@@ -6,6 +6,7 @@ import type { InstallVlmOptions } from "../../../src/bot/options.ts";
 import { BOT_ID, FakeNapCat, groupMessage } from "../../../src/bot/testing.ts";
 import { FakeVisionLanguageModel } from "../../../src/vlm/testing.ts";
 import type { StreamPart } from "../../../src/vlm/vision-language-model.ts";
+import { FINISHED } from "../../support/finished.ts";
 import { RecordingLogger } from "../../support/recording-logger.ts";
 
 const cleanups: (() => Promise<void>)[] = [];
@@ -17,19 +18,6 @@ afterEach(async () => {
 const FIRST = `第一句话${"很长".repeat(40)}，可以单独作为一条消息发出去。`;
 const SECOND = "第二句话也足够长，可以单独作为一条消息发出去。";
 const THIRD = "第三句话同样足够长，可以单独作为一条消息发出去。";
-const FINISH: StreamPart = {
-  type: "finish",
-  finishReason: "stop",
-  usage: {
-    promptTokens: 1,
-    imageTokens: 0,
-    completionTokens: 1,
-    reasoningTokens: 0,
-    droppedTurns: 0,
-  },
-  timings: { queueMs: 0, imageMs: 0, visionMs: 0, prefillMs: 0, decodeMs: 0, totalMs: 0 },
-  cache: { imageHits: 0, imageMisses: 0 },
-};
 
 /** A model that writes a piece whenever it is told to. */
 function setUp(options: Partial<InstallVlmOptions> = {}) {
@@ -51,7 +39,7 @@ function setUp(options: Partial<InstallVlmOptions> = {}) {
       yield { type: "text-delta", text };
     }
     await step(3).reached;
-    yield FINISH;
+    yield FINISHED;
   }
   const model = new FakeVisionLanguageModel({
     answer: (_request, index) => (index === 0 ? written() : "好。"),

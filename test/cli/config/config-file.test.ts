@@ -33,10 +33,12 @@ function refusal(text: string, env = {}): ConfigError {
   throw new Error("The file was taken.");
 }
 
-/** `line:column text` of every problem. */
+/** `line:column text` of every problem, with the names that would have been known. */
 const problems = (text: string, env = {}) =>
-  refusal(text, env).problems.map(
-    ({ place, text: said }) => `${place.line}:${place.column} ${said}`,
+  refusal(text, env).problems.map(({ place, text: said, known }) =>
+    [`${place.line}:${place.column} ${said}`, known?.join(", ")]
+      .filter(Boolean)
+      .join(" Known are "),
   );
 
 describe("readConfigFile", () => {

@@ -440,17 +440,20 @@ describe("a refusal", () => {
     expect(error.message).not.toContain("hf_secret");
   });
 
-  it("that repeats the token is told without it", async () => {
-    const error = await answer(
-      ({ response }) => {
-        json(response, 403, { error: "I do not like Bearer hf_secret." });
-        return true;
-      },
-      { variables: { HF_TOKEN: "hf_secret" } },
-    );
-    expect(error.message).toContain("I do not like Bearer ***.");
-    expect(error.message).not.toContain("hf_secret");
-  });
+  it.each(["hf_secret", "c2VjcmV0IQ=="])(
+    "that repeats the token %s is told without it",
+    async (token) => {
+      const error = await answer(
+        ({ response }) => {
+          json(response, 403, { error: `I do not like Bearer ${token}.` });
+          return true;
+        },
+        { variables: { HF_TOKEN: token } },
+      );
+      expect(error.message).toContain("I do not like Bearer ***.");
+      expect(error.message).not.toContain(token);
+    },
+  );
 
   it.each([
     [

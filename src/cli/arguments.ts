@@ -65,6 +65,8 @@ export type Command =
       readonly name: "prove";
       readonly json: string | undefined;
       readonly quick: boolean;
+      /** Of the models whose speed is measured; undefined: what the device can be expected to bear. */
+      readonly size: ShapeName | undefined;
       readonly flags: SettingFlags;
     }
   | {
@@ -162,7 +164,7 @@ const COMMANDS: Readonly<Record<string, readonly string[]>> = {
     "picture",
   ],
   bench: ["size", "model", "precision", "threads", "out", "config"],
-  prove: ["device", "json", "quick", "config"],
+  prove: ["device", "json", "quick", "size", "config"],
   "setup-cuda": ["force", "cuda", "mirror", "from", "sha256", "libraries", "pypi"],
 };
 
@@ -253,7 +255,13 @@ export function parseCommand(argv: readonly string[]): Command {
     };
   }
   if (name === "prove") {
-    return { name, json: typeof json === "string" ? json : undefined, quick, flags };
+    return {
+      name,
+      json: typeof json === "string" ? json : undefined,
+      quick,
+      size: size === undefined ? undefined : shapeName(size),
+      flags,
+    };
   }
   if (name === "setup-cuda") {
     return {

@@ -57,6 +57,17 @@ describe("parseCommand", () => {
     ],
     ["list --json", { name: "list", json: true }],
     ["verify a/b", { name: "verify", model: "a/b" }],
+    ["prove --quick", { name: "prove", quick: true, flags: {} }],
+    [
+      "prove --device webgpu --size mini --json there.json",
+      {
+        name: "prove",
+        quick: false,
+        size: "mini",
+        json: "there.json",
+        flags: { device: "webgpu" },
+      },
+    ],
     ["setup-cuda", { name: "setup-cuda", force: false, libraries: false }],
     ["setup-cuda --force", { name: "setup-cuda", force: true, libraries: false }],
     [

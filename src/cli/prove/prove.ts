@@ -18,6 +18,7 @@ import { openCuda } from "../../vlm/runtime/cuda-cards.ts";
 import type { CudaDevice } from "../../vlm/runtime/cuda-device.ts";
 import { type Device, deviceKind, openDevice } from "../../vlm/runtime/device.ts";
 import { loadOrt } from "../../vlm/runtime/ort.ts";
+import type { ShapeName } from "../bench/shape-names.ts";
 import { print } from "../terminal.ts";
 import { checkBehaviour } from "./behaviour-checks.ts";
 import { type Check, Checks } from "./check.ts";
@@ -30,6 +31,8 @@ export interface ProveCommand {
   readonly json: string | undefined;
   /** Leaves out what needs large weights. */
   readonly quick: boolean;
+  /** Of the models whose speed is measured, also by the short form. @default what the device can be expected to bear */
+  readonly size?: ShapeName | undefined;
 }
 
 export interface ProofReport {
@@ -41,7 +44,7 @@ export interface ProofReport {
 
 /** Resolves to the exit code: 0 when every check holds. */
 export async function prove(command: ProveCommand, signal: AbortSignal): Promise<number> {
-  const { device, quick } = command;
+  const { device, quick, size } = command;
   const directory = await mkdtemp(join(tmpdir(), "napcat-vlm-prove-"));
   const checks = new Checks();
   const speed: SpeedReport[] = [];
@@ -58,10 +61,11 @@ export async function prove(command: ProveCommand, signal: AbortSignal): Promise
         const found = await checkBehaviour({ checks, device, precision, directory, quick });
         questionMs = Math.max(questionMs, found ?? 0);
       }
-      if (!quick) {
+      if (!quick || size !== undefined) {
         const rooflines = await measureRooflines(device);
         if (rooflines) machine.rooflines = rooflines;
-        await proveSpeed({ checks, device, directory, rooflines, questionMs, speed, signal });
+        const measured = { size, rooflines, questionMs, speed };
+        await proveSpeed({ checks, device, directory, signal, ...measured });
       }
     }
   } finally {

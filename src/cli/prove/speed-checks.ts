@@ -33,6 +33,8 @@ interface SpeedWork {
   readonly checks: Checks;
   readonly device: Device;
   readonly directory: string;
+  /** Of the models; undefined: what the device can be expected to bear. */
+  readonly size: ShapeName | undefined;
   readonly rooflines: CardRooflines | undefined;
   /** What a question to the tiny chat model took, in milliseconds. */
   readonly questionMs: number;
@@ -59,11 +61,7 @@ const CARD_CASES: readonly Case[] = [
 const SOFTWARE_MS = 300;
 
 export async function proveSpeed(work: SpeedWork): Promise<void> {
-  const kind = deviceKind(work.device);
-  const cases: readonly Case[] =
-    kind === "cuda"
-      ? CARD_CASES
-      : [{ shape: plainShape(work), decoder: DECODER_PRECISIONS[kind][0]!, captureGraphs: false }];
+  const cases = casesOf(work);
   let last = "";
   for (const item of cases) {
     work.signal.throwIfAborted();
@@ -74,9 +72,16 @@ export async function proveSpeed(work: SpeedWork): Promise<void> {
   }
 }
 
-/** Through a software driver a 2B would take hours, and say nothing about any card. */
-function plainShape({ device, questionMs }: SpeedWork): ShapeName {
-  return device === "webgpu" && questionMs > SOFTWARE_MS ? "mini" : "2b";
+function casesOf({ device, size, questionMs }: SpeedWork): readonly Case[] {
+  const kind = deviceKind(device);
+  if (kind === "cuda") {
+    if (size === undefined) return CARD_CASES;
+    return CARD_CASES.filter(({ shape }) => shape === "2b").map((one) => ({ ...one, shape: size }));
+  }
+  // Through a software driver a 2B would take hours, and say nothing about any card.
+  const plain = kind === "webgpu" && questionMs > SOFTWARE_MS ? "mini" : "2b";
+  const decoder = DECODER_PRECISIONS[kind][0]!;
+  return [{ shape: size ?? plain, decoder, captureGraphs: false }];
 }
 
 async function proveCase(

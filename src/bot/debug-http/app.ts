@@ -6,11 +6,11 @@ import type { VisionLanguageModel } from "../../vlm/index.ts";
 import type { Watched } from "../status/bot-status.ts";
 import { addChatRoutes, type ChatRoutesOptions } from "./chat-routes.ts";
 import { refuseForeignPages, requireToken } from "./guard.ts";
-import { type DebugHono, OpenRequests } from "./open-requests.ts";
+import { type DebugHono, OpenRequests, refusalOf } from "./open-requests.ts";
 import { toOpenAiError } from "./openai/openai-error.ts";
 import { addOpenAiRoutes } from "./openai/openai-routes.ts";
 import type { PageFile } from "./page-files.ts";
-import { RequestError, toErrorBody, toRequestError } from "./request-error.ts";
+import { RequestError, toErrorBody } from "./request-error.ts";
 import type { DescribedModel } from "./served-bot.ts";
 import { addStatusRoutes } from "./status-routes.ts";
 
@@ -96,7 +96,7 @@ export function createDebugApp(options: DebugAppOptions): {
     context.json(toErrorBody(new RequestError(404, "not-found", "There is nothing here.")), 404),
   );
   app.onError((error, context) => {
-    const refusal = toRequestError(error);
+    const refusal = refusalOf(error, context);
     if (refusal.status === 500) onError(refusal.cause);
     const body = context.req.path.startsWith("/v1/")
       ? toOpenAiError(refusal)

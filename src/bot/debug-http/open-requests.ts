@@ -1,6 +1,7 @@
 // The requests being read or answered: how many there may be, how large, and how all of them are ended.
 // It knows nothing of what is asked.
 
+import { isUtf8 } from "node:buffer";
 import type { HttpBindings } from "@hono/node-server";
 import type { Context, Hono, MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
@@ -78,18 +79,26 @@ export function asRefusal(error: unknown, request: Deadline): RequestError {
 
 /** The body of a request. @throws {RequestError} `bad-json` */
 export async function readJson(context: DebugContext): Promise<unknown> {
-  const text = await context.req.text().catch((error: unknown) => {
-    throw context.env.incoming.errored ? clientGone() : error;
-  });
+  const bytes = new Uint8Array(await context.req.arrayBuffer());
+  if (!isUtf8(bytes)) {
+    // What a shell with another code page sends would be read as other words, and answered.
+    throw new RequestError(400, "bad-json", "The body is not UTF-8, as JSON must be.");
+  }
   try {
-    return JSON.parse(text);
+    // Without the byte order mark that editors on Windows put in front.
+    return JSON.parse(new TextDecoder().decode(bytes));
   } catch {
     // The parser's own message quotes what somebody wrote.
     throw new RequestError(400, "bad-json", "The body is not valid JSON.");
   }
 }
 
-/** Nobody reads it, but it is no error of the bot's either. */
+/** Any error of a request; whatever fails because the client left is no error of the bot's. */
+export function refusalOf(error: unknown, { env }: DebugContext): RequestError {
+  return env.incoming.errored ? clientGone() : toRequestError(error);
+}
+
+/** Nobody reads it. */
 function clientGone(): RequestError {
   return new RequestError(503, "client-gone", "The client closed the connection.");
 }

@@ -62,7 +62,7 @@ type PostOptions = RequestInit & { readonly headers?: Record<string, string> };
 function post(server: DebugServer, path: string, body: unknown, init: PostOptions = {}) {
   return fetch(`${server.url}${path}`, {
     method: "POST",
-    body: typeof body === "string" ? body : JSON.stringify(body),
+    body: typeof body === "string" || Buffer.isBuffer(body) ? body : JSON.stringify(body),
     ...init,
     headers: { "Content-Type": "application/json", ...init.headers },
   });
@@ -347,6 +347,14 @@ describe("startDebugServer: refusals", () => {
     ["", "bad-json"],
     ["[]", "bad-field", "body"],
     ["null", "bad-field", "body"],
+    // 你好 as a shell with the code page GBK sends it.
+    [
+      Buffer.from(
+        '{"type":"group","group_id":"1","user_id":"2","content":"\xc4\xe3\xba\xc3"}',
+        "latin1",
+      ),
+      "bad-json",
+    ],
     [{ ...groupMessage, type: "private" }, "bad-field", "type"],
     [{ ...groupMessage, group_id: undefined }, "bad-field", "group_id"],
     [{ ...groupMessage, group_id: "" }, "bad-field", "group_id"],
@@ -555,14 +563,15 @@ describe("startDebugServer: who may ask", () => {
     await expect(start({}, options)).rejects.toThrow(message);
   });
 
-  it("does not report a client that leaves in the middle of its message", async () => {
+  it.each([
+    ["of a known length", "Content-Length: 999\r\n\r\n{"],
+    ["in chunks", "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"],
+  ])("does not report a client that leaves in the middle of a message %s", async (_, begun) => {
     const errors: unknown[] = [];
     const onError = (error: unknown) => errors.push(error);
     const { server } = await start({}, { onError, limits: { maxRequests: 1 } });
     const socket = connect(server.port, "127.0.0.1");
-    const head =
-      "POST /api/chat/private HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n\r\n{";
-    socket.write(head);
+    socket.write(`POST /api/chat/private HTTP/1.1\r\nHost: localhost\r\n${begun}`);
     // Its place is taken when the message begins, and free again when it has gone.
     const next = () => post(server, "/api/chat/private", privateMessage);
     while ((await next()).status !== 503);

@@ -71,22 +71,29 @@ export interface Checkpoint extends ModelSettings {
   close(): Promise<void>;
 }
 
+/** Files of weights that will come into a directory; their headers are known. */
+export interface ComingWeights {
+  readonly names: readonly string[];
+  open(files: readonly string[]): Promise<Safetensors>;
+}
+
 /**
  * Opens and checks a checkpoint directory without reading its weights.
  *
  * @throws ModelLoadError `model-files-missing` naming all missing files at once, `model-unsupported`,
  *   `model-corrupt`
  */
-export async function openCheckpoint(dir: string): Promise<Checkpoint> {
+export async function openCheckpoint(dir: string, coming?: ComingWeights): Promise<Checkpoint> {
   const assumptions: string[] = [];
   const assume: Assume = (sentence) => assumptions.push(sentence);
-  const present = new Set(await listDirectory(dir));
+  const present = new Set([...(await listDirectory(dir)), ...(coming?.names ?? [])]);
   const found = await findWeights(dir, present, assume);
   const missing = [...missingSettings(present), ...found.missing];
   if (missing.length > 0) throw filesMissing(dir, present, missing);
   tellLeftovers(present, assume);
 
-  const weights = await Safetensors.open(dir, found.files);
+  const open = coming?.open ?? ((files) => Safetensors.open(dir, files));
+  const weights = await open(found.files);
   try {
     const whole = await assembleWeights(weights, await readQuantization(dir, weights));
     const stored = readStoredFacts(whole, found.index?.keys());

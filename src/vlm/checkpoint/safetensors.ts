@@ -31,17 +31,30 @@ export interface StoredTensor {
   readonly byteLength: number;
 }
 
-/** The open weight files of a checkpoint. */
+/** Where the bytes of stored tensors come from. */
+export interface TensorBytes {
+  /** Fills `target` with the tensor's bytes from `start` on, which are all inside it. */
+  read(tensor: StoredTensor, start: number, target: Uint8Array): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** The weights of a checkpoint: what their headers say, and their bytes. */
 export class Safetensors {
   readonly tensors: ReadonlyMap<string, StoredTensor>;
-  readonly #handles: ReadonlyMap<string, FileHandle>;
+  readonly #bytes: TensorBytes;
 
-  private constructor(
-    tensors: ReadonlyMap<string, StoredTensor>,
-    handles: ReadonlyMap<string, FileHandle>,
-  ) {
+  /** @throws ModelLoadError `model-corrupt` for a tensor that is there twice */
+  constructor(stored: Iterable<StoredTensor>, bytes: TensorBytes) {
+    const tensors = new Map<string, StoredTensor>();
+    for (const tensor of stored) {
+      const other = tensors.get(tensor.name);
+      if (other !== undefined) {
+        throw corrupt(`The tensor ${tensor.name} is in ${other.file} and in ${tensor.file}.`);
+      }
+      tensors.set(tensor.name, tensor);
+    }
     this.tensors = tensors;
-    this.#handles = handles;
+    this.#bytes = bytes;
   }
 
   /**
@@ -50,34 +63,47 @@ export class Safetensors {
    * @throws ModelLoadError `model-corrupt` for a header that is truncated or lies, or a tensor that is there twice
    */
   static async open(dir: string, files: readonly string[]): Promise<Safetensors> {
-    const tensors = new Map<string, StoredTensor>();
+    const stored: StoredTensor[] = [];
     const handles = new Map<string, FileHandle>();
+    const bytes = new OpenFiles(handles);
     try {
       for (const file of files) {
         const handle = await disk.open(join(dir, file), "r");
         handles.set(file, handle);
-        for (const tensor of await readHeader(handle, file)) {
-          const other = tensors.get(tensor.name);
-          if (other !== undefined) {
-            throw corrupt(`The tensor ${tensor.name} is in ${other.file} and in ${file}.`);
-          }
-          tensors.set(tensor.name, tensor);
-        }
+        stored.push(...(await readHeader(handle, file)));
       }
-      return new Safetensors(tensors, handles);
+      return new Safetensors(stored, bytes);
     } catch (error) {
-      for (const handle of handles.values()) await handle.close();
+      await bytes.close();
       throw error;
     }
   }
 
   /** Fills `target` with the tensor's bytes from `start` on. */
   async read(tensor: StoredTensor, start: number, target: Uint8Array): Promise<void> {
-    const handle = this.#handles.get(tensor.file);
-    if (handle === undefined || start < 0 || start + target.byteLength > tensor.byteLength) {
+    const isKnown = this.tensors.get(tensor.name) === tensor;
+    if (!isKnown || start < 0 || start + target.byteLength > tensor.byteLength) {
       throw new RangeError(`Expected a range inside ${tensor.name} of this checkpoint.`);
     }
-    await readFully(handle, target, tensor.offset + start, tensor.file);
+    await this.#bytes.read(tensor, start, target);
+  }
+
+  async close(): Promise<void> {
+    await this.#bytes.close();
+  }
+}
+
+class OpenFiles implements TensorBytes {
+  readonly #handles: ReadonlyMap<string, FileHandle>;
+
+  constructor(handles: ReadonlyMap<string, FileHandle>) {
+    this.#handles = handles;
+  }
+
+  async read({ file, offset }: StoredTensor, start: number, target: Uint8Array): Promise<void> {
+    const handle = this.#handles.get(file);
+    if (handle === undefined) throw new RangeError(`${file} is not open.`);
+    await readFully(handle, target, offset + start, file);
   }
 
   async close(): Promise<void> {
@@ -106,28 +132,49 @@ export async function readShardIndex(dir: string): Promise<ReadonlyMap<string, s
   return shards;
 }
 
-async function readHeader(handle: FileHandle, file: string): Promise<StoredTensor[]> {
-  const { size } = await handle.stat();
-  if (size < 8) throw corrupt(`${file} is truncated: it has ${size} bytes and no header.`);
-  const prefix = Buffer.alloc(8);
-  await readFully(handle, prefix, 0, file);
+/**
+ * What the header of an open file says, every claim of it checked.
+ *
+ * @param file what errors call it
+ * @param size bytes of the whole file, where only its beginning is there. @default what the file has
+ * @throws ModelLoadError `model-corrupt`
+ */
+export async function readHeader(
+  handle: FileHandle,
+  file: string,
+  size?: number,
+): Promise<StoredTensor[]> {
+  const { bytes, dataStart, fileBytes } = await headerOf(handle, file, size);
+  const tensors = parseHeader(bytes, file, dataStart);
+  checkCoverage(tensors, file, dataStart, fileBytes);
+  return tensors;
+}
+
+/** Bytes of a header, its length included. @param prefix the first 8 bytes of a file @throws ModelLoadError */
+export function headerLength(prefix: Buffer, file: string): number {
   const headerBytes = prefix.readBigUInt64LE();
   if (headerBytes > BigInt(MAX_HEADER_BYTES)) {
     throw corrupt(
       `${file} claims a header of ${headerBytes} bytes; the format allows ${MAX_HEADER_BYTES}.`,
     );
   }
-  const dataStart = 8 + Number(headerBytes);
+  return 8 + Number(headerBytes);
+}
+
+async function headerOf(handle: FileHandle, file: string, known: number | undefined) {
+  const size = known ?? (await handle.stat()).size;
+  if (size < 8) throw corrupt(`${file} is truncated: it has ${size} bytes and no header.`);
+  const prefix = Buffer.alloc(8);
+  await readFully(handle, prefix, 0, file);
+  const dataStart = headerLength(prefix, file);
   if (dataStart > size) {
     throw corrupt(
       `${file} is truncated: its header ends at byte ${dataStart}, the file at ${size}.`,
     );
   }
-  const bytes = Buffer.alloc(Number(headerBytes));
+  const bytes = Buffer.alloc(dataStart - 8);
   await readFully(handle, bytes, 8, file);
-  const tensors = parseHeader(bytes, file, dataStart);
-  checkCoverage(tensors, file, dataStart, size);
-  return tensors;
+  return { bytes, dataStart, fileBytes: size };
 }
 
 function parseHeader(bytes: Uint8Array, file: string, dataStart: number): StoredTensor[] {
@@ -218,7 +265,8 @@ function firstRepeatedKey(text: string): string | undefined {
   return undefined;
 }
 
-async function readFully(
+/** @throws ModelLoadError `model-corrupt` where the file ends too early */
+export async function readFully(
   handle: FileHandle,
   target: Uint8Array,
   position: number,

@@ -46,6 +46,10 @@ export class ScaledWeight implements Weight {
     this.#columns = levels.shape[1] ?? 1;
   }
 
+  get parts(): readonly StoredTensor[] {
+    return [this.#levels, this.#scales];
+  }
+
   async readRows(firstRow: number, rows: number, target: Float32Array): Promise<void> {
     this.#scaleValues ??= await readAll(this.#weights, this.#scales);
     const scales = this.#scaleValues;

@@ -18,6 +18,8 @@ export interface Weight {
   readonly byteLength: number;
   /** The one tensor whose bytes are the numbers; undefined where they have to be computed. */
   readonly plain?: StoredTensor | undefined;
+  /** The stored tensors it is read from, all of the checkpoint's own; undefined where there are others, or order matters. */
+  readonly parts?: readonly StoredTensor[] | undefined;
   /** The stored 4-bit levels, where there are any. */
   readonly int4?: Int4Weight | undefined;
   /** How it is quantised, in words for people; undefined for plain numbers. */
@@ -67,6 +69,10 @@ export class PlainWeight implements Weight {
 
   get byteLength(): number {
     return this.plain.byteLength;
+  }
+
+  get parts(): readonly StoredTensor[] {
+    return [this.plain];
   }
 
   async readRows(firstRow: number, rows: number, target: Float32Array): Promise<void> {

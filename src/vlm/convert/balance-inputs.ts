@@ -1,11 +1,10 @@
 // Makes quantised products robust against channels that are much larger than the others, without data: how much of a
 // channel's size moves from the input into the weight is tried out on made-up inputs, and the best is taken; a
-// product that still loses too much stays in a wider format. In: a checkpoint and the inputs of its products. Out: the
-// moves, the formats that differ, and a line for each input. Memory: one input and some rows of its readers.
+// product that still loses too much stays in a wider format. In: a checkpoint and inputs of its products, layer by layer.
+// Out: the moves, the formats that differ, and a line for each input. Memory: one input and some rows of its readers.
 
-import type { Qwen3VlConfig } from "../checkpoint/config.ts";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.ts";
-import { decoderRun } from "./decoder-run.ts";
+import type { PseudoInput } from "./decoder-run.ts";
 import type { StreamOptions } from "./hashed-file.ts";
 import { type Matrix, productError } from "./layer-errors.ts";
 import type { CpuPrecision as Precision } from "./linear-layers.ts";
@@ -24,13 +23,6 @@ export interface LayerChoice {
   readonly plainError: number;
   /** The share of the imbalance that moved into the weight; 0: none. */
   readonly moved: number;
-}
-
-export interface BalancedInputs {
-  readonly moves: ScaleMoves;
-  /** By weight, where it is not the format that was asked for. */
-  readonly wider: ReadonlyMap<string, Precision>;
-  readonly layers: readonly LayerChoice[];
 }
 
 /** Shares of the imbalance to try; one half is the least sum of both errors where nothing stands out. */
@@ -57,74 +49,78 @@ export interface InputsInPrecision {
   readonly inputs: readonly ProductInput[];
 }
 
-/**
- * Measures and decides, input by input.
- *
- * @throws the signal's reason when aborted
- */
-export async function balanceInputs(
-  checkpoint: Checkpoint,
-  graphs: readonly InputsInPrecision[],
-  { signal, onBytes }: StreamOptions = {},
-): Promise<BalancedInputs> {
-  const reader = new RowReader(checkpoint);
-  const moves = new ScaleMoves();
-  const wider = new Map<string, Precision>();
-  const layers: LayerChoice[] = [];
-  const inputs = quantizedInputs(graphs);
-  for await (const { input, precision, values } of madeUp(reader, checkpoint.config, inputs)) {
-    signal?.throwIfAborted();
-    const trial = new Trial(values, await sampleRows(reader, input), input);
-    const choice = chooseMove(trial, input, precision);
-    if (choice.factors !== undefined) move(moves, reader, input, choice.factors);
-    const layer = chooseWidth(trial, choice, input, precision);
-    if (layer.precision !== precision) {
-      for (const weight of input.readers) wider.set(weight, layer.precision);
-    }
-    layers.push(layer);
-    onBytes?.(readBytes(checkpoint, input));
-  }
-  return { moves, wider, layers };
-}
-
-/** Bytes that `balanceInputs` reads, nearly: what `onBytes` is told of, altogether. */
-export function balanceBytes(checkpoint: Checkpoint, graphs: readonly InputsInPrecision[]): number {
-  return quantizedInputs(graphs).reduce((sum, { input }) => sum + readBytes(checkpoint, input), 0);
-}
-
-function readBytes({ tensors }: Checkpoint, { origin, readers }: ProductInput): number {
-  const names = origin === undefined ? readers : originWeights(origin);
-  return names.reduce((sum, name) => sum + (tensors.get(name)?.byteLength ?? 0), 0);
-}
-
-interface QuantizedInput {
+export interface QuantizedInput {
   readonly input: ProductInput;
   readonly precision: Precision;
 }
 
-function quantizedInputs(graphs: readonly InputsInPrecision[]): QuantizedInput[] {
+/** The inputs of products that round what they read, one by one. */
+export function quantizedInputs(graphs: readonly InputsInPrecision[]): QuantizedInput[] {
   return graphs
     .filter(({ precision }) => precision !== "fp32")
     .flatMap(({ precision, inputs }) => inputs.map((input) => ({ input, precision })));
 }
 
-/** Values for every input: from where it comes in the vision encoder, from a run in the decoder. */
-async function* madeUp(
-  reader: RowReader,
-  config: Qwen3VlConfig,
-  inputs: readonly QuantizedInput[],
-): AsyncGenerator<QuantizedInput & { readonly values: Matrix }> {
-  for (const { input, precision } of inputs) {
-    if (input.origin === undefined) continue;
-    const values = await pseudoActivations(reader, input, input.origin);
-    const { columns } = input;
-    yield { input, precision, values: { values, rows: PSEUDO_TOKENS, columns } };
+/** Bytes that measuring these inputs reads, nearly: what `onBytes` is told of, altogether. */
+export function balanceBytes(
+  { tensors }: Checkpoint,
+  inputs: readonly Pick<QuantizedInput, "input">[],
+): number {
+  return inputs
+    .flatMap(({ input: { origin, readers } }) =>
+      origin === undefined ? readers : originWeights(origin),
+    )
+    .reduce((sum, name) => sum + (tensors.get(name)?.byteLength ?? 0), 0);
+}
+
+/** Measures and decides, input by input; everything that was decided before counts for what is read later. */
+export class InputBalance {
+  readonly moves = new ScaleMoves();
+  /** By weight, where it is not the format that was asked for. */
+  readonly wider = new Map<string, Precision>();
+  readonly #checkpoint: Checkpoint;
+  readonly #reader: RowReader;
+  readonly #stream: StreamOptions;
+
+  constructor(checkpoint: Checkpoint, stream: StreamOptions = {}) {
+    this.#checkpoint = checkpoint;
+    this.#reader = new RowReader(checkpoint);
+    this.#stream = stream;
   }
-  const inDecoder = new Map(inputs.map((each) => [each.input.name, each]));
-  if (inputs.every(({ input }) => input.origin !== undefined)) return;
-  for await (const { name, values } of decoderRun(reader, config)) {
-    const found = inDecoder.get(name);
-    if (found !== undefined) yield { ...found, values };
+
+  /** Inputs whose values are guessed from where they come, as in the vision encoder. @throws the signal's reason */
+  async *guessed(inputs: readonly QuantizedInput[]): AsyncGenerator<LayerChoice> {
+    for (const each of inputs) {
+      const { origin, columns } = each.input;
+      if (origin === undefined) continue;
+      const values = await pseudoActivations(this.#reader, each.input, origin);
+      yield await this.#decide(each, { values, rows: PSEUDO_TOKENS, columns });
+    }
+  }
+
+  /** Inputs whose values a run shows; what nobody asks about is run through. @throws the signal's reason */
+  async *shown(
+    inputs: readonly QuantizedInput[],
+    run: AsyncIterable<PseudoInput>,
+  ): AsyncGenerator<LayerChoice> {
+    for await (const { name, values } of run) {
+      const found = inputs.find(({ input }) => input.name === name);
+      if (found !== undefined) yield await this.#decide(found, values);
+    }
+  }
+
+  async #decide(quantized: QuantizedInput, values: Matrix): Promise<LayerChoice> {
+    this.#stream.signal?.throwIfAborted();
+    const { input, precision } = quantized;
+    const trial = new Trial(values, await sampleRows(this.#reader, input), input);
+    const choice = chooseMove(trial, input, precision);
+    if (choice.factors !== undefined) move(this.moves, this.#reader, input, choice.factors);
+    const layer = chooseWidth(trial, choice, input, precision);
+    if (layer.precision !== precision) {
+      for (const weight of input.readers) this.wider.set(weight, layer.precision);
+    }
+    this.#stream.onBytes?.(balanceBytes(this.#checkpoint, [quantized]));
+    return layer;
   }
 }
 

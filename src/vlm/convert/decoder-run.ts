@@ -3,12 +3,13 @@
 // own embeddings and layers have to speak. In f32, one layer at a time; rotations are left out, as they change no
 // channel's size, and pictures, whose tokens come from elsewhere.
 
-import type { Qwen3VlConfig } from "../checkpoint/config.ts";
+import type { Qwen3VlConfig, TextConfig } from "../checkpoint/config.ts";
 import { EMBED_TOKENS } from "../checkpoint/tensor-names.ts";
 import type { Matrix } from "./layer-errors.ts";
 import type { RowReader } from "./row-reader.ts";
 
 const TOKENS = 16;
+const ROOT = "model.language_model.";
 
 /** What a product reads; `name` as in `ProductInput`. */
 export interface PseudoInput {
@@ -16,16 +17,44 @@ export interface PseudoInput {
   readonly values: Matrix;
 }
 
-export async function* decoderRun(
-  reader: RowReader,
-  { text }: Qwen3VlConfig,
-): AsyncGenerator<PseudoInput> {
-  const run = new Run(reader);
-  const root = "model.language_model.";
-  let x = await run.embed(text.vocabSize);
-  for (let layer = 0; layer < text.layers; layer++) {
+/** Ask for the layers from the first to the last, then for the end. */
+export class DecoderRun {
+  readonly #weights: Run;
+  readonly #text: TextConfig;
+  #x: Matrix;
+
+  private constructor(weights: Run, text: TextConfig, x: Matrix) {
+    this.#weights = weights;
+    this.#text = text;
+    this.#x = x;
+  }
+
+  static async begin(reader: RowReader, { text }: Qwen3VlConfig): Promise<DecoderRun> {
+    const weights = new Run(reader);
+    return new DecoderRun(weights, text, await weights.embed(text.vocabSize));
+  }
+
+  /** Goes on behind a layer. @param values what `values` was there */
+  static resume(
+    reader: RowReader,
+    { text }: Qwen3VlConfig,
+    values: Float32Array<ArrayBuffer>,
+  ): DecoderRun {
+    const x = { values, rows: TOKENS, columns: text.hiddenSize };
+    return new DecoderRun(new Run(reader), text, x);
+  }
+
+  /** Between two layers: the residual stream, (TOKENS, H). */
+  get values(): Float32Array {
+    return this.#x.values;
+  }
+
+  async *layer(layer: number): AsyncGenerator<PseudoInput> {
+    const run = this.#weights;
+    const text = this.#text;
+    const x = this.#x;
     const name = `layers.${layer}`;
-    const weight = (part: string) => `${root}${name}.${part}.weight`;
+    const weight = (part: string) => `${ROOT}${name}.${part}.weight`;
     const before = await run.rmsNorm(x, weight("input_layernorm"), text.rmsNormEps);
     yield { name: `${name}.self_attn.qkv`, values: before };
     const head = async (part: "q" | "k") => {
@@ -37,17 +66,23 @@ export async function* decoderRun(
     const value = await run.product(before, weight("self_attn.v_proj"));
     const mixed = attention(await head("q"), await head("k"), value, text);
     yield { name: `${name}.self_attn.o_proj`, values: mixed };
-    x = add(x, await run.product(mixed, weight("self_attn.o_proj")));
-    const after = await run.rmsNorm(x, weight("post_attention_layernorm"), text.rmsNormEps);
+    const middle = add(x, await run.product(mixed, weight("self_attn.o_proj")));
+    const norm = weight("post_attention_layernorm");
+    const after = await run.rmsNorm(middle, norm, text.rmsNormEps);
     yield { name: `${name}.mlp.gate_up`, values: after };
     const gate = activate(await run.product(after, weight("mlp.gate_proj")), silu);
     const up = await run.product(after, weight("mlp.up_proj"));
     const values = gate.values.map((g, i) => g * (up.values[i] as number));
     const inner = { ...gate, values };
     yield { name: `${name}.mlp.down_proj`, values: inner };
-    x = add(x, await run.product(inner, weight("mlp.down_proj")));
+    this.#x = add(middle, await run.product(inner, weight("mlp.down_proj")));
   }
-  yield { name: "logits", values: await run.rmsNorm(x, `${root}norm.weight`, text.rmsNormEps) };
+
+  async *end(): AsyncGenerator<PseudoInput> {
+    const { rmsNormEps } = this.#text;
+    const values = await this.#weights.rmsNorm(this.#x, `${ROOT}norm.weight`, rmsNormEps);
+    yield { name: "logits", values };
+  }
 }
 
 /** The steps that need weights. */

@@ -10,13 +10,15 @@ export function embeddingTableBytes(weight: Weight): number {
   return rowsOf(weight) * columnsOf(weight) * DTYPE_BYTES[weightDtype(weight.dtype)];
 }
 
-/** Writes all rows in the format that the weight has. */
-export async function writeEmbeddingTable(
-  weight: Weight,
-  file: HashedFile,
-): Promise<Omit<PackageManifest["embedTokens"], "file">> {
+/** What the manifest says of the table. */
+export function embeddingTableForm(weight: Weight): Omit<PackageManifest["embedTokens"], "file"> {
   const dtype = weightDtype(weight.dtype);
-  const [rows, columns] = [rowsOf(weight), columnsOf(weight)];
+  return { dtype, rows: rowsOf(weight), columns: columnsOf(weight) };
+}
+
+/** Writes all rows in the format that the weight has. */
+export async function writeEmbeddingTable(weight: Weight, file: HashedFile): Promise<void> {
+  const { dtype, rows, columns } = embeddingTableForm(weight);
   const pieceRows = Math.max(1, Math.floor(PIECE_BYTES / (columns * 4)));
   const floats = new Float32Array(pieceRows * columns);
   const narrow = new Uint16Array(dtype === "f32" ? 0 : floats.length);
@@ -32,7 +34,6 @@ export async function writeEmbeddingTable(
       await file.append(bytesOf(narrow.subarray(0, count)));
     }
   }
-  return { dtype, rows, columns };
 }
 
 function bytesOf(values: Float32Array | Uint16Array): Uint8Array {

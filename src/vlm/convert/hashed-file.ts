@@ -19,6 +19,9 @@ export interface FileDigest {
   readonly sha256: string;
 }
 
+/** Of a file that is not finished: how much of it there is, and the hash of that. */
+export type FileMark = Omit<FileDigest, "file">;
+
 export interface StreamOptions {
   readonly signal?: AbortSignal | undefined;
   /** Called with the bytes handled since the last call. */
@@ -30,19 +33,59 @@ export class HashedFile {
   readonly #path: string;
   readonly #name: string;
   readonly #handle: FileHandle;
-  readonly #hash: Hash = createHash("sha256");
+  readonly #hash: Hash;
   readonly #options: StreamOptions;
-  #position = 0;
+  #position: number;
 
-  private constructor(path: string, handle: FileHandle, options: StreamOptions) {
+  private constructor(
+    path: string,
+    handle: FileHandle,
+    options: StreamOptions,
+    hash: Hash = createHash("sha256"),
+    position = 0,
+  ) {
     this.#path = path;
     this.#name = basename(path);
     this.#handle = handle;
     this.#options = options;
+    this.#hash = hash;
+    this.#position = position;
   }
 
   static async create(path: string, options: StreamOptions = {}): Promise<HashedFile> {
     return new HashedFile(path, await disk.open(path, "wx"), options);
+  }
+
+  /**
+   * Goes on behind a mark; what was written after it is cut off.
+   *
+   * @returns undefined when what is there is not what the mark says
+   */
+  static async resume(
+    path: string,
+    { bytes, sha256 }: FileMark,
+    options: StreamOptions = {},
+  ): Promise<HashedFile | undefined> {
+    const handle = await disk.open(path, "r+");
+    try {
+      const hash = createHash("sha256");
+      await hashUpTo(handle, bytes, hash, options.signal);
+      if (hash.copy().digest("hex") === sha256) {
+        await disk.guard(path, () => handle.truncate(bytes));
+        return new HashedFile(path, handle, options, hash, bytes);
+      }
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+    await handle.close();
+    return undefined;
+  }
+
+  /** What is written so far, made durable: where another process can go on. */
+  async mark(): Promise<FileMark> {
+    await disk.guard(this.#path, () => disk.sync(this.#handle));
+    return { bytes: this.#position, sha256: this.#hash.copy().digest("hex") };
   }
 
   async append(bytes: Uint8Array): Promise<void> {
@@ -115,6 +158,23 @@ export async function fingerprintFile(path: string): Promise<string> {
     return hash.digest("hex");
   } finally {
     await handle.close();
+  }
+}
+
+async function hashUpTo(
+  handle: FileHandle,
+  end: number,
+  hash: Hash,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const piece = new Uint8Array(PIECE_BYTES);
+  for (let position = 0; position < end; ) {
+    signal?.throwIfAborted();
+    const length = Math.min(PIECE_BYTES, end - position);
+    const { bytesRead } = await handle.read(piece, 0, length, position);
+    if (bytesRead === 0) return; // shorter: another hash
+    hash.update(piece.subarray(0, bytesRead));
+    position += bytesRead;
   }
 }
 

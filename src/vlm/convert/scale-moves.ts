@@ -2,7 +2,7 @@
 // multiplied. All factors are powers of two, so the function of the model stays the same to the last bit.
 // Knows no model and reads nothing.
 
-/** What is done to the rows and columns of tensors while they are read; see `balanceInputs`. */
+/** What is done to the rows and columns of tensors while they are read; see `InputBalance`. */
 export class ScaleMoves {
   readonly #rows = new Map<string, Float32Array>();
   readonly #columns = new Map<string, Float32Array>();

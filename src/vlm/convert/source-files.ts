@@ -41,11 +41,12 @@ export class SourceFiles {
     this.totalBytes = sumOfSizes(before);
   }
 
-  /** Remembers the files as they are now. */
-  static async of(checkpoint: Checkpoint): Promise<SourceFiles> {
+  /** Remembers the files as they are now. @param coming files that are not here yet, and are left out */
+  static async of(checkpoint: Checkpoint, coming: readonly string[] = []): Promise<SourceFiles> {
     const { dir } = checkpoint;
+    const here = [...checkpoint.settingsFiles, ...checkpoint.weightFiles];
     const files = [
-      ...[...checkpoint.settingsFiles, ...checkpoint.weightFiles].map((file) => ({ dir, file })),
+      ...here.filter((file) => !coming.includes(file)).map((file) => ({ dir, file })),
       ...checkpoint.adapters.flatMap((adapter) =>
         adapter.files.map((file) => ({ dir: adapter.dir, file })),
       ),

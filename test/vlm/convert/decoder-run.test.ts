@@ -1,23 +1,29 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { openCheckpoint } from "../../../src/vlm/checkpoint/open-checkpoint.ts";
-import { decoderRun, type PseudoInput } from "../../../src/vlm/convert/decoder-run.ts";
+import { DecoderRun, type PseudoInput } from "../../../src/vlm/convert/decoder-run.ts";
 import { decoderInputs } from "../../../src/vlm/convert/product-inputs.ts";
 import { RowReader } from "../../../src/vlm/convert/row-reader.ts";
 import { GOLDEN_NAMES, goldenCheckpoint, TINY_CHAT } from "../../support/golden-checkpoint.ts";
 import { syntheticCheckpoint } from "../../support/synthetic-checkpoint.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
-async function allOf(run: AsyncGenerator<PseudoInput>): Promise<PseudoInput[]> {
+async function allOf(run: DecoderRun, layers: number): Promise<PseudoInput[]> {
   const inputs: PseudoInput[] = [];
-  for await (const input of run) inputs.push(input);
+  for (let layer = 0; layer < layers; layer++) {
+    for await (const input of run.layer(layer)) inputs.push(input);
+  }
+  for await (const input of run.end()) inputs.push(input);
   return inputs;
 }
 
 async function runOf(dir: string) {
   const checkpoint = await openCheckpoint(dir);
   const { config } = checkpoint;
-  const decoder = await allOf(decoderRun(new RowReader(checkpoint), config));
+  const decoder = await allOf(
+    await DecoderRun.begin(new RowReader(checkpoint), config),
+    config.text.layers,
+  );
   await checkpoint.close();
   return { config, decoder };
 }

@@ -5,14 +5,15 @@ import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { openCheckpoint } from "../../../src/vlm/checkpoint/open-checkpoint.ts";
-import { balanceInputs } from "../../../src/vlm/convert/balance-inputs.ts";
+import type { LayerChoice } from "../../../src/vlm/convert/balance-inputs.ts";
+import { ConversionPlan } from "../../../src/vlm/convert/conversion-plan.ts";
 import { convertCheckpoint } from "../../../src/vlm/convert/convert.ts";
 import { decoderGraph } from "../../../src/vlm/convert/decoder-graph.ts";
 import { HashedFile } from "../../../src/vlm/convert/hashed-file.ts";
 import type { Precision } from "../../../src/vlm/convert/linear-layers.ts";
 import { type PackageManifest, readManifest } from "../../../src/vlm/convert/manifest.ts";
-import { decoderInputs, visionInputs } from "../../../src/vlm/convert/product-inputs.ts";
 import { RowReader } from "../../../src/vlm/convert/row-reader.ts";
+import { StepMeasures } from "../../../src/vlm/convert/step-measures.ts";
 import { visionGraph } from "../../../src/vlm/convert/vision-graph.ts";
 import { WeightWriter } from "../../../src/vlm/convert/weight-writer.ts";
 import { loadQwen3Vl } from "../../../src/vlm/qwen3-vl.ts";
@@ -148,11 +149,12 @@ describe("moved scales", () => {
     const before = await answer(plain.packageDir);
     const checkpoint = await openCheckpoint(checkpointDir);
     const { config } = checkpoint;
-    const graphs = [
-      { precision: "w8a8" as const, inputs: visionInputs(config) },
-      { precision: "w8a8" as const, inputs: decoderInputs(config) },
-    ];
-    const { moves, layers } = await balanceInputs(checkpoint, graphs);
+    const formats = { precision: { decoder: "w8a8", vision: "w8a8" }, device: "cpu" } as const;
+    const { tracks } = new ConversionPlan(checkpoint, formats);
+    const measures = new StepMeasures(checkpoint, tracks, {});
+    const { moves } = measures.balance;
+    const layers: LayerChoice[] = [];
+    for (const step of tracks.flat()) layers.push(...(await measures.measure(step)));
     expect(layers.filter(({ moved }) => moved > 0).length).toBeGreaterThanOrEqual(22);
     for (const { plan, model } of [visionGraph(config, "fp32"), decoderGraph(config, "fp32")]) {
       const path = join(plain.packageDir, `${model.name}.onnx.data`);

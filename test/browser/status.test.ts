@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import { Responder } from "../../src/bot/chat/responder.ts";
 import { startDebugServer } from "../../src/bot/debug-http/server.ts";
 import { installVlm } from "../../src/bot/install-vlm.ts";
 import { FakeNapCat, groupMessage } from "../../src/bot/testing.ts";
@@ -52,7 +53,7 @@ async function busyBot() {
   const { responder, watched } = bot;
   const server = await startDebugServer({ responder, model, watched, port: 0 });
   endings.push(() => server.close());
-  return { napcat, model, bot, ask, url: `${server.url}/status` };
+  return { napcat, model, bot, ask, url: `${server.url}/status`, close: () => server.close() };
 }
 
 async function open(url: string, options: Parameters<Browser["newContext"]>[0] = {}) {
@@ -85,6 +86,27 @@ it("shows a turn that began after it was opened, and stops it, without a reload"
   expect(await page.locator("#turns tr").count()).toBe(1);
   expect((await bot.watched.status()).turns.map(({ chat }) => chat)).toEqual(["group:31"]);
   expect(complaints).toEqual([]);
+});
+
+it("shows no empty cards where no bot is connected, nor a green light once the bot is gone", async () => {
+  const model = new FakeVisionLanguageModel();
+  const lonely = await startDebugServer({ responder: new Responder({ model }), model, port: 0 });
+  endings.push(() => lonely.close());
+  const context = await browser.newContext({ locale: "en-US" });
+  endings.push(() => context.close());
+  const page = await context.newPage();
+  await page.goto(`${lonely.url}/status`);
+  await page.getByRole("alert").waitFor();
+  expect(await page.getByRole("alert").textContent()).toContain("No bot is connected");
+  expect(await page.locator("main").isVisible()).toBe(false);
+
+  const { url, close } = await busyBot();
+  await page.goto(url);
+  await page.locator("#health.healthy").waitFor();
+  await close();
+  await page.locator("#health").waitFor({ state: "hidden" });
+  expect(await page.getByRole("alert").textContent()).toBe("The bot cannot be reached.");
+  expect(await page.locator("#overview").isVisible()).toBe(true);
 });
 
 it.each([

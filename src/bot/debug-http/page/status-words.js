@@ -10,6 +10,7 @@ const zh = {
     settings: "当前设置（不含密钥）",
   },
   health: { healthy: "一切正常", degraded: "部分不可用", unhealthy: "不可用" },
+  because: (state, why) => (why.length === 0 ? state : `${state}：${why.join("、")}`),
   reasons: {
     "model-disposed": "模型已关闭",
     "model-reloading": "显卡丢失，正在重新加载模型",
@@ -70,6 +71,7 @@ const en = {
     settings: "Settings in force (without secrets)",
   },
   health: { healthy: "All is well", degraded: "Partly unavailable", unhealthy: "Unavailable" },
+  because: (state, why) => (why.length === 0 ? state : `${state}: ${why.join("; ")}`),
   reasons: {
     "model-disposed": "the model is closed",
     "model-reloading": "the graphics card was lost, and the model is being loaded again",

@@ -20,10 +20,10 @@ function element(tag, text, className) {
 }
 
 function showHealth({ status, reasons }) {
-  const words_ = reasons.map((reason) => words.reasons[reason] ?? reason).join("、");
+  const why = reasons.map((reason) => words.reasons[reason] ?? reason);
+  byId("health").hidden = false;
   byId("health").className = status;
-  byId("health").textContent =
-    `${words.health[status] ?? status}${words_ === "" ? "" : `：${words_}`}`;
+  byId("health").textContent = words.because(words.health[status] ?? status, why);
 }
 
 function showOverview({ connection, model, turns }) {
@@ -118,6 +118,7 @@ async function refresh() {
     const { bot, error } = await getJson("/api/status");
     if (error) throw new ChatError(error.code, words.errors[error.code] ?? error.message);
     byId("trouble").hidden = true;
+    document.querySelector("main").hidden = false;
     showHealth(bot.health);
     showOverview(bot);
     showTurns(bot.turns);
@@ -129,6 +130,8 @@ async function refresh() {
   } catch (error) {
     byId("trouble").textContent = error instanceof ChatError ? error.message : words.unreachable;
     byId("trouble").hidden = false;
+    // The numbers stay, as the last that were heard; that all is well is no longer known.
+    byId("health").hidden = true;
   }
 }
 

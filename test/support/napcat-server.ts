@@ -73,7 +73,12 @@ export class NapCatServer {
 
   /** Sends an event to every client. */
   push(event: object): void {
-    for (const client of this.#sockets.clients) client.send(JSON.stringify(event));
+    this.pushText(JSON.stringify(event));
+  }
+
+  /** Sends a frame that may be anything. */
+  pushText(frame: string): void {
+    for (const client of this.#sockets.clients) client.send(frame);
   }
 
   /** Resolves when every client has answered a ping of the protocol below OneBot. */

@@ -10,9 +10,18 @@ import { RequestError } from "./request-error.ts";
 
 /** OneBot writes ids as numbers, people in strings; both are taken. */
 const id = z
-  .union([z.string().trim().min(1).max(64), z.int().nonnegative()], {
-    error: "expected a string of 1 to 64 characters or a whole number",
-  })
+  .union(
+    [
+      z
+        .string()
+        .trim()
+        .regex(/^[^\p{Cc}\p{Cs}]{1,64}$/u),
+      z.int().nonnegative(),
+    ],
+    {
+      error: "expected a string of 1 to 64 characters or a whole number",
+    },
+  )
   .transform(String);
 const name = z.string().max(256).nullish();
 

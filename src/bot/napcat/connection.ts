@@ -3,7 +3,12 @@
 // it may never settle, wait for a silent peer, or have switched reconnecting off for good.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { type EventHandleMap, type EventKey, NCWebsocket } from "node-napcat-ts";
+import {
+  type EventHandleMap,
+  type EventKey,
+  logger as libraryLogger,
+  NCWebsocket,
+} from "node-napcat-ts";
 import { untilAborted } from "../../abort.ts";
 import { describeError, NapCatConnectionError, OneBotCallError } from "../errors.ts";
 import type { NapCatCalls } from "./calls.ts";
@@ -216,7 +221,12 @@ class Supervisor implements NapCatConnection {
   }
 
   #newClient(): SocketClient {
-    const { url, token } = this.#options;
+    const { url, token, logger } = this.#options;
+    // The library writes to the console and quotes what it cannot read, which people may have written. It has one logger
+    // for all of its clients.
+    libraryLogger.warn = (_library, _part, what) =>
+      logger.debug("NapCat sent what nobody knows.", { what: `${what}`.replace(/:.*/su, "") });
+    libraryLogger.dir = () => {};
     const client = new NCWebsocket({
       baseUrl: url,
       // The library puts it into the URL as it is.

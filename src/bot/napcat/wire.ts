@@ -12,9 +12,12 @@ export function textOf(value: unknown): string {
   return typeof value === "string" ? value : "";
 }
 
+/** As no server writes them: what ids are is kept as keys, sent back and logged. */
+const NO_ID = /[\p{Cc}\p{Cs}]|^$|^.{257}/u;
+
 /** An id as a string: QQ numbers come as numbers, segment values as strings. `undefined` for no id. */
 export function idOf(value: unknown): string | undefined {
-  if (typeof value === "string") return value.trim() === "" ? undefined : value.trim();
+  if (typeof value === "string") return NO_ID.test(value.trim()) ? undefined : value.trim();
   return typeof value === "number" && Number.isSafeInteger(value) ? String(value) : undefined;
 }
 

@@ -64,6 +64,8 @@ export function isDamage(error: unknown): boolean {
 
 /** In words, without anything that is stored. */
 export function whyNoStore(error: unknown): string {
+  // Of a value: the file is as it was, and the next thing is stored again.
+  if (error instanceof TypeError) return "something in it cannot be stored";
   if (error instanceof DiskError || error instanceof NewerStoreError) return error.message;
   const code = codeOf(error) ?? "";
   const said = error instanceof Error ? error.message : "";

@@ -359,6 +359,7 @@ describe("startDebugServer: refusals", () => {
     [{ ...groupMessage, group_id: undefined }, "bad-field", "group_id"],
     [{ ...groupMessage, group_id: "" }, "bad-field", "group_id"],
     [{ ...groupMessage, user_id: 1.5 }, "bad-field", "user_id"],
+    [{ ...groupMessage, user_id: "a\0b" }, "bad-field", "user_id"],
     [{ ...groupMessage, user_id: null }, "bad-field", "user_id"],
     [{ ...groupMessage, user_nickname: 7 }, "bad-field", "user_nickname"],
     [{ ...groupMessage, content: undefined }, "bad-field", "content"],

@@ -1,5 +1,5 @@
 import { createServer } from "node:net";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import type { ConnectNapCatOptions } from "../../../src/bot/napcat/connect-options.ts";
 import {
   type ConnectionState,
@@ -55,6 +55,23 @@ async function freePort(): Promise<number> {
 }
 
 describe("connectNapCat", () => {
+  it("puts nothing of what it cannot read on the console or into the log", async () => {
+    const said = [vi.spyOn(console, "warn"), vi.spyOn(console, "dir"), vi.spyOn(console, "debug")];
+    onTestFinished(() => void vi.restoreAllMocks());
+    const server = await startServer();
+    const { napcat, logger } = connect(server.url);
+    await napcat.ready();
+    for (const frame of ['"CANARY"', "CANARY", '{"message":"CANARY', '{"post_type":"CANARY: 1"}']) {
+      server.pushText(frame);
+    }
+    await server.pinged();
+    for (const spy of said) expect(spy).not.toHaveBeenCalled();
+    expect(
+      logger.lines.filter(({ message }) => message === "NapCat sent what nobody knows."),
+    ).toHaveLength(4);
+    expect(JSON.stringify(logger.lines)).not.toContain("CANARY");
+  });
+
   it("is ready once NapCat has said who the bot is", async () => {
     const server = await startServer();
     const { napcat, states } = connect(server.url);

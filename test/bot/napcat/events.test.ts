@@ -107,6 +107,16 @@ describe("parseMessageEvent", () => {
     },
   );
 
+  it.each(["\u0000", "a\u0000b", "\ud800", "1\n2", "9".repeat(257)])(
+    "takes no id that no server would write (%j)",
+    (id) => {
+      const event = readEvent("group_at_bot_text_image");
+      for (const key of ["message_id", "self_id", "user_id", "group_id"]) {
+        expect(parseMessageEvent({ ...event, [key]: id })).toEqual({ kind: "not-a-message" });
+      }
+    },
+  );
+
   it("never throws, whatever field of whatever fixture is broken", () => {
     for (const name of eventNames()) {
       const event = readEvent(name);

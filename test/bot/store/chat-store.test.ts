@@ -285,6 +285,21 @@ describe("openChatStore", () => {
     });
   });
 
+  it("leaves out what can never be stored, says why, and stores what comes after it", async () => {
+    await withStore(({ histories }) => {
+      histories.write("group:\0", [turn("零")], bytesOf);
+      histories.write("group:7", [turn("一")], bytesOf);
+    });
+    expect(logger.lines.map(({ facts }) => facts?.reason)).toEqual([
+      "something in it cannot be stored",
+      undefined,
+    ]);
+    await withStore(({ histories }) => {
+      expect(histories.read("group:7")).toHaveLength(1);
+      expect(histories.keysWith(mark.person("1"))).toEqual(["group:7"]);
+    });
+  });
+
   it("keeps chats for ever where nothing ends them", async () => {
     const store = await open({ ttlMs: Infinity });
     store.histories.write("group:1", [turn("旧事")], bytesOf);

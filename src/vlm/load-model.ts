@@ -10,10 +10,13 @@ import { Speculation } from "./engine/draft.ts";
 import { Engine } from "./engine/engine.ts";
 import { FeatureCache } from "./engine/feature-cache.ts";
 import type { ModelParts } from "./engine/generate.ts";
-import { loadBackend } from "./engine/load-backend.ts";
-import { type OnnxPackage, openPackage } from "./engine/onnx-package.ts";
+import { type BackendOptions, loadBackend } from "./engine/load-backend.ts";
+import { loadForeign } from "./engine/load-foreign.ts";
+import { type ModelPackage, openPackage } from "./engine/onnx-package.ts";
 import { PrefixCache } from "./engine/prefix-cache.ts";
 import { ModelLoadError } from "./errors.ts";
+import { findForeignFiles } from "./foreign/foreign-files.ts";
+import { openForeignPackage } from "./foreign/foreign-package.ts";
 import { ImageTensorCache } from "./image/image-tensor.ts";
 import { MOST_IMAGE_TOKENS } from "./machine/image-budget.ts";
 import { checkPackageMemory, chooseImageBudget } from "./machine/load-choices.ts";
@@ -80,18 +83,18 @@ async function loadParts(
     ...(threads === undefined ? {} : { threads }),
     ...(shares ? { configEntries: MAPPED_WEIGHTS } : {}),
   };
-  const onnxPackage = await openPackage(packageDir);
-  const { config, manifest } = onnxPackage;
-  const budget = await chooseImageBudget(onnxPackage, options);
+  const { found, load } = await openAnyPackage(packageDir, options);
+  const { config } = found;
+  const budget = await chooseImageBudget(found, options);
   const contextTokens = chooseContextTokens(options, config.text.maxPositionEmbeddings);
   if (device === "cpu") {
     const imageTokens = budget.maxImageTokens ?? MOST_IMAGE_TOKENS;
-    checkPackageMemory(onnxPackage, options, { contextTokens, imageTokens });
+    checkPackageMemory(found, options, { contextTokens, imageTokens });
   }
 
   const [{ tokenizer, settings }, backend] = await allOrFailure(
-    readText(onnxPackage, options),
-    loadBackend(onnxPackage, {
+    readText(found, options),
+    load({
       session: sessionOptions,
       contextTokens,
       maxConcurrent: options.maxConcurrent,
@@ -104,7 +107,8 @@ async function loadParts(
       onMade: (dispose) => disposals.push(dispose),
     }),
   );
-  const { visionEncoder, decoder, slots, cacheBytes, mostTokens } = backend;
+  const { visionEncoder, decoder, slots, cacheBytes, mostTokens, warnings = [] } = backend;
+  for (const warning of warnings) options.onWarning(warning);
   const prefixBytes = options.prefixCacheBytes ?? cacheBytes.prefixes;
   const images = new ImageTensorCache({
     maxBytes: options.imageCacheBytes,
@@ -142,18 +146,30 @@ async function loadParts(
       }),
     },
     info: {
-      name: manifest.source.name,
+      name: found.name,
       device,
       contextTokens,
       thinking: tokenizer.thinking,
       ...budget,
+      ...(warnings.length > 0 ? { warnings } : {}),
     },
   };
 }
 
+/** One of our own, or one that another program made; they differ in how their graphs are loaded. */
+async function openAnyPackage(dir: string, options: DecidedOptions) {
+  const files = await findForeignFiles(dir);
+  if (files === undefined) {
+    const found = await openPackage(dir);
+    return { found, load: (to: BackendOptions) => loadBackend(found, to) };
+  }
+  const found = await openForeignPackage(files, options);
+  return { found, load: (to: BackendOptions) => loadForeign(found, to) };
+}
+
 /** Tokenizer and settings: work of this thread, while others read the weights. */
 async function readText(
-  { directory, manifest, config }: OnnxPackage,
+  { directory, name, assumptions: told, config }: ModelPackage,
   { onWarning }: DecidedOptions,
 ) {
   const tokenizer = await loadTokenizer(directory);
@@ -162,14 +178,14 @@ async function readText(
   const unusual = tokenizer.templateDifferences.filter((feature) => USUAL_FEATURES.has(feature));
   if (unusual.length > 0) {
     onWarning(
-      `The chat template of ${manifest.source.name} differs from Qwen3-VL's in ${unusual.join(", ")}; ` +
+      `The chat template of ${name} differs from Qwen3-VL's in ${unusual.join(", ")}; ` +
         "prompts are written in Qwen3-VL's format.",
     );
   }
   // The settings are read again from the package, and say again what is said of the checkpoint.
-  const assumptions = new Set([...manifest.assumptions, ...settings.assumptions]);
+  const assumptions = new Set([...told, ...settings.assumptions]);
   if (assumptions.size > 0) {
-    onWarning(`${manifest.source.name}: ${[...assumptions].join(" ")}`);
+    onWarning(`${name}: ${[...assumptions].join(" ")}`);
   }
   return { tokenizer, settings };
 }

@@ -44,7 +44,10 @@ export interface ImageViewOptions {
 }
 
 export interface LoadOptions {
-  /** Directory of a checkpoint as published, or of a package made by `napcat-vlm convert`. */
+  /**
+   * Directory of a checkpoint as published, of a package made by `napcat-vlm convert`, or of one that another program made
+   * (the layouts of mobius and of onnx-community).
+   */
   readonly model: string;
   /** `auto`: the first of CUDA, WebGPU and CPU that works; `onWarning` is told which and why. @default "cpu" */
   readonly device?: Device | "auto";
@@ -54,7 +57,8 @@ export interface LoadOptions {
   readonly captureGraphs?: boolean;
   /**
    * Format of the decoder's weights when a checkpoint is converted. @default "w8a8", or "q4" where this machine is
-   * twice as fast with it or w8a8 does not fit into its memory; "q4f16" for CUDA, "q4" for WebGPU
+   * twice as fast with it or w8a8 does not fit into its memory; "q4f16" for CUDA, "q4" for WebGPU. Of a package in the
+   * layout of onnx-community: which of its decoders is taken
    */
   readonly precision?: Precision;
   /** Format of the vision encoder's weights. @default "fp32" for precision fp32, else "w8a8" */

@@ -9,6 +9,8 @@ import { decide } from "./engine/decide.ts";
 import { forget, generate, type ModelParts, warm } from "./engine/generate.ts";
 import { channelParts } from "./engine/part-channel.ts";
 import { DisposedError } from "./errors.ts";
+import { type ForeignFiles, findForeignFiles } from "./foreign/foreign-files.ts";
+import { expectForeignChoices } from "./foreign/foreign-package.ts";
 import { loadSharp } from "./image/sharp.ts";
 import { type LoadedModel, loadModel, unloadModel } from "./load-model.ts";
 import { checkCheckpointMemory, usualPrecision } from "./machine/load-choices.ts";
@@ -50,25 +52,14 @@ import type {
  */
 export async function loadQwen3Vl(options: LoadOptions): Promise<Qwen3VlModel> {
   const resolved = resolveLoadOptions(options);
-  const { signal, onProgress } = resolved;
+  const { signal } = resolved;
   signal?.throwIfAborted();
   // What cannot be loaded here is known before minutes go into a conversion.
   await loadSharp();
   await prepareOrt();
-  const device = await decideDevice(resolved);
-  const usual = device === "cpu" ? await usualPrecision(resolved) : undefined;
-  const precision = resolved.precision ?? usual;
-  if (device === "cpu") {
-    await checkCheckpointMemory(resolved, choosePrecision(precision, resolved.visionPrecision));
-  }
-  const packageDir = await ensurePackage({
-    ...resolved,
-    device: deviceKind(device),
-    precision,
-    int8Weights: await preferredInt8Weights(),
-    onProgress: ({ doneBytes, totalBytes }) =>
-      onProgress({ type: "convert", done: doneBytes, total: totalBytes }),
-  });
+  const foreign = await findForeignFiles(resolved.model);
+  const device = foreign ? foreignDevice(foreign, resolved) : await decideDevice(resolved);
+  const packageDir = foreign ? resolved.model : await findOrConvert(resolved, device);
   const wanted = { ...resolved, device };
   const loaded = await loadModel(packageDir, wanted);
   if (signal?.aborted) {
@@ -84,6 +75,33 @@ export async function loadQwen3Vl(options: LoadOptions): Promise<Qwen3VlModel> {
       return loadModel(packageDir, { ...wanted, ...quiet, signal: ending });
     },
   });
+}
+
+/** @returns the directory of the package */
+async function findOrConvert(options: ResolvedLoadOptions, device: Device): Promise<string> {
+  const usual = device === "cpu" ? await usualPrecision(options) : undefined;
+  const precision = options.precision ?? usual;
+  if (device === "cpu") {
+    await checkCheckpointMemory(options, choosePrecision(precision, options.visionPrecision));
+  }
+  return ensurePackage({
+    ...options,
+    device: deviceKind(device),
+    precision,
+    int8Weights: await preferredInt8Weights(),
+    onProgress: ({ doneBytes, totalBytes }) =>
+      options.onProgress({ type: "convert", done: doneBytes, total: totalBytes }),
+  });
+}
+
+/** Packages of other programs run on one only. @throws ModelLoadError for what cannot be had of them */
+function foreignDevice(files: ForeignFiles, options: ResolvedLoadOptions): Device {
+  const device = options.device === "auto" ? "cpu" : options.device;
+  expectForeignChoices(files, { ...options, device });
+  if (options.device === "auto") {
+    options.onWarning("The device is cpu: packages that other programs made run on no other.");
+  }
+  return device;
 }
 
 /** A named device that is not there, or computes wrongly, is an error; and a chosen one is told. */

@@ -304,6 +304,8 @@ export interface ModelInfo {
   readonly maxImageTokens?: number;
   /** Milliseconds in which a first word about a new picture of that size is expected on this machine, if measured. */
   readonly expectedFirstTokenMs?: number;
+  /** What makes its answers worse than those of the published model, for people; left out when nothing is known to. */
+  readonly warnings?: readonly string[];
 }
 
 /**

@@ -4,6 +4,9 @@
 import { openCheckpoint } from "../../vlm/checkpoint/open-checkpoint.ts";
 import { choosePrecision, defaultPackageDir } from "../../vlm/convert/ensure-package.ts";
 import { isMarkedAsPackage, isPackageOf, verifyPackage } from "../../vlm/convert/manifest.ts";
+import { hasDeepstack } from "../../vlm/engine/load-foreign.ts";
+import { type ForeignFiles, findForeignFiles } from "../../vlm/foreign/foreign-files.ts";
+import { openForeignPackage } from "../../vlm/foreign/foreign-package.ts";
 import { precisionForCheckpoint } from "../../vlm/machine/precision-choice.ts";
 import { openAiVlm } from "../../vlm/remote/index.ts";
 import { parseRemoteAddress, type RemoteAddress } from "../../vlm/remote/remote-address.ts";
@@ -21,6 +24,8 @@ export async function checkModel({ settings, signal }: CheckContext): Promise<Fi
   if (elsewhere !== undefined) return checkServer(elsewhere, settings, signal);
   try {
     const model = await findNamedModel(settings);
+    const foreign = await findForeignFiles(model);
+    if (foreign !== undefined) return { what, ...(await describeForeign(foreign, settings)) };
     const found = (await isMarkedAsPackage(model))
       ? await describePackage(model, signal)
       : await describeCheckpoint({ ...settings, model }, signal);
@@ -57,6 +62,36 @@ async function describePackage(dir: string, signal: AbortSignal): Promise<Text> 
   const layers = describeLayers(manifest.layers, precision);
   const facts = `${source.name}, ${precision.decoder}, ${megabytes(bytes)}, ${dir}`;
   return { zh: `${facts}；${layers.zh}`, en: `${facts}; ${layers.en}` };
+}
+
+/** What another program made. Its graphs say whether they have DeepStack, so they are opened: that proves the data, too. */
+async function describeForeign(
+  files: ForeignFiles,
+  { precision, device }: Settings,
+): Promise<Omit<Finding, "what">> {
+  const choices = {
+    device: device === "auto" ? "cpu" : device,
+    precision,
+    visionPrecision: undefined,
+  };
+  const found = await openForeignPackage(files, choices);
+  const { name, layout, weightBytes, directory } = found;
+  const isWhole = await hasDeepstack(found);
+  const facts = `${name}, ${layout}, ${found.graphs.decoder.form ?? found.precision.decoder}, ${megabytes(weightBytes)}, ${directory}`;
+  if (isWhole) {
+    return {
+      verdict: "ok",
+      found: { zh: `${facts}；含 DeepStack`, en: `${facts}; has DeepStack` },
+    };
+  }
+  return {
+    verdict: "warn",
+    found: { zh: `${facts}；缺少 DeepStack`, en: `${facts}; DeepStack is missing` },
+    advice: {
+      zh: "换用它的 safetensors 原模型：没有 DeepStack，小字、数字和位置会看得差很多",
+      en: "Use the safetensors checkpoint it was made from: without DeepStack small print, numbers and places are read much worse",
+    },
+  };
 }
 
 async function describeCheckpoint(

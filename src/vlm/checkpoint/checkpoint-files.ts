@@ -122,8 +122,9 @@ function remedy(present: ReadonlySet<string>, missing: readonly string[]): strin
   // Behind the others: a folder of that name is also where our own conversion lies.
   if (weights && has(/^genai_config\.json$|\.onnx$|^onnx$/)) {
     return (
-      "It holds ONNX graphs that another program made: their inputs are others, and most of them leave out DeepStack, " +
-      "through which the model sees details. Use the safetensors checkpoint they were made from."
+      "It holds ONNX graphs that another program made: they cannot be converted, and only whole packages of the mobius and " +
+      "onnx-community layouts can be loaded as they are. Use the safetensors checkpoint they were made from: it has DeepStack, " +
+      "through which the model sees details, and most of them have not."
     );
   }
   if (weights) return "Download or save the weights again.";

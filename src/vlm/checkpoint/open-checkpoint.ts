@@ -243,7 +243,7 @@ function checkPatchSizes({ vision }: Qwen3VlConfig, processor: ImageProcessorCon
 }
 
 /** The hub's cache is `models--ORG--NAME/snapshots/COMMIT`; `--local-dir` leaves the commit in `.cache`. */
-async function findSource(dir: string): Promise<CheckpointSource> {
+export async function findSource(dir: string): Promise<CheckpointSource> {
   const path = resolve(dir);
   const snapshot = /^[0-9a-f]{40}$/.test(basename(path)) ? basename(path) : undefined;
   const repository = basename(dirname(dirname(path))).match(/^models--(.+)$/)?.[1];

@@ -1,4 +1,5 @@
-// Cutting the tokens of a prompt into chunks: positions, and the pictures that reach into each. Pure.
+// Cutting the tokens of a prompt into chunks: positions, and the pictures that reach into each; and whether an input makes
+// sense at all. Pure.
 
 import type { DecoderInput } from "./decoder-backend.ts";
 
@@ -23,4 +24,23 @@ export function slicePositions(positions: Int32Array, start: number, end: number
     part.set(positions.subarray(row + start, row + end), axis * (end - start));
   }
   return part;
+}
+
+/** @throws RangeError when an input makes no sense */
+export function checkInput({ ids, positions, images = [] }: DecoderInput): void {
+  const tokens = ids.length;
+  if (tokens === 0) throw new RangeError("Expected at least one token");
+  if (positions.length !== 3 * tokens) {
+    throw new RangeError(
+      `Expected positions of shape (3, ${tokens}), got ${positions.length} numbers`,
+    );
+  }
+  for (const { start, features } of images) {
+    const end = start + features.tokens;
+    if (end <= 0 || start >= tokens) {
+      throw new RangeError(
+        `A picture takes tokens ${start} to ${end}, but there are ${tokens} tokens`,
+      );
+    }
+  }
 }

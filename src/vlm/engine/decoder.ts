@@ -14,13 +14,14 @@ import type {
   DecodeRow,
   DecoderBackend,
   DecoderInput,
-  PlacedFeatures,
 } from "./decoder-backend.ts";
+import { checkInput } from "./decoder-input.ts";
 import { EmbeddingTable } from "./embedding-table.ts";
 import { atStage } from "./inference-error.ts";
 import type { KvCache } from "./kv-cache.ts";
 import { KvSlots, kvParts } from "./kv-slots.ts";
 import type { OnnxPackage } from "./onnx-package.ts";
+import { placeFeatures } from "./place-features.ts";
 import { mropeCosSin } from "./rotary.ts";
 import { type DecoderSizes, RunBuffers } from "./run-buffers.ts";
 
@@ -109,7 +110,8 @@ export class Decoder implements DecoderBackend {
     cache: KvCache,
     { scores = "last", stage = "prefill", signal }: AppendOptions = {},
   ): Promise<readonly Float32Array[]> {
-    this.#check(input, cache);
+    checkInput(input);
+    expectRoom(cache, input.ids.length);
     const release = cache.occupy();
     try {
       return await atStage(stage, signal, () => this.#append(input, cache, scores, signal));
@@ -165,7 +167,9 @@ export class Decoder implements DecoderBackend {
     });
     try {
       await this.#fillText(input, buffers);
-      for (const image of images) this.#fillImage(image, buffers, tokens);
+      const { embeds, deepstack } = buffers;
+      const rows = { tokens, hiddenSize: this.#sizes.hiddenSize, embeds, deepstack };
+      for (const image of images) placeFeatures(image, rows);
       buffers.setLengths([cache.length + tokens]);
       await this.#session.run(
         { ...buffers.inputs, ...cache.bound.past },
@@ -237,40 +241,6 @@ export class Decoder implements DecoderBackend {
     const { cos, sin } = mropeCosSin(positions, this.#text);
     buffers.cos.set(cos);
     buffers.sin.set(sin);
-  }
-
-  /** Puts the features of a picture in the place of its tokens' embeddings, and its DeepStack rows beside them. */
-  #fillImage({ start, features }: PlacedFeatures, buffers: RunBuffers, tokens: number): void {
-    const { hiddenSize, deepstackTaps } = this.#sizes;
-    const to = Math.max(start, 0); // first token of the run
-    const from = to - start; // first row of the features
-    const count = Math.min(features.tokens - from, tokens - to);
-    const rows = (array: Float32Array, row: number) =>
-      array.subarray(row * hiddenSize, (row + count) * hiddenSize);
-    buffers.embeds.set(rows(features.imageFeatures, from), to * hiddenSize);
-    for (let tap = 0; tap < deepstackTaps; tap++) {
-      const source = rows(features.deepstack, tap * features.tokens + from);
-      buffers.deepstack.set(source, (tap * tokens + to) * hiddenSize);
-    }
-  }
-
-  #check({ ids, positions, images = [] }: DecoderInput, cache: KvCache): void {
-    const tokens = ids.length;
-    if (tokens === 0) throw new RangeError("Expected at least one token");
-    if (positions.length !== 3 * tokens) {
-      throw new RangeError(
-        `Expected positions of shape (3, ${tokens}), got ${positions.length} numbers`,
-      );
-    }
-    expectRoom(cache, tokens);
-    for (const { start, features } of images) {
-      const end = start + features.tokens;
-      if (end <= 0 || start >= tokens) {
-        throw new RangeError(
-          `A picture takes tokens ${start} to ${end}, but there are ${tokens} tokens`,
-        );
-      }
-    }
   }
 }
 

@@ -17,7 +17,7 @@ import {
   deviceContexts,
   deviceShares,
 } from "./memory-share.ts";
-import { type OnnxPackage, weightBytes } from "./onnx-package.ts";
+import type { OnnxPackage } from "./onnx-package.ts";
 import { VisionEncoder } from "./vision-encoder.ts";
 
 export interface BackendOptions {
@@ -35,13 +35,15 @@ export interface BackendOptions {
 }
 
 export interface Backend {
-  readonly visionEncoder: VisionEncoder;
+  readonly visionEncoder: Pick<VisionEncoder, "encode">;
   readonly decoder: DecoderBackend;
   readonly slots: SlotPool;
   /** What the caches may hold when nobody says so. */
   readonly cacheBytes: { readonly features: number; readonly prefixes: number };
   /** Most tokens of a run, where a device computes longer ones wrongly. */
   readonly mostTokens: number;
+  /** What makes its answers worse than those of the published model, for people. */
+  readonly warnings?: readonly string[];
 }
 
 /** @throws ModelLoadError, DeviceError `device-memory` */
@@ -84,7 +86,7 @@ async function loadInDeviceForm(model: OnnxPackage, options: BackendOptions): Pr
     await limit(card, options.deviceMemoryBytes);
     // A card that was lost has nothing to share out.
     onMade(() => (card.loss.aborted ? undefined : card.limitToFree()));
-    const weights = weightBytes(model);
+    const weights = model.weightBytes;
     card.reserve(weights, `the weights of ${model.manifest.source.name}`);
     onMade(() => card.unreserve(weights));
   }

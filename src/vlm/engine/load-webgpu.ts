@@ -6,7 +6,7 @@ import { DeviceError } from "../errors.ts";
 import { Decoder } from "./decoder.ts";
 import type { Backend, BackendOptions } from "./load-backend.ts";
 import { contextsThatFit, defaultCacheBytes } from "./memory-share.ts";
-import { type OnnxPackage, weightBytes } from "./onnx-package.ts";
+import type { OnnxPackage } from "./onnx-package.ts";
 import { VisionEncoder } from "./vision-encoder.ts";
 import { webGpuMostTokens } from "./webgpu-attention.ts";
 import { WebGpuMemory } from "./webgpu-memory.ts";
@@ -17,7 +17,7 @@ export async function loadOnWebGpu(model: OnnxPackage, options: BackendOptions):
   const { name } = model.manifest.source;
   const memory = await WebGpuMemory.load();
   try {
-    const weights = weightBytes(model);
+    const weights = model.weightBytes;
     await memory.expectRoom(weights, largestTensor(model), `the weights of ${name}`);
     onPart("vision-encoder");
     const visionEncoder = await VisionEncoder.load(model, session);

@@ -4,25 +4,38 @@
 import type { Qwen3VlConfig } from "../checkpoint/config.ts";
 import { readModelSettings } from "../checkpoint/open-checkpoint.ts";
 import { type PackageManifest, readManifest } from "../convert/manifest.ts";
+import type { PackagePrecision } from "../convert/package-graphs.ts";
 
-/** What is known of a package without opening its graphs. */
-export interface OnnxPackage {
+/** What is known of any package without opening its graphs. */
+export interface ModelPackage {
   readonly directory: string;
-  readonly manifest: PackageManifest;
+  /** Of the model, for people. */
+  readonly name: string;
   readonly config: Qwen3VlConfig;
+  /** Sentences about what its settings left open, and what was assumed. */
+  readonly assumptions: readonly string[];
+  /** Of packages that other programs made: the nearest of ours, for estimates. */
+  readonly precision: PackagePrecision;
+  /** Bytes of the weights that lie on a device. */
+  readonly weightBytes: number;
+  /** How often the keys and values of a context that is in use are there. @default 1 */
+  readonly contextCopies?: number;
+}
+
+/** A package of our own converter. */
+export interface OnnxPackage extends ModelPackage {
+  readonly manifest: PackageManifest;
 }
 
 /** Reads manifest and configuration of a package. @throws ModelLoadError */
 export async function openPackage(directory: string): Promise<OnnxPackage> {
   const manifest = await readManifest(directory);
   const { config } = await readModelSettings(directory);
-  return { directory, manifest, config };
-}
-
-/** Bytes of the weights that lie on a device. */
-export function weightBytes({ manifest }: OnnxPackage): number {
-  const files = [manifest.visionEncoder.dataFile, manifest.decoder.dataFile];
-  return manifest.outputs
+  const { precision, assumptions, visionEncoder, decoder, outputs } = manifest;
+  const files = [visionEncoder.dataFile, decoder.dataFile];
+  const weightBytes = outputs
     .filter(({ file }) => files.includes(file))
     .reduce((sum, { bytes }) => sum + bytes, 0);
+  const { name } = manifest.source;
+  return { directory, manifest, name, config, assumptions, precision, weightBytes };
 }

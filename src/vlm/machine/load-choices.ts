@@ -7,7 +7,7 @@ import { readModelSettings } from "../checkpoint/open-checkpoint.ts";
 import type { Precision } from "../convert/linear-layers.ts";
 import { isMarkedAsPackage } from "../convert/manifest.ts";
 import type { PackagePrecision } from "../convert/package-graphs.ts";
-import type { OnnxPackage } from "../engine/onnx-package.ts";
+import type { ModelPackage } from "../engine/onnx-package.ts";
 import { DEFAULT_CONTEXT_TOKENS, type ResolvedLoadOptions } from "../options.ts";
 import type { ModelInfo } from "../vision-language-model.ts";
 import { imageBudget, isFastAnywhere, MOST_IMAGE_TOKENS } from "./image-budget.ts";
@@ -24,7 +24,7 @@ export async function usualPrecision(options: ResolvedLoadOptions): Promise<Prec
 
 /** How large pictures may be: as asked for, or as this machine can see and read in time. */
 export async function chooseImageBudget(
-  { directory, manifest, config }: OnnxPackage,
+  { directory, precision, config }: ModelPackage,
   options: ResolvedLoadOptions,
 ): Promise<Pick<ModelInfo, "maxImageTokens" | "expectedFirstTokenMs">> {
   const { maxImageTokens, targetFirstTokenMs, threads, signal } = options;
@@ -36,7 +36,7 @@ export async function chooseImageBudget(
   const isNamed = directory === options.model || directory === options.packageDir;
   const dir = isNamed ? directory : dirname(directory);
   const profile = await machineProfile(dir, { threads, signal });
-  const budget = imageBudget(profile, config, manifest.precision, targetFirstTokenMs);
+  const budget = imageBudget(profile, config, precision, targetFirstTokenMs);
   if (budget.maxImageTokens < MOST_IMAGE_TOKENS) {
     const seconds = (ms: number) => (ms / 1000).toFixed(1);
     options.onWarning(
@@ -84,19 +84,18 @@ export async function checkCheckpointMemory(
  * @throws ModelLoadError `memory-short`
  */
 export function checkPackageMemory(
-  { config, manifest }: OnnxPackage,
+  { name, config, precision, weightBytes, contextCopies }: ModelPackage,
   options: ResolvedLoadOptions,
   asked: { readonly contextTokens: number; readonly imageTokens: number },
 ): void {
-  const files = [manifest.visionEncoder.dataFile, manifest.decoder.dataFile];
-  const weights = manifest.outputs.filter(({ file }) => files.includes(file));
   const question = {
     ...asked,
-    name: manifest.source.name,
+    name,
     config,
-    precision: manifest.precision,
+    precision,
     convertible: false,
-    weightBytes: weights.reduce((sum, { bytes }) => sum + bytes, 0),
+    weightBytes,
+    contextCopies,
     cacheBytes: namedCacheBytes(options),
   };
   checkMemory(question, options.memoryCheck, options.onWarning);

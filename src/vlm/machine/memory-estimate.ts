@@ -9,6 +9,8 @@ export interface MemoryDemand {
   /** Of both graphs, as they lie on disk. */
   readonly weightBytes: number;
   readonly contextTokens: number;
+  /** How often the keys and values of a context are there. @default 1 */
+  readonly contextCopies?: number | undefined;
   /** Most tokens of one picture. */
   readonly imageTokens: number;
   /** What caches may hold that somebody named a size for; the others take less where less is free. */
@@ -36,9 +38,10 @@ const HIDDEN_ROWS = 12;
 const INTERMEDIATE_ROWS = 6;
 
 export function estimateMemory(demand: MemoryDemand): MemoryEstimate {
-  const { config, contextTokens, imageTokens } = demand;
+  const { config, contextTokens, contextCopies = 1, imageTokens } = demand;
   const { text, vision } = config;
-  const context = contextTokens * 2 * text.layers * text.kvHeads * text.headSize * FLOAT_BYTES;
+  const tokenBytes = 2 * text.layers * text.kvHeads * text.headSize * FLOAT_BYTES;
+  const context = contextTokens * contextCopies * tokenBytes;
   const patches = imageTokens * vision.mergeSize ** 2;
   const row = HIDDEN_ROWS * vision.hiddenSize + INTERMEDIATE_ROWS * vision.intermediateSize;
   const parts = {

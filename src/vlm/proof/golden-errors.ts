@@ -9,7 +9,6 @@ import type { Scores } from "../engine/decoder-backend.ts";
 import { sliceInput } from "../engine/decoder-input.ts";
 import { type Backend, loadBackend } from "../engine/load-backend.ts";
 import { openPackage } from "../engine/onnx-package.ts";
-import type { VisionEncoder } from "../engine/vision-encoder.ts";
 import { type Device, type DeviceKind, deviceKind } from "../runtime/device.ts";
 import { mropePositions } from "../text/position-ids.ts";
 import {
@@ -175,7 +174,7 @@ async function computeCase(
   }
 }
 
-async function inputOf(golden: GoldenCase, encoder: VisionEncoder) {
+async function inputOf(golden: GoldenCase, encoder: Backend["visionEncoder"]) {
   const spans = [];
   const images = [];
   let [firstPatch, from] = [0, 0];

@@ -266,9 +266,14 @@ export class Value {
     copyPieces(pieces, this.#placeOf(pieces), from);
   }
 
-  /** Copies pieces to the same places of another value with the same distances. */
-  async copyPieces(pieces: Pieces, target: Value): Promise<void> {
-    copyPieces(pieces, target.#placeOf(pieces), this.#placeOf(pieces));
+  /** Copies pieces to another value. @param places where they go, at the same places and distances by default */
+  async copyPieces(
+    pieces: Pieces,
+    target: Value,
+    places: Pick<Pieces, "first" | "stride"> = pieces,
+  ): Promise<void> {
+    const { first, stride } = places;
+    copyPieces(pieces, target.#placeOf({ ...pieces, first, stride }), this.#placeOf(pieces));
   }
 
   /**

@@ -128,7 +128,7 @@ export function positiveOrInfinite() {
 }
 
 /** The schema without what only code can give, such as functions; `undefined` where nothing is left of it. */
-export function withoutCode(schema: z.ZodType): z.ZodType | undefined {
+function withoutCode(schema: z.ZodType): z.ZodType | undefined {
   if (schema instanceof z.ZodOptional) {
     return withoutCode(schema.unwrap() as z.ZodType)?.optional();
   }

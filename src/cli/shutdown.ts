@@ -1,7 +1,7 @@
 // Ctrl-C. In: signals of the operating system. Out: one AbortSignal; what runs ends by it, and the process with code 0.
 
 /** Why everything was asked to end. */
-export class ShutdownError extends Error {
+class ShutdownError extends Error {
   override readonly name = "ShutdownError";
 }
 

@@ -35,7 +35,7 @@ import type {
 
 export const DEFAULT_MAX_TOKENS = 1024;
 /** Of a thought; a Thinking model has as much again for its answer. */
-export const DEFAULT_MAX_REASONING_TOKENS = 1024;
+const DEFAULT_MAX_REASONING_TOKENS = 1024;
 
 /** What decides the prompt of a request. */
 export interface ResolvedPrompt {

@@ -23,7 +23,7 @@ export interface SaidMessage {
 export type Place = { readonly group: number } | { readonly friend: number };
 
 /** Pictures everybody has at hand. */
-export const PICTURES = {
+const PICTURES = {
   redCircle: { shape: "circle", color: "red" },
   blueSquare: { shape: "square", color: "blue" },
   greenTriangle: { shape: "triangle", color: "green" },
@@ -231,7 +231,7 @@ export class Evening {
 }
 
 /** Polls: for what no event tells. */
-export async function waitFor(condition: () => boolean): Promise<void> {
+async function waitFor(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 20));
 }
 

@@ -13,7 +13,7 @@ import { OrtError } from "../../src/vlm/runtime/ort-error.ts";
 const MIB = 2 ** 20;
 
 /** What the system's loader said where a library was missing. */
-export const NOT_FOUND = (name: string) =>
+const NOT_FOUND = (name: string) =>
   `Failed to load shared library: ${name}: cannot open shared object file: No such file or directory`;
 
 /** As the sources of ONNX Runtime's CUDA provider word them: these two were not seen on a card. */

@@ -71,7 +71,7 @@ export async function adapterDirectory(
   return dir;
 }
 
-export function floats(bytes: Uint8Array): Float32Array {
+function floats(bytes: Uint8Array): Float32Array {
   return new Float32Array(new Uint8Array(bytes).buffer);
 }
 

@@ -1,7 +1,7 @@
 // One measured quantity: several samples, and what is said of them. It knows nothing of how they were measured.
 
 /** A figure that varied by more is marked. */
-export const NOISY = 0.3;
+const NOISY = 0.3;
 
 export interface Figure {
   /** Such as `decode.context-128`. */

@@ -37,8 +37,3 @@ export function withEnvironment(
   };
   return { value: visit(value, []), missing };
 }
-
-/** Is this text such a reference? */
-export function isReference(text: string): boolean {
-  return REFERENCE.test(text);
-}

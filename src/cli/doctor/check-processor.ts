@@ -8,7 +8,7 @@ export function checkProcessor(): Finding {
   return judgeProcessor(readCpuFeatures());
 }
 
-export function judgeProcessor(features: CpuFeatures, architecture = process.arch): Finding {
+function judgeProcessor(features: CpuFeatures, architecture = process.arch): Finding {
   const what = { zh: "处理器", en: "CPU" };
   const model = cpus()[0]?.model.trim() || architecture;
   const names = features.known ? features.names.join(" ") || "-" : "?";

@@ -9,7 +9,7 @@ export function checkSystem(): Finding {
   return judgeSystem(readPlatform());
 }
 
-export function judgeSystem(facts: PlatformFacts): Finding {
+function judgeSystem(facts: PlatformFacts): Finding {
   const what = { zh: "系统", en: "System" };
   const library = facts.musl ? "musl" : facts.glibc === undefined ? "" : `glibc ${facts.glibc}`;
   const host = facts.host === "node" ? "" : facts.host;

@@ -41,7 +41,7 @@ export function objectOf(key: Rule, value: Rule): Rule {
 }
 
 /** Items of one kind; `max` may be Infinity. */
-export function arrayOf(item: Rule, min = 0, max = Number.POSITIVE_INFINITY): Rule {
+function arrayOf(item: Rule, min = 0, max = Number.POSITIVE_INFINITY): Rule {
   return listOf([], item, min, max);
 }
 

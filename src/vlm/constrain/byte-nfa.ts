@@ -134,10 +134,6 @@ export function either(...pieces: readonly Piece[]): Piece {
   };
 }
 
-export function optional(piece: Piece): Piece {
-  return repeated(piece, 0, 1);
-}
-
 /** `max` may be Infinity. */
 export function repeated(piece: Piece, min: number, max: number): Piece {
   return (nfa, from) => {

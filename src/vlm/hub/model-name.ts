@@ -4,7 +4,7 @@
 const SIZES = ["2b", "4b", "8b"] as const;
 
 /** Short name to name. */
-export const MODEL_ALIASES: ReadonlyMap<string, string> = new Map(
+const MODEL_ALIASES: ReadonlyMap<string, string> = new Map(
   SIZES.flatMap((size) => {
     const name = `Qwen/Qwen3-VL-${size.toUpperCase()}`;
     return [

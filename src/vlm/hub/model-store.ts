@@ -71,7 +71,7 @@ export interface StoredModel {
 }
 
 /** `NAPCAT_VLM_MODELS`, else a directory in the user's cache. */
-export function defaultModelsDir(env: NodeJS.ProcessEnv = process.env): string {
+function defaultModelsDir(env: NodeJS.ProcessEnv = process.env): string {
   const named = env.NAPCAT_VLM_MODELS ?? "";
   return named === "" ? join(userCacheDir(), "napcat-vlm", "models") : resolve(expanded(named));
 }

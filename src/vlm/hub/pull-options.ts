@@ -63,7 +63,7 @@ export interface PulledModel {
   readonly wasHere: boolean;
 }
 
-export const DEFAULT_CONNECTIONS = 4;
+const DEFAULT_CONNECTIONS = 4;
 const MOST_CONNECTIONS = 16;
 
 const DEVICE = '"cpu", "webgpu", "cuda:N" or "auto"';

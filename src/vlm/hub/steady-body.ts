@@ -7,7 +7,7 @@ import type { Readable } from "node:stream";
 const LEAST_BYTES = 4_096;
 
 /** A line that stands still. */
-export class StalledError extends Error {
+class StalledError extends Error {
   override readonly name = "StalledError";
 }
 

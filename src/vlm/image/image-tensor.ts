@@ -84,7 +84,7 @@ export interface ForgettableImages {
   readonly chat?: string | undefined;
 }
 
-export const DEFAULT_MAX_IMAGE_TOKENS = 512;
+const DEFAULT_MAX_IMAGE_TOKENS = 512;
 export const DEFAULT_MAX_FRAMES = 4;
 export const DEFAULT_MAX_TILES = 4;
 

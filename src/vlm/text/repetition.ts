@@ -23,7 +23,7 @@ export interface LoopLimits {
 export const TOKEN_LOOPS: LoopLimits = { maxPeriod: 1024, minLength: 64, shortUnitExtra: 256 };
 
 /** For characters, of which a token has two or three. */
-export const CHARACTER_LOOPS: LoopLimits = { maxPeriod: 2048, minLength: 128, shortUnitExtra: 512 };
+const CHARACTER_LOOPS: LoopLimits = { maxPeriod: 2048, minLength: 128, shortUnitExtra: 512 };
 
 /** Nobody writes so long a unit three times by chance; of shorter ones, four copies are asked for. */
 const LONG_UNIT = 128;

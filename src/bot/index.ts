@@ -57,7 +57,8 @@ export type {
 } from "./chat/chat-settings.ts";
 export type { HistoryLimits } from "./chat/conversations.ts";
 export type { Isolation } from "./chat/history-key.ts";
-export { Responder, type RespondOptions } from "./chat/responder.ts";
+export type { RespondOptions } from "./chat/respond-options.ts";
+export { Responder } from "./chat/responder.ts";
 export type { ResponderOptions } from "./chat/responder-options.ts";
 export type { PendingTurn, Quote, Turn, TurnPart } from "./chat/turn.ts";
 export type { Command, CommandContext } from "./commands/command.ts";

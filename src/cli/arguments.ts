@@ -2,9 +2,20 @@
 // What the options mean, settings.ts finds out.
 
 import { parseArgs } from "node:util";
-import { SHAPE_NAMES, type ShapeName } from "./bench/shape-names.ts";
+import type { ShapeName } from "./bench/shape-names.ts";
 import type { InitOptions } from "./init.ts";
 import type { Language } from "./language.ts";
+import {
+  countOf,
+  cudaMajor,
+  hubOf,
+  modelOf,
+  refuseMore,
+  sha256Of,
+  shapeName,
+  toLanguage,
+  webAddress,
+} from "./option-values.ts";
 import { UsageError } from "./usage-error.ts";
 
 /** Options that are settings too; they can also come from the environment or a file. */
@@ -279,29 +290,6 @@ export function parseCommand(argv: readonly string[]): Command {
   return { name: "doctor", language: toLanguage(lang), json: json === true, picture, flags };
 }
 
-function cudaMajor(text: string | undefined): 12 | 13 | undefined {
-  if (text === undefined) return undefined;
-  if (text === "12" || text === "13") return text === "12" ? 12 : 13;
-  throw new UsageError(`\`--cuda\` is \`12\` or \`13\`, got \`${text.slice(0, 20)}\`.`);
-}
-
-function webAddress(name: string, text: string | undefined): string | undefined {
-  if (text === undefined || /^https?:$/.test(URL.canParse(text) ? new URL(text).protocol : "")) {
-    return text;
-  }
-  throw new UsageError(`\`${name}\` is an address such as https://mirror.example.com/.`);
-}
-
-function sha256Of(text: string | undefined): string | undefined {
-  if (text === undefined || /^[0-9a-f]{64}$/i.test(text)) return text;
-  throw new UsageError("`--sha256` is 64 hexadecimal digits.");
-}
-
-function toLanguage(lang: string | undefined): Language | undefined {
-  if (lang === undefined || lang === "zh" || lang === "en") return lang;
-  throw new UsageError(`\`--lang\` is \`zh\` or \`en\`, got \`${lang.slice(0, 20)}\`.`);
-}
-
 function parse(argv: readonly string[]) {
   try {
     const options = argv[0] === "prove" ? PROVE_OPTIONS : OPTIONS;
@@ -310,38 +298,5 @@ function parse(argv: readonly string[]) {
     // Node explains at length; the first sentence says it all.
     const message = error instanceof Error ? error.message : String(error);
     throw new UsageError(`${message.split(/[.\n](?:\s|$)/)[0]}.`);
-  }
-}
-
-function shapeName(text: string): ShapeName {
-  const found = SHAPE_NAMES.find((name) => name === text);
-  if (found === undefined) {
-    throw new UsageError(`--size: expected ${SHAPE_NAMES.join(", ")}, got \`${text}\`.`);
-  }
-  return found;
-}
-
-function countOf(name: string, text: string | undefined, most: number): number | undefined {
-  if (text === undefined) return undefined;
-  if (/^[1-9]\d{0,2}$/.test(text) && Number(text) <= most) return Number(text);
-  throw new UsageError(`${name}: expected a number from 1 to ${most}, got \`${text}\`.`);
-}
-
-function modelOf(name: string, [model, ...more]: readonly string[]): string {
-  if (model === undefined) {
-    throw new UsageError(`\`${name}\` needs the name of a model, such as qwen3-vl-2b.`);
-  }
-  refuseMore(name, more);
-  return model;
-}
-
-function hubOf(text: string | undefined): "auto" | "hf" | "modelscope" | undefined {
-  if (text === undefined || text === "auto" || text === "hf" || text === "modelscope") return text;
-  throw new UsageError(`--hub: expected auto, hf or modelscope, got \`${text.slice(0, 40)}\`.`);
-}
-
-function refuseMore(name: string, rest: readonly string[]): void {
-  if (rest.length > 0) {
-    throw new UsageError(`\`${name}\` does not know what to do with \`${rest[0]}\`.`);
   }
 }

@@ -1,70 +1,23 @@
 // The chat core: a turn goes in, an answer comes out, and the chat remembers both.
 // It knows nothing of OneBot, sockets or downloads; pictures are bytes by now.
 
-import { eachUntilAborted } from "../../abort.ts";
-import {
-  type ChatMessage,
-  type FinishPart,
-  type ImageDecodeError,
-  isVlmError,
-} from "../../vlm/index.ts";
 import { TurnCancelledError } from "../errors.ts";
-import type { Rank } from "../rank.ts";
-import { streamWithTools } from "../tools/tool-loop.ts";
-import { Toolbox, type ToolCaller, type ToolEvent } from "../tools/toolbox.ts";
-import type { SeenNames } from "./answer-start.ts";
-import { AnswerText, type Reply, type ReplyPart } from "./answer-text.ts";
+import type { Reply } from "./answer-text.ts";
+import { AnswerWriter, type Place } from "./answer-writer.ts";
 import { type ChatId, chatKey } from "./chat-id.ts";
-import {
-  countImages,
-  type PastTurn,
-  promptParts,
-  replaceImage,
-  shownNames,
-  toMessages,
-} from "./conversation.ts";
+import { countImages, type PastTurn, promptParts, shownNames, toMessages } from "./conversation.ts";
 import { Conversations } from "./conversations.ts";
 import { historyKey, type Isolation } from "./history-key.ts";
 import type { Remembered } from "./meant-pictures.ts";
+import type { RespondOptions } from "./respond-options.ts";
 import {
   parseResponderOptions,
   type ResolvedResponderOptions,
   type ResponderOptions,
 } from "./responder-options.ts";
-import { nextPictureNumber, showPictures, textOf } from "./shown-pictures.ts";
+import { nextPictureNumber } from "./shown-pictures.ts";
 import type { PendingTurn, Turn, TurnPart } from "./turn.ts";
 import { TurnQueue } from "./turns.ts";
-
-export interface RespondOptions {
-  /** Aborting rejects with `signal.reason`, waiting or running; nothing is remembered then. */
-  readonly signal?: AbortSignal;
-  /** Turns of higher priority go to the model first, from -100 to 100. @default 0 */
-  readonly priority?: number;
-  /** Called when the turn is the next of its chat and goes to the model. */
-  readonly onStart?: () => void;
-  /** Called with every piece of the answer as it is written. */
-  readonly onPart?: (part: ReplyPart) => void;
-  /**
-   * What the bot itself is called in this chat. Asked only when an answer begins with a word and a colon: models
-   * imitate `name：`, and that is taken off like the speakers' names.
-   */
-  readonly ownNames?: () => Promise<readonly string[]>;
-  /** Of whoever asks: some tools are for some people only. @default "everybody" */
-  readonly rank?: Rank;
-  /** Told what the chat should hear while a tool is at work. */
-  readonly onToolNote?: (note: string) => void;
-  /** Told how each call of a tool ended. */
-  readonly onTool?: (event: ToolEvent) => void;
-  /** Another answer in place of the one that was written, or none at all; what it returns is remembered. */
-  readonly edit?: (reply: Reply, turn: Turn) => Promise<Reply | undefined>;
-  /**
-   * What was sent of the answer in the end, where it is sent while it is written: this is what is remembered of it, also
-   * when it is broken off, unless the question was taken back.
-   */
-  readonly said?: () => Promise<string>;
-  /** Sends the answer while the turn still has its place: the chat's next turn starts after it. */
-  readonly deliver?: (reply: Reply) => Promise<void>;
-}
 
 /** As whom the bot speaks in a chat, and who shares a past there. */
 export interface ChatCharacter {
@@ -95,8 +48,8 @@ interface Answering {
 export class Responder {
   #options: ResolvedResponderOptions;
   readonly #queue: TurnQueue;
-  #toolbox: Toolbox;
   readonly #conversations: Conversations;
+  #writer: AnswerWriter;
   readonly #characterOf: (chat: ChatId) => ChatCharacter;
   /** What is being answered; a turn whose past was forgotten meanwhile is not remembered. */
   readonly #running = new Set<Answering>();
@@ -108,9 +61,9 @@ export class Responder {
   constructor(options: ResponderOptions, characterOf?: (chat: ChatId) => ChatCharacter) {
     this.#options = parseResponderOptions(options);
     const { history, phrases, maxQueue, maxQueuePerChat, store } = this.#options;
-    this.#toolbox = new Toolbox(this.#options.tools, this.#options.toolLimits);
     this.#queue = new TurnQueue({ maxWaiting: maxQueue, maxWaitingPerChat: maxQueuePerChat });
     this.#conversations = new Conversations(history, phrases.olderImage, store?.histories);
+    this.#writer = new AnswerWriter(this.#options, this.#conversations);
     this.#characterOf = characterOf ?? (() => this.#options);
   }
 
@@ -158,9 +111,9 @@ export class Responder {
     const { model, store } = this.#options;
     this.#options = { ...options, model, store };
     const { history, phrases, maxQueue, maxQueuePerChat } = options;
-    this.#toolbox = new Toolbox(options.tools, options.toolLimits);
     this.#queue.limits = { maxWaiting: maxQueue, maxWaitingPerChat: maxQueuePerChat };
     this.#conversations.reconfigure(history, phrases.olderImage);
+    this.#writer = new AnswerWriter(this.#options, this.#conversations);
   }
 
   /** Is the model one that can compute ahead? */
@@ -243,11 +196,7 @@ export class Responder {
     this.#forgetTurns(this.#conversations.forgetMessage(chatKey(chat), messageId));
   }
 
-  /** Where the past of a question is, and as whom it is answered. */
-  #placeOf(
-    chat: ChatId,
-    senderId: string,
-  ): { readonly key: string; readonly systemPrompt: string } {
+  #placeOf(chat: ChatId, senderId: string): Place {
     const { isolation, systemPrompt } = this.#characterOf(chat);
     const key = historyKey(chat, senderId, isolation);
     if (isolation !== "person") return { key, systemPrompt };
@@ -277,13 +226,14 @@ export class Responder {
   }
 
   async #answer(turn: Turn, options: RespondOptions): Promise<Reply | undefined> {
-    const { key } = this.#placeOf(turn.chat, turn.sender.id);
+    const place = this.#placeOf(turn.chat, turn.sender.id);
+    const { key } = place;
     const chat = chatKey(turn.chat);
     const running: Answering = { chat, key, sender: turn.sender.id, forgotten: false };
     this.#running.add(running);
     let question = promptParts(turn, this.#options.phrases);
     try {
-      const answer = await this.#answerWithoutBadImages(turn, options);
+      const answer = await this.#writer.write(turn, place, options);
       question = answer.question;
       const reply =
         options.edit === undefined ? answer.reply : await options.edit(answer.reply, turn);
@@ -311,96 +261,8 @@ export class Responder {
       ...(turn.messageIds === undefined ? {} : { messageIds: turn.messageIds }),
     });
   }
-
-  /** Asks the model, and asks again without a picture whenever one turns out not to be a picture. */
-  async #answerWithoutBadImages(turn: Turn, options: RespondOptions) {
-    const { phrases } = this.#options;
-    const { key, systemPrompt } = this.#placeOf(turn.chat, turn.sender.id);
-    const { chat, sender } = turn;
-    const caller = { chat, sender, rank: options.rank ?? "everybody" } as const;
-    let question = promptParts(turn, phrases);
-    for (;;) {
-      const past = this.#conversations.past(key);
-      const speakers = [...past.flatMap(({ names = [] }) => names), ...shownNames(turn, phrases)];
-      const shown = showPictures(past, question, phrases, textOf(turn.parts));
-      try {
-        const messages = toMessages(systemPrompt, shown.past, shown.question);
-        return { question, reply: await this.#generate(key, messages, speakers, caller, options) };
-      } catch (error) {
-        const bad = badImage(error, shown.origins.length);
-        if (bad === undefined) throw error;
-        const note = (number: number) => phrases.imageMissing(number, this.#reason(bad));
-        const { from, index } = shown.origins[bad.imageIndex]!;
-        if (from === "past") this.#conversations.replaceImage(key, index, note);
-        else question = replaceImage(question, index, note);
-      }
-    }
-  }
-
-  async #generate(
-    key: string,
-    messages: readonly ChatMessage[],
-    speakers: SeenNames["speakers"],
-    caller: ToolCaller,
-    { signal, onPart, ownNames, priority, onToolNote, onTool }: RespondOptions,
-  ): Promise<Reply> {
-    const { model, maxTokens, maxReasoningTokens, sampling } = this.#options;
-    const request = {
-      ...sampling,
-      ...(maxTokens === undefined ? {} : { maxTokens }),
-      ...(maxReasoningTokens === undefined ? {} : { maxReasoningTokens }),
-      ...(signal === undefined ? {} : { signal }),
-      ...(priority === undefined ? {} : { priority }),
-      chat: key,
-      messages,
-    };
-    const stream = streamWithTools(request, {
-      model,
-      toolbox: this.#toolbox,
-      caller,
-      onNote: onToolNote,
-      onTool,
-    });
-    const answer = new AnswerText({ speakers, own: ownNames });
-    // A model that ignores its signal must not block the chat for ever.
-    for await (const part of eachUntilAborted(stream, signal)) {
-      if (part.type === "finish") return finish(answer, onPart, part);
-      // A model that notices by itself ends here; any other one is left.
-      if (answer.repeats) return finish(answer, onPart);
-      // What was called for was done, or could not be offered: nothing of it is shown.
-      if (part.type === "tool-call") continue;
-      for (const shown of await answer.push(part)) onPart?.(shown);
-    }
-    throw new Error("The stream of the model ended without its finish part.");
-  }
-
-  #reason({ code }: ImageDecodeError): string {
-    const { unsupported, corrupt, "too-large": tooLarge } = this.#options.phrases.imageReasons;
-    if (code === "image-unsupported") return unsupported;
-    return code === "image-too-large" ? tooLarge : corrupt;
-  }
-}
-
-async function finish(
-  answer: AnswerText,
-  onPart: RespondOptions["onPart"],
-  part?: FinishPart,
-): Promise<Reply> {
-  const { shown, reply } = await answer.finish(part);
-  for (const piece of shown) onPart?.(piece);
-  return reply;
 }
 
 function isTakenBack(reason: unknown): boolean {
   return reason instanceof TurnCancelledError && reason.reason === "recalled";
-}
-
-/** The error, if it says which of the `images` pictures of the request could not be decoded. */
-function badImage(error: unknown, images: number) {
-  if (!isVlmError(error) || error.name !== "ImageDecodeError") return undefined;
-  const decodeError = error as ImageDecodeError;
-  const { imageIndex = -1 } = decodeError;
-  // An index that names no picture would repair nothing, and the question would be asked for ever.
-  if (!Number.isInteger(imageIndex) || imageIndex < 0 || imageIndex >= images) return undefined;
-  return decodeError as ImageDecodeError & { readonly imageIndex: number };
 }

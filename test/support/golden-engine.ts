@@ -22,7 +22,7 @@ import {
 } from "./golden-checkpoint.ts";
 import { tempDir } from "./temp-dir.ts";
 
-const IMAGE_TOKEN = 250;
+export const IMAGE_TOKEN = 250;
 const PATCH_VALUES = 1536;
 
 /** A prompt: ids, and a tensor for each picture in the place of its tokens. */
@@ -67,7 +67,7 @@ export class GoldenModel {
 }
 
 /** The pictures of a case, in order. */
-function picturesOf(golden: GoldenCase): ImageTensor[] {
+export function picturesOf(golden: GoldenCase): ImageTensor[] {
   let first = 0;
   return golden.grids.map(([, gridHeight, gridWidth], index) => {
     const patches = gridHeight * gridWidth;

@@ -1,157 +1,98 @@
 // `npm run bench:peers`: napcat-vlm and its peers on the same random weights, in turn (A B A B), each in a process of
-// its own. In: --size, --rounds, --engines, and --short to leave a context of 4096 out. Out: a table, how many times
-// faster than its best peer napcat-vlm is, and JSON beside the models.
-//
-// node-llama-cpp and @fugood/llama.node read a GGUF made here. transformers.js is not in the list: it reads exports made
-// by a Python program, and none can be made of a checkpoint that exists on this machine alone.
+// its own. In: --size, --rounds, --engines, --threads, and --limit: seconds that one engine has in one round (150; what
+// it does not reach in them is missing). Out: a table, how many times faster than its best peer napcat-vlm is, JSON,
+// and charts as SVG and PNG beside the models.
 
 import { spawn } from "node:child_process";
-import { access, mkdir, writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { cpus } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { benchDirectory } from "../../dist/cli/bench/bench-directory.js";
+import { short } from "../../dist/cli/bench/figure.js";
 import { ensureRandomCheckpoint } from "../../dist/cli/bench/random-checkpoint.js";
-import { ensurePackage } from "../../dist/vlm/convert/ensure-package.js";
-import { preferredInt8Weights } from "../../dist/vlm/engine/cpu-settings.js";
 import { defaultThreads } from "../../dist/vlm/runtime/cpu-threads.js";
-import { writeGguf } from "./gguf.js";
+import { competitors, ENGINES } from "./competitors.js";
+import { writeReport } from "./report.js";
 
 const { values } = parseArgs({
   options: {
     size: { type: "string", default: "2b" },
     rounds: { type: "string", default: "2" },
     threads: { type: "string" },
-    short: { type: "boolean", default: false },
-    engines: { type: "string", default: "napcat-vlm,node-llama-cpp,llama.node" },
+    limit: { type: "string", default: "150" },
+    engines: { type: "string", default: ENGINES.join(",") },
   },
 });
+const engines = values.engines.split(",");
+for (const engine of engines) {
+  if (ENGINES.includes(engine)) continue;
+  throw new TypeError(`Expected \`--engines\` to be of ${ENGINES.join(", ")}, got \`${engine}\`.`);
+}
 const threads = Number(values.threads ?? (defaultThreads() || cpus().length));
 const root = benchDirectory();
 const checkpoint = join(root, values.size);
-await mkdir(root, { recursive: true });
-const { signal } = new AbortController();
-await ensureRandomCheckpoint(checkpoint, values.size, signal);
-
-const competitors = [];
-const int8Weights = await preferredInt8Weights();
-for (const precision of ["w8a8", "q4"]) {
-  const model = await ensurePackage({ model: checkpoint, precision, int8Weights });
-  competitors.push({ name: `napcat-vlm ${precision}`, engine: "napcat-vlm", model });
-}
-for (const format of ["Q8_0", "Q4_0"]) {
-  const model = join(root, `${values.size}-${format}.gguf`);
-  if (!(await exists(model))) await writeGguf(checkpoint, model, format);
-  for (const engine of ["node-llama-cpp", "llama.node"]) {
-    competitors.push({ name: `${engine} ${format}`, engine, model });
-  }
-}
-
-const asked = competitors.filter(({ engine }) => values.engines.split(",").includes(engine));
-
-/** @type {Map<string, Map<string, number[]>>} */
-const results = new Map();
-for (let round = 1; round <= Number(values.rounds); round++) {
-  for (const { name, engine, model } of asked) {
-    process.stdout.write(`${round}: ${name} … `);
-    const figures = await measure(engine, model).catch((error) => {
-      console.log(error.message);
-      return {};
-    });
-    if (Object.keys(figures).length > 0)
-      console.log(JSON.stringify(figures, (_, value) => shortened(value)));
-    for (const [figure, value] of Object.entries(figures)) {
-      const byName = results.get(figure) ?? new Map();
-      byName.set(name, [...(byName.get(name) ?? []), value]);
-      results.set(figure, byName);
-    }
-  }
-}
-
-console.log(
-  `\n${values.size}, ${cpus()[0]?.model.trim()}, ${threads} threads, tokens a second (min median max)\n`,
-);
-console.log(`| | ${asked.map(({ name }) => name).join(" | ")} |`);
-console.log(`|---|${asked.map(() => "---|").join("")}`);
-for (const [figure, byName] of results) {
-  const cells = asked.map(({ name }) => spread(byName.get(name)));
-  console.log(`| ${figure} | ${cells.join(" | ")} |`);
-}
-
-for (const line of comparisons()) console.log(line);
-const file = join(root, "results", `peers-${values.size}.json`);
 await mkdir(join(root, "results"), { recursive: true });
-const plain = Object.fromEntries([...results].map(([key, map]) => [key, Object.fromEntries(map)]));
-await writeFile(
-  file,
-  `${JSON.stringify({ cpu: cpus()[0]?.model, threads, results: plain }, null, 2)}\n`,
-);
-console.log(`\n${file}`);
+await ensureRandomCheckpoint(checkpoint, values.size, new AbortController().signal);
+const asked = await competitors({ checkpoint, root, size: values.size, engines });
 
-/** The better of our number formats against the peers: in prompts the best of them, in answers those of 4 bits. */
-function comparisons() {
-  return [...results].flatMap(([figure, byName]) => {
-    const best = (wanted) => {
-      const medians = [...byName].filter(([name]) => wanted(name)).map(([, s]) => median(s));
-      return medians.length === 0 ? undefined : Math.max(...medians);
-    };
-    const isOurs = (name) => name.startsWith("napcat-vlm");
-    const isPeer = (name) =>
-      !isOurs(name) && (figure.startsWith("prefill") || name.endsWith("Q4_0"));
-    const [ours, theirs] = [best(isOurs), best(isPeer)];
-    if (ours === undefined || theirs === undefined) return [];
-    const peers = figure.startsWith("prefill") ? "the best peer" : "the best peer in Q4_0";
-    return [`${figure}: ${shortened(ours / theirs)} times ${peers}`];
-  });
+/** @type {Map<string, Map<string, number[]>>} by figure, then by engine */
+const samples = new Map();
+/** @type {Map<string, string>} why an engine has not all figures */
+const missing = new Map();
+for (let round = 1; round <= Number(values.rounds); round++) {
+  for (const { name, ...competitor } of asked) {
+    process.stdout.write(`${round}: ${name} …`);
+    const reason = await measure(competitor, ({ id, value }) => {
+      process.stdout.write(` ${id} ${short(value)}`);
+      const byEngine = samples.get(id) ?? new Map();
+      byEngine.set(name, [...(byEngine.get(name) ?? []), value]);
+      samples.set(id, byEngine);
+    });
+    if (reason !== undefined) missing.set(name, reason);
+    console.log(reason === undefined ? "" : ` (${reason})`);
+  }
 }
+const cpu = cpus()[0]?.model.trim() ?? process.arch;
+const names = asked.map(({ name }) => name);
+await writeReport(
+  { size: values.size, cpu, threads, engines: names, samples, missing },
+  join(root, "results"),
+);
 
-/** Runs measure.js; a peer that cannot run here says why. */
-function measure(engine, model) {
+/** Runs measure.js. @returns why it did not come to its end, if it did not */
+function measure(competitor, onFigure) {
   return new Promise((resolve, reject) => {
-    const script = new URL("./measure.js", import.meta.url);
-    const args = [engine, model, String(threads), values.short ? "short" : "long"];
-    const child = spawn(process.execPath, [fileURLToPath(script), ...args], {
+    const script = fileURLToPath(new URL("./measure.js", import.meta.url));
+    const child = spawn(process.execPath, [script, JSON.stringify({ ...competitor, threads })], {
       stdio: ["ignore", "pipe", "pipe"],
     });
-    let output = "";
     let errors = "";
-    child.stdout.on("data", (data) => {
-      output += data;
+    let impatient = false;
+    const patience = setTimeout(() => {
+      impatient = true;
+      child.kill("SIGKILL");
+    }, 1000 * Number(values.limit));
+    createInterface({ input: child.stdout }).on("line", (line) => {
+      const json = /^FIGURE (.*)$/.exec(line)?.[1];
+      if (json !== undefined) onFigure(JSON.parse(json));
     });
     child.stderr.on("data", (data) => {
-      errors += data;
+      errors = (errors + data).slice(-10_000);
     });
     child.on("error", reject);
     child.on("close", (code) => {
-      const line = /^FIGURES (.*)$/m.exec(output)?.[1];
-      if (line !== undefined) return resolve(JSON.parse(line));
-      reject(new Error(`not available (exit code ${code}): ${errors.trim().split("\n").at(-1)}`));
+      clearTimeout(patience);
+      if (code === 0) return resolve(undefined);
+      if (impatient) return resolve(`what is missing takes longer than ${values.limit} s a round`);
+      const [message] = errors
+        .trim()
+        .split("\n")
+        .filter((line) => /error/i.test(line))
+        .slice(-1);
+      resolve(`not available here, exit code ${code}: ${message ?? "it said nothing"}`);
     });
   });
-}
-
-function spread(samples) {
-  if (samples === undefined) return "-";
-  const sorted = samples.toSorted((a, b) => a - b);
-  const middle = median(samples);
-  const noisy = sorted.at(-1) - sorted[0] > 0.3 * middle ? " !" : "";
-  return `${shortened(sorted[0])} **${shortened(middle)}** ${shortened(sorted.at(-1))}${noisy}`;
-}
-
-function median(samples) {
-  const sorted = samples.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
-
-function shortened(value) {
-  return typeof value === "number" ? Number(value.toPrecision(3)) : value;
-}
-
-async function exists(path) {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }

@@ -1,7 +1,6 @@
-// node-llama-cpp, token by token through its sequence API, flash attention on.
+// node-llama-cpp, token by token through its sequence API, flash attention on. It has no pictures.
 
 import { getLlama } from "node-llama-cpp";
-import { words } from "../words.js";
 
 /** @param {{ model: string, threads: number, contextTokens: number }} options */
 export async function open({ model: modelPath, threads, contextTokens }) {
@@ -19,20 +18,28 @@ export async function open({ model: modelPath, threads, contextTokens }) {
     flashAttention: true,
   });
   const sequence = context.getSequence();
-  const read = async (tokens) => {
-    await sequence.clearHistory();
-    const prompt = model.tokenize(words(tokens));
-    const start = performance.now();
-    await sequence.evaluateWithoutGeneratingNewTokens(prompt);
-    return prompt.length / ((performance.now() - start) / 1000);
+  /** Reads what the sequence does not know yet. */
+  const read = async (prompt) => {
+    const { nextTokenIndex } = sequence;
+    let known = 0;
+    while (known < nextTokenIndex && sequence.contextTokens[known] === prompt[known]) known++;
+    await sequence.eraseContextTokenRanges([{ start: known, end: nextTokenIndex }]);
+    await sequence.evaluateWithoutGeneratingNewTokens(prompt.slice(known));
   };
   return {
-    prefill: read,
-    async decode(tokens, count) {
-      await read(tokens);
+    async prefill(chat, tokens) {
+      await sequence.clearHistory();
+      const prompt = model.tokenize(chat.words(tokens));
+      const start = performance.now();
+      await sequence.evaluateWithoutGeneratingNewTokens(prompt);
+      return prompt.length / ((performance.now() - start) / 1000);
+    },
+    async decode(text, count) {
+      const prompt = model.tokenize(text);
+      await read(prompt.slice(0, -1));
       const options = { temperature: 0.7, topK: 20, topP: 0.8, yieldEogToken: true };
       const times = [];
-      for await (const _ of sequence.evaluate(model.tokenize(words(1)), options)) {
+      for await (const _ of sequence.evaluate(prompt.slice(-1), options)) {
         if (times.push(performance.now()) === count) break;
       }
       return (times.length - 1) / ((times.at(-1) - times[0]) / 1000);

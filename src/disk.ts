@@ -5,10 +5,11 @@
 import * as promises from "node:fs/promises";
 import { dirname, join, resolve, win32 } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { codeOf, DiskError, type DiskTrouble } from "./disk-error.ts";
+import { codeOf, DiskError } from "./disk-error.ts";
+import { Patience, type PatienceOptions, type PatienceParts } from "./disk-patience.ts";
 
 /** What of this computer the module uses; replaced in tests. */
-export interface DiskParts {
+export interface DiskParts extends PatienceParts {
   readonly fs: Pick<
     typeof promises,
     | "copyFile"
@@ -24,17 +25,6 @@ export interface DiskParts {
     | "unlink"
     | "writeFile"
   >;
-  readonly platform: () => string;
-  /** Milliseconds that only grow. */
-  readonly now: () => number;
-  readonly pause: (milliseconds: number, signal: AbortSignal | undefined) => Promise<void>;
-}
-
-export interface PatienceOptions {
-  /** Ends the waiting with its reason. */
-  readonly signal?: AbortSignal | undefined;
-  /** How long another program may hold the path. */
-  readonly patienceMs?: number;
 }
 
 /** A scanner reads a package of gigabytes before it lets go of the directory. */
@@ -43,27 +33,18 @@ const MOVE_PATIENCE_MS = 45_000;
 const FILE_PATIENCE_MS = 5_000;
 /** A place that may not be written looks the same as one that is held; where another place is at hand, it is not waited for. */
 const CREATE_PATIENCE_MS = 1_000;
-const FIRST_PAUSE_MS = 10;
-const LONGEST_PAUSE_MS = 2_000;
 /** Others that work on the same path at the same moment take turns; more tries than that mean something else. */
 const MAX_RACES = 20;
 
-const HELD = new Set(["EPERM", "EACCES", "EBUSY", "ENOTEMPTY", "EEXIST"]);
-/** The empty one: an error of our own, made of what was seen while somebody else was at it. */
-const RACED = new Set(["", "ENOENT", "ENOTEMPTY", "EEXIST"]);
-const FULL = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
-const REFUSED = new Set(["EACCES", "EPERM", "EROFS", "ENAMETOOLONG"]);
-/** What is said of a rename where there is none: other disks, mount points, some shares and FUSE. */
-const NO_RENAME = new Set(["EXDEV", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EINVAL", "EIO"]);
-/** Said where Unix has no rename for this directory; on Windows they mean that it is held. */
-const NO_RENAME_UNIX = new Set(["EPERM", "EACCES", "EBUSY"]);
 const NO_SYNC = new Set(["EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EPERM"]);
 
 export class Disk {
   readonly #parts: DiskParts;
+  readonly #patience: Patience;
 
   constructor(parts: DiskParts) {
     this.#parts = parts;
+    this.#patience = new Patience(parts, (path) => this.freeBytes(path));
   }
 
   /** Opens a file; waits while a scanner has it. The flags `wx` make a new one. */
@@ -72,7 +53,7 @@ export class Disk {
     flags: "r" | "r+" | "wx" | "a",
     options: PatienceOptions = {},
   ): Promise<promises.FileHandle> {
-    return this.#patiently(path, () => this.#parts.fs.open(path, flags), {
+    return this.#patience.until(path, () => this.#parts.fs.open(path, flags), {
       patienceMs: FILE_PATIENCE_MS,
       ...options,
     });
@@ -80,14 +61,14 @@ export class Disk {
 
   /** A text file in UTF-8. An error that is no trouble with the disk, such as ENOENT, comes as it is. */
   readText(path: string, options: PatienceOptions = {}): Promise<string> {
-    return this.#patiently(path, () => this.#parts.fs.readFile(path, "utf8"), {
+    return this.#patience.until(path, () => this.#parts.fs.readFile(path, "utf8"), {
       patienceMs: FILE_PATIENCE_MS,
       ...options,
     });
   }
 
   readBytes(path: string, options: PatienceOptions = {}): Promise<Buffer> {
-    return this.#patiently(path, () => this.#parts.fs.readFile(path), {
+    return this.#patience.until(path, () => this.#parts.fs.readFile(path), {
       patienceMs: FILE_PATIENCE_MS,
       ...options,
     });
@@ -96,7 +77,7 @@ export class Disk {
   /** Size of a file; undefined where there is none. */
   async fileSize(path: string): Promise<number | undefined> {
     try {
-      const found = await this.#patiently(path, () => this.#parts.fs.stat(path), {
+      const found = await this.#patience.until(path, () => this.#parts.fs.stat(path), {
         patienceMs: FILE_PATIENCE_MS,
       });
       return found.isFile() ? found.size : undefined;
@@ -119,7 +100,7 @@ export class Disk {
 
   /** Makes a directory and those around it. @throws DiskError `refused` where it may not. */
   async makeDirectory(path: string): Promise<void> {
-    await this.#patiently(path, () => this.#parts.fs.mkdir(path, { recursive: true }), {
+    await this.#patience.until(path, () => this.#parts.fs.mkdir(path, { recursive: true }), {
       patienceMs: CREATE_PATIENCE_MS,
       refusal: "refused",
     });
@@ -128,7 +109,7 @@ export class Disk {
   /** Finds out whether files can be made in a directory. @throws DiskError `refused` or `full` */
   async assertWritable(dir: string): Promise<void> {
     const probe = join(dir, ".write-probe");
-    await this.#patiently(dir, () => this.#parts.fs.writeFile(probe, "x"), {
+    await this.#patience.until(dir, () => this.#parts.fs.writeFile(probe, "x"), {
       patienceMs: CREATE_PATIENCE_MS,
       refusal: "refused",
     });
@@ -151,7 +132,7 @@ export class Disk {
 
   /** Moves a file over whatever file is there, to another disk too. */
   async moveFile(from: string, to: string, options: PatienceOptions = {}): Promise<void> {
-    await this.#patiently(to, () => this.#moveFile(from, to), {
+    await this.#patience.until(to, () => this.#moveFile(from, to), {
       patienceMs: MOVE_PATIENCE_MS,
       ...options,
     });
@@ -162,7 +143,7 @@ export class Disk {
     try {
       await fs.rename(from, to);
     } catch (error) {
-      if (!this.#cannotRename(error)) throw error;
+      if (!this.#patience.cannotRename(error)) throw error;
       await fs.copyFile(from, to);
       await fs.unlink(from);
     }
@@ -181,7 +162,7 @@ export class Disk {
       });
       await fs.rename(from, to);
     } catch (error) {
-      if (!this.#cannotRename(error)) throw error;
+      if (!this.#patience.cannotRename(error)) throw error;
       await this.#moveContents(from, to, last);
     }
   }
@@ -214,7 +195,7 @@ export class Disk {
       await fs.rename(from, to);
       return () => fs.rename(to, from);
     } catch (error) {
-      if (!this.#cannotRename(error)) throw error;
+      if (!this.#patience.cannotRename(error)) throw error;
     }
     const takeBack = () => fs.rm(to, { force: true });
     try {
@@ -231,7 +212,7 @@ export class Disk {
     try {
       await this.#parts.fs.rename(path, aside);
     } catch (error) {
-      if (!this.#cannotRename(error)) throw error;
+      if (!this.#patience.cannotRename(error)) throw error;
       if (first !== undefined) await this.#parts.fs.rm(join(path, first), { force: true });
       for (const name of await this.#parts.fs.readdir(path)) await this.remove(join(path, name));
       return;
@@ -248,7 +229,7 @@ export class Disk {
     attempt: () => Promise<void>,
     options: PatienceOptions = {},
   ): Promise<void> {
-    await this.#patiently(path, attempt, {
+    await this.#patience.until(path, attempt, {
       patienceMs: MOVE_PATIENCE_MS,
       races: MAX_RACES,
       ...options,
@@ -259,7 +240,7 @@ export class Disk {
   async remove(path: string): Promise<boolean> {
     try {
       const remove = () => this.#parts.fs.rm(path, { recursive: true, force: true });
-      await this.#patiently(path, remove, { patienceMs: FILE_PATIENCE_MS });
+      await this.#patience.until(path, remove, { patienceMs: FILE_PATIENCE_MS });
       return true;
     } catch {
       return false;
@@ -271,7 +252,7 @@ export class Disk {
     try {
       return await write();
     } catch (error) {
-      throw await this.#explain(error, path, "refused");
+      throw await this.#patience.explain(error, path, "refused");
     }
   }
 
@@ -301,51 +282,6 @@ export class Disk {
     const freeBytes = await this.freeBytes(path);
     if (freeBytes === undefined || freeBytes >= neededBytes) return;
     throw new DiskError("full", path, { neededBytes, freeBytes });
-  }
-
-  async #patiently<T>(
-    path: string,
-    attempt: () => Promise<T>,
-    options: PatienceOptions & { readonly races?: number; readonly refusal?: DiskTrouble },
-  ): Promise<T> {
-    const { signal, patienceMs = FILE_PATIENCE_MS, races = 0, refusal } = options;
-    const end = this.#parts.now() + patienceMs;
-    let wait = FIRST_PAUSE_MS;
-    for (let tries = 1; ; tries++) {
-      try {
-        return await attempt();
-      } catch (error) {
-        if (error instanceof DiskError) throw error;
-        const code = codeOf(error) ?? "";
-        const windows = this.#parts.platform() === "win32";
-        if (windows && HELD.has(code) && this.#parts.now() < end) {
-          await this.#parts.pause(wait, signal);
-          wait = Math.min(wait * 1.6, LONGEST_PAUSE_MS);
-        } else if (!RACED.has(code) || tries >= races) {
-          throw await this.#explain(error, path, refusal ?? (windows ? "held" : "refused"));
-        }
-      }
-    }
-  }
-
-  /** The system's error in words, where it is about the disk; else as it is. */
-  async #explain(error: unknown, path: string, refusal: DiskTrouble): Promise<unknown> {
-    const code = codeOf(error);
-    if (code === undefined || error instanceof DiskError) return error;
-    const cause = error;
-    if (FULL.has(code)) {
-      return new DiskError("full", path, { cause, freeBytes: await this.freeBytes(path) });
-    }
-    if (code === "EBUSY") return new DiskError("held", path, { cause });
-    if (code === "EROFS" || code === "ENAMETOOLONG")
-      return new DiskError("refused", path, { cause });
-    return REFUSED.has(code) ? new DiskError(refusal, path, { cause }) : error;
-  }
-
-  #cannotRename(error: unknown): boolean {
-    const code = codeOf(error) ?? "";
-    if (NO_RENAME.has(code)) return true;
-    return this.#parts.platform() !== "win32" && NO_RENAME_UNIX.has(code);
   }
 }
 

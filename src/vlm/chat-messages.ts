@@ -63,9 +63,19 @@ const MESSAGE = kindsOf(
 
 const AT_LEAST_ONE = "an array of at least one message";
 
+const MESSAGES = list(MESSAGE, AT_LEAST_ONE).min(1, { error: AT_LEAST_ONE, abort: true });
+
 /** At least one message; the last one is a user's or a tool's, because somebody has to be answered. */
-export const MESSAGES_SCHEMA = list(MESSAGE, AT_LEAST_ONE)
-  .min(1, { error: AT_LEAST_ONE, abort: true })
-  .refine((messages) => ["user", "tool"].includes(messages.at(-1)?.role ?? ""), {
-    error: "an array that ends with a user or tool message",
-  });
+export const MESSAGES_SCHEMA = MESSAGES.refine(
+  (messages) => ["user", "tool"].includes(messages.at(-1)?.role ?? ""),
+  { error: "an array that ends with a user or tool message" },
+);
+
+/** The last message is the beginning of the answer. */
+export const BEGUN_MESSAGES_SCHEMA = MESSAGES.refine(
+  (messages) => {
+    const last = messages.at(-1);
+    return last?.role === "assistant" && (last.toolCalls ?? []).length === 0;
+  },
+  { error: "an array that ends with an assistant message without calls" },
+);

@@ -259,7 +259,9 @@ export type RemoteErrorCode =
   | "remote-refused"
   | "remote-filtered"
   | "remote-failed"
-  | "remote-broken";
+  | "remote-broken"
+  | "remote-no-logprobs"
+  | "remote-undecided";
 
 /** A model elsewhere could not be asked, or did not answer as agreed. It holds no key and nothing of the request. */
 export class RemoteError extends VlmError {

@@ -20,7 +20,7 @@ import {
   unexpected,
 } from "../parse-options.ts";
 import { SAMPLING_SHAPE } from "../sampling-shape.ts";
-import { MESSAGES_SCHEMA } from "./chat-messages.ts";
+import { BEGUN_MESSAGES_SCHEMA, MESSAGES_SCHEMA } from "./chat-messages.ts";
 import type { GenerationDefaults } from "./checkpoint/generation-config.ts";
 import { knownTools } from "./text/tool-call-text.ts";
 import type {
@@ -37,12 +37,17 @@ export const DEFAULT_MAX_TOKENS = 1024;
 /** Of a thought; a Thinking model has as much again for its answer. */
 const DEFAULT_MAX_REASONING_TOKENS = 1024;
 
+/** As many as servers of OpenAI's interface show. */
+export const MOST_LOGPROBS = 20;
+
 /** What decides the prompt of a request. */
 export interface ResolvedPrompt {
   readonly messages: readonly ChatMessage[];
   /** Those that may be called: none where the request says so. */
   readonly tools: readonly Readonly<Record<string, unknown>>[];
   readonly maxTokens: number;
+  /** The last message is the beginning of the answer. */
+  readonly continueAnswer?: boolean | undefined;
   readonly chat: string | undefined;
 }
 
@@ -52,6 +57,7 @@ export interface ResolvedRequest extends ResolvedPrompt {
   readonly sampling: Required<SamplingOptions>;
   readonly maxReasoningTokens: number;
   readonly stop: readonly string[];
+  readonly topLogprobs?: number | undefined;
   readonly priority: number;
   readonly onQueue: ((position: number) => void) | undefined;
 }
@@ -85,6 +91,8 @@ const REQUEST_SCHEMA = object({
     [nonEmptyText(), list(nonEmptyText(), "an array")],
     "a non-empty string or an array of them",
   ).optional(),
+  topLogprobs: integer(0, MOST_LOGPROBS).optional(),
+  continueAnswer: boolean().optional(),
   signal: abortSignal().optional(),
   chat: nonEmptyText().optional(),
   priority: number(-100, 100).optional(),
@@ -92,14 +100,18 @@ const REQUEST_SCHEMA = object({
   ...SAMPLING_SHAPE,
 });
 
+const BEGUN_REQUEST_SCHEMA = REQUEST_SCHEMA.extend({ messages: BEGUN_MESSAGES_SCHEMA });
+
 /**
  * @throws {TypeError | RangeError} naming every option that is wrong, what was expected and what came; never what a
  *   message says
  */
 export function checkRequest(request: GenerateRequest): void {
-  parseOptions(REQUEST_SCHEMA, request, "the request");
+  const schema = request?.continueAnswer === true ? BEGUN_REQUEST_SCHEMA : REQUEST_SCHEMA;
+  parseOptions(schema, request, "the request");
   checkToolChoice(request.toolChoice ?? "auto", request.tools ?? []);
   checkOneForm(request);
+  checkBeginning(request);
 }
 
 /** @throws {TypeError | RangeError} as {@link checkRequest} does */
@@ -127,6 +139,8 @@ export function resolveRequest(
     maxTokens: maxTokensOf(request, thinking),
     maxReasoningTokens: request.maxReasoningTokens ?? DEFAULT_MAX_REASONING_TOKENS,
     stop: typeof request.stop === "string" ? [request.stop] : (request.stop ?? []),
+    topLogprobs: request.topLogprobs,
+    continueAnswer: request.continueAnswer,
     chat: request.chat,
     priority: request.priority ?? 0,
     onQueue: request.onQueue,
@@ -203,6 +217,14 @@ function checkOneForm({ responseFormat, toolChoice }: GenerateRequest): void {
   if (responseFormat === undefined || !forced) return;
   const expected = "left out, because a tool has to be called";
   throw new TypeError(unexpected("responseFormat", expected, responseFormat));
+}
+
+/** An answer that has begun is no call any more. @throws TypeError */
+function checkBeginning({ continueAnswer, toolChoice }: GenerateRequest): void {
+  const forced = toolChoice === "required" || typeof toolChoice === "object";
+  if (!continueAnswer || !forced) return;
+  const expected = "left out, because a tool has to be called";
+  throw new TypeError(unexpected("continueAnswer", expected, continueAnswer));
 }
 
 function maxTokensOf({ maxTokens }: { readonly maxTokens?: number }, thinking: boolean): number {

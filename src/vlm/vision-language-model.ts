@@ -96,6 +96,16 @@ export interface GenerateRequest extends SamplingOptions {
   readonly maxReasoningTokens?: number;
   /** Generation ends in front of the first of these strings; it is not part of the answer. */
   readonly stop?: string | readonly string[];
+  /**
+   * The finish part says how likely each token of the answer was, and so many of the likeliest in its place: 0 to 20.
+   * @default it says nothing of that
+   */
+  readonly topLogprobs?: number;
+  /**
+   * The last message is the assistant's, and is the beginning of the answer: the model goes on where it ends, and only what
+   * follows comes back. A thought is over with it. @default false
+   */
+  readonly continueAnswer?: boolean;
   /** Aborting rejects with `signal.reason`, at any stage, within one step of the engine. */
   readonly signal?: AbortSignal;
   /**
@@ -175,6 +185,24 @@ export interface CacheUse {
   readonly promptTokens?: number;
 }
 
+/** One token, and how likely it was. */
+export interface TokenScore {
+  /** Its text; of a token that is none, its name in the chat format. */
+  readonly text: string;
+  /** Its bytes, which may be a part of a character; none for a token that is no text. */
+  readonly bytes: Uint8Array;
+  /** In nats, over the whole vocabulary, before temperature, penalties and forms; never above 0. */
+  readonly logprob: number;
+  /** It ends an answer. */
+  readonly end: boolean;
+}
+
+/** A token that was chosen, and those that could have been. */
+export interface ChosenToken extends TokenScore {
+  /** The likeliest in its place, likeliest first. */
+  readonly likeliest: readonly TokenScore[];
+}
+
 export interface FinishPart {
   readonly type: "finish";
   readonly finishReason: FinishReason;
@@ -190,6 +218,11 @@ export interface FinishPart {
    * streamed before there was no doubt; whoever keeps the text cuts them off, as `generate` does.
    */
   readonly repeatedCharacters?: number;
+  /**
+   * With `topLogprobs`: every token of the answer that the model chose, one that ended it included; not those of a
+   * thought. Not there where a server shows none.
+   */
+  readonly logprobs?: readonly ChosenToken[];
 }
 
 /** A call of a tool that the model wrote, whole; it is never part of the text. */

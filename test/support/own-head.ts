@@ -55,3 +55,37 @@ export function writeInstead({ head, embedding }: HeadRows, from: number, to: nu
   head(to).set(wanted);
   embedding(to).set(embedding(from));
 }
+
+/**
+ * Makes some tokens likely everywhere, and all others equally unlikely: their rows become the mean of what the model mostly
+ * wants, each with a part of its own row, so that all of them are in sight and none is certain.
+ */
+export function makeLikely({ head }: HeadRows, ids: readonly number[], wanted: readonly number[]) {
+  const rows = wanted.map((id) => readBfloat16(head(id)));
+  const mean = rows[0]!.map((_, at) => rows.reduce((sum, row) => sum + row[at]!, 0) / rows.length);
+  const mixed = ids.map((id) => readBfloat16(head(id)).map((value, at) => mean[at]! + 0.3 * value));
+  const never = mean.map((value) => -value);
+  for (let id = 0; head(id).length > 0; id++) writeBfloat16(head(id), never);
+  for (const [index, id] of ids.entries()) writeBfloat16(head(id), mixed[index]!);
+}
+
+function readBfloat16(row: Buffer): Float32Array {
+  const bits = Uint32Array.from(
+    { length: row.length / 2 },
+    (_, i) => row.readUInt16LE(2 * i) << 16,
+  );
+  return new Float32Array(bits.buffer);
+}
+
+function writeBfloat16(row: Buffer, values: Float32Array): void {
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  for (const [i, word] of bits.entries()) row.writeUInt16LE(word >>> 16, 2 * i);
+}
+
+/** Lets the template of a checkpoint open a thought in the prompt, as that of a Thinking one does. */
+export async function opensThoughts(dir: string): Promise<void> {
+  const file = join(dir, "chat_template.json");
+  const { chat_template } = JSON.parse(await readFile(file, "utf8"));
+  const opening = String(chat_template).replace("assistant\n'", "assistant\n<think>\n'");
+  await writeFile(file, JSON.stringify({ chat_template: opening }));
+}

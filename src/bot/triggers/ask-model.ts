@@ -2,7 +2,7 @@
 // them, else one word. In: a message of a chat. Out: a probability. Each chat may ask so often in a minute; it knows nothing of what is made of the answer.
 
 import { LRUCache } from "lru-cache";
-import type { VisionLanguageModel } from "../../vlm/index.ts";
+import { isVlmError, type VisionLanguageModel } from "../../vlm/index.ts";
 import { chatKey } from "../chat/chat-id.ts";
 import { cleanName } from "../chat/speaker-name.ts";
 import type { IncomingMessage } from "../napcat/events.ts";
@@ -17,6 +17,8 @@ const MAX_CHARACTERS = 500;
 const TIMEOUT_MS = 15_000;
 /** Everything else the model may be doing is more urgent. */
 const PRIORITY = -50;
+/** Failures to decide that say nothing against asking for a word: there were no scores to be seen, or of other things. */
+const NO_SCORES: readonly string[] = ["remote-no-logprobs", "remote-undecided"];
 const YES = /^\s*["“「]?(是|对|要|需要|(yes|y|true)\b)/iu;
 
 /** Asks the model about messages. */
@@ -49,8 +51,12 @@ export class AskModel {
     const common = { priority: PRIORITY, signal: AbortSignal.timeout(TIMEOUT_MS) };
     if (this.#model.decide) {
       const questions = [{ type: "yes-no", question }] as const;
-      const { decisions } = await this.#model.decide({ ...common, messages: [system], questions });
-      return decisions[0].probability;
+      try {
+        const asked = { ...common, messages: [system], questions };
+        return (await this.#model.decide(asked)).decisions[0].probability;
+      } catch (error) {
+        if (!isVlmError(error) || !NO_SCORES.includes(error.code)) throw error;
+      }
     }
     const { text: said } = await this.#model.generate({
       ...common,

@@ -3,10 +3,11 @@
 
 import { AnswerFlow, type AnswerFlowOptions } from "../text/answer-flow.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-import type { SamplingOptions, StreamPart } from "../vision-language-model.ts";
+import type { ChosenToken, SamplingOptions, StreamPart } from "../vision-language-model.ts";
 import type { Scores } from "./decoder-backend.ts";
 import { Sampler } from "./sampler.ts";
 import type { TakenToken, TokenReader } from "./sequence.ts";
+import { TokenScores } from "./token-scores.ts";
 
 export interface AnswerOptions extends Omit<AnswerFlowOptions, "contextRoom"> {
   readonly tokenizer: Tokenizer;
@@ -16,6 +17,8 @@ export interface AnswerOptions extends Omit<AnswerFlowOptions, "contextRoom"> {
   readonly contextTokens: number;
   readonly promptIds: Int32Array;
   readonly sampling: Required<SamplingOptions>;
+  /** Keep how likely each token was, and so many of the likeliest. Left out: nothing of that. */
+  readonly topLogprobs?: number | undefined;
   readonly push: (part: StreamPart) => void;
 }
 
@@ -23,20 +26,35 @@ export interface AnswerOptions extends Omit<AnswerFlowOptions, "contextRoom"> {
 export class Answer implements TokenReader {
   readonly flow: AnswerFlow;
   readonly #sampler: Sampler;
+  readonly #scores: TokenScores | undefined;
   readonly #push: (part: StreamPart) => void;
 
   constructor(options: AnswerOptions) {
-    const { tokenizer, vocabSize, sampling, promptIds, contextTokens, push } = options;
-    this.flow = new AnswerFlow({ ...options, contextRoom: contextTokens - promptIds.length });
+    const { tokenizer, sampling, promptIds, contextTokens, topLogprobs, push } = options;
     // Some checkpoints have more rows than tokens.
-    this.#sampler = new Sampler(sampling, Math.min(tokenizer.size, vocabSize), promptIds);
+    const vocabSize = Math.min(tokenizer.size, options.vocabSize);
+    this.flow = new AnswerFlow({ ...options, contextRoom: contextTokens - promptIds.length });
+    this.#sampler = new Sampler(sampling, vocabSize, promptIds);
+    if (topLogprobs !== undefined) {
+      const { eosTokenIds } = options;
+      this.#scores = new TokenScores({ tokenizer, eosTokenIds, vocabSize, count: topLogprobs });
+    }
     this.#push = push;
   }
 
+  /** Of the tokens that the model chose for the answer, if that was asked for. */
+  get logprobs(): readonly ChosenToken[] | undefined {
+    return this.#scores?.tokens;
+  }
+
   take(scores: Scores): TakenToken {
-    const chosen = this.flow.due ?? this.#choose(scores);
+    const { due } = this.flow;
+    const scored = due === undefined && !this.flow.reasoning ? this.#scores : undefined;
+    if (scored && !(scores instanceof Float32Array)) return "needs-all-scores";
+    const chosen = due ?? this.#choose(scores);
     if (chosen === undefined) return "needs-all-scores";
-    const id = chosen === this.flow.due ? chosen : this.flow.settle(chosen);
+    const id = chosen === due ? chosen : this.flow.settle(chosen);
+    if (scored && scores instanceof Float32Array) scored.add(id, scores);
     for (const delta of this.flow.take(id)) this.#push(delta);
     if (this.flow.finishReason === undefined) {
       this.#sampler.accept(id);

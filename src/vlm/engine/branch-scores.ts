@@ -4,6 +4,7 @@
 
 import type { Scores } from "./decoder-backend.ts";
 import type { TakenToken, TokenReader } from "./sequence.ts";
+import { logSumExp } from "./token-scores.ts";
 
 interface Branch {
   readonly token: number;
@@ -99,12 +100,4 @@ function firstToFollow(at: Branch): Branch | undefined {
 
 function branch(token: number, depth: number): Branch {
   return { token, depth, children: new Map(), logProbability: Number.NEGATIVE_INFINITY, share: 0 };
-}
-
-function logSumExp(scores: Float32Array, size: number): number {
-  let highest = Number.NEGATIVE_INFINITY;
-  for (let id = 0; id < size; id++) if (scores[id]! > highest) highest = scores[id]!;
-  let sum = 0;
-  for (let id = 0; id < size; id++) sum += Math.exp(scores[id]! - highest);
-  return highest + Math.log(sum);
 }

@@ -6,20 +6,15 @@
 // numbers, p = exp(l) divided by the sum. Of a box, p is the product of its tokens' shares among those of the form.
 
 import type { Deadline } from "../../abort.ts";
+import { BOX_HEAD, BOX_PATTERN, boxOf } from "../box-answer.ts";
 import { regexRule } from "../constrain/response-format.ts";
 import type { ResolvedDecide } from "../decide-options.ts";
-import {
-  askedMessages,
-  BOX_HEAD,
-  BOX_PATTERN,
-  BOX_SCALE,
-  possibleAnswers,
-} from "../text/decide-question.ts";
-import { closedThought } from "../text/thought-budget.ts";
+import { decisionOf } from "../decision.ts";
+import { askedMessages, possibleAnswers } from "../text/decide-question.ts";
 import type { DecideQuestion, Decision } from "../vision-language-model.ts";
 import { BranchScores } from "./branch-scores.ts";
 import { FormedReader } from "./formed-reader.ts";
-import { type ModelParts, readRequest } from "./generate.ts";
+import { type ModelParts, readRequest, withoutThought } from "./generate.ts";
 import { Sequence, type TokenReader } from "./sequence.ts";
 import { Stopwatch } from "./stopwatch.ts";
 
@@ -51,20 +46,20 @@ async function decideOne(
   stop: Deadline,
 ): Promise<Decision> {
   const { tokenizer, eosTokenIds } = model;
-  const answers = possibleAnswers(question);
-  if (!answers) return decideBox(model, request, question, stop);
+  if (question.type === "box") return decideBox(model, request, question, stop);
   const end = tokenizer.findSpecial("<|im_end|>") ?? [...eosTokenIds][0]!;
-  const texts = answers.texts.map((text) => [...tokenizer.encodeText(text), end]);
+  const texts = possibleAnswers(question).map((text) => [...tokenizer.encodeText(text), end]);
   const reader = new BranchScores({
     texts,
     vocabSize: vocabSize(model),
     leastShare: question.type === "number" ? LEAST_SHARE : 0,
   });
   await read(model, request, question, reader, [], stop);
-  const scores = reader.logProbabilities.map((score, index) =>
-    answers.lengthNormalised ? score / texts[index]!.length : score,
-  );
-  return decision(question, softmax(scores));
+  const scores = reader.logProbabilities.map((logprob, index) => ({
+    logprob,
+    tokens: texts[index]!.length,
+  }));
+  return decisionOf(question, scores);
 }
 
 /** Its four numbers, written after what a box begins with. */
@@ -78,16 +73,7 @@ async function decideBox(
   const constraint = await model.formats.constraintOf("box", () => regexRule(BOX_PATTERN));
   const reader = new FormedReader(constraint, (id) => tokenizer.tokenBytes(id));
   await read(model, request, question, reader, tokenizer.encodeText(BOX_HEAD), stop);
-  const [x1 = 0, y1 = 0, x2 = 0, y2 = 0] = reader.text
-    .match(/\d+/gu)!
-    .map((number) => Number(number) / BOX_SCALE);
-  const box = {
-    left: Math.min(x1, x2),
-    top: Math.min(y1, y2),
-    right: Math.max(x1, x2),
-    bottom: Math.max(y1, y2),
-  };
-  return { type: "box", box, probability: reader.probability };
+  return { type: "box", box: boxOf(reader.text), probability: reader.probability };
 }
 
 /** Runs a reader behind the prompt of a question. @param head tokens that the answer begins with */
@@ -105,12 +91,13 @@ async function read(
     tools: [],
     maxTokens: ANSWER_TOKENS,
     chat: request.chat,
+    maxReasoningTokens: 0,
   };
   const whole = question.type === "box";
-  const { prompt, placed } = await readRequest(model, asked, watch, stop.signal, whole);
-  const thought = model.tokenizer.thinking ? closedThought(model.tokenizer) : [];
+  const prompted = withoutThought(model, asked);
+  const { prompt, placed } = await readRequest(model, prompted, watch, stop.signal, whole);
   const sequence = new Sequence({
-    ids: Int32Array.from([...prompt.ids, ...thought, ...head]),
+    ids: Int32Array.from([...prompt.ids, ...head]),
     pictures: placed,
     reader,
     chat: request.chat,
@@ -119,32 +106,6 @@ async function read(
     watch,
   });
   await model.engine.run(sequence);
-}
-
-function decision(question: DecideQuestion, probabilities: readonly number[]): Decision {
-  const best = probabilities.indexOf(Math.max(...probabilities));
-  const probability = probabilities[best]!;
-  switch (question.type) {
-    case "yes-no":
-      return { type: "yes-no", yes: best === 0, probability: probabilities[0]! };
-    case "choice":
-      return { type: "choice", option: question.options[best]!, probability, probabilities };
-    case "number": {
-      const { min } = question;
-      const expected = probabilities.reduce((sum, p, index) => sum + p * (min + index), 0);
-      return { type: "number", value: min + best, probability, expected };
-    }
-    case "box":
-      throw new TypeError("A box is not chosen from a list");
-  }
-}
-
-/** All but impossible ones add up to 1. */
-function softmax(scores: readonly number[]): number[] {
-  const highest = scores.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
-  const weights = scores.map((score) => Math.exp(score - highest));
-  const sum = weights.reduce((a, b) => a + b, 0);
-  return weights.map((weight) => weight / sum);
 }
 
 function vocabSize({ tokenizer, config }: ModelParts): number {

@@ -57,9 +57,11 @@ export async function generate(
   const watch = new Stopwatch();
   model.engine.expectRoom();
   const form = await formOf(model, request);
-  const { prompt, pictures, placed } = await readRequest(model, request, watch, stop.signal);
+  const asked = withoutThought(model, request);
+  const { prompt, pictures, placed } = await readRequest(model, asked, watch, stop.signal);
   const answer = new Answer({
     ...request,
+    begun: asked.continueAnswer ?? false,
     tools: knownTools(request.tools),
     ...form,
     tokenizer: model.tokenizer,
@@ -88,6 +90,7 @@ export async function generate(
     ...(answer.flow.repeatedCharacters > 0
       ? { repeatedCharacters: answer.flow.repeatedCharacters }
       : {}),
+    ...(answer.logprobs ? { logprobs: answer.logprobs } : {}),
     usage: {
       promptTokens: prompt.ids.length,
       imageTokens: prompt.images.reduce((sum, image) => sum + image.length, 0),
@@ -98,6 +101,17 @@ export async function generate(
     timings: watch.read(),
     cache: cacheUse(sequence, pictures),
   });
+}
+
+/** A thought that may have no token is closed in the prompt, as the chat template writes an empty one. */
+export function withoutThought<T extends ResolvedPrompt & { readonly maxReasoningTokens: number }>(
+  { tokenizer }: Pick<ModelParts, "tokenizer">,
+  request: T,
+): T {
+  const { maxReasoningTokens, continueAnswer, messages } = request;
+  if (!tokenizer.thinking || maxReasoningTokens > 0 || continueAnswer) return request;
+  const begun = { role: "assistant", content: "" } as const;
+  return { ...request, messages: [...messages, begun], continueAnswer: true };
 }
 
 /** What the answer, or the call that has to be made, must look like. */
@@ -183,6 +197,7 @@ async function writePrompt(
       tokenizer: model.tokenizer,
       imageTokens,
       tools: request.tools,
+      continueAnswer: request.continueAnswer,
       maxPromptTokens: maxPromptTokens(model.contextTokens, request.maxTokens),
     };
     return buildPromptInSlices(request.messages, options, signal);

@@ -9,6 +9,8 @@ const NO_FAILURE: readonly string[] = [
   "prompt-too-long",
   "remote-refused",
   "remote-filtered",
+  "remote-no-logprobs",
+  "remote-undecided",
   "response-format-unsupported",
   "response-format-too-complex",
 ];

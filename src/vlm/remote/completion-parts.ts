@@ -6,6 +6,7 @@ import { z } from "zod";
 import { LeadingThought } from "../text/leading-thought.ts";
 import type {
   CacheUse,
+  ChosenToken,
   FinishPart,
   FinishReason,
   ResponseFormat,
@@ -14,6 +15,7 @@ import type {
   Usage,
 } from "../vision-language-model.ts";
 import { ServedForm } from "./served-form.ts";
+import { LOGPROBS } from "./served-logprobs.ts";
 import { ToolCallPieces } from "./tool-call-pieces.ts";
 
 /** Anything else than expected counts as missing. */
@@ -57,6 +59,7 @@ const CHUNK = z.looseObject({
         message: optional(DELTA),
         finish_reason: optional(z.string()),
         stop_reason: optional(z.union([z.string(), z.number()])),
+        logprobs: LOGPROBS,
       }),
     ),
   ),
@@ -97,6 +100,8 @@ export class CompletionParts {
   #finish: string | undefined;
   #stopString = false;
   #usage: ServerUsage | undefined;
+  readonly #logprobs: ChosenToken[] = [];
+  #showsLogprobs = false;
   #textDeltas = 0;
   /** Thoughts that the server told apart, and those that stood in the text. */
   #reasoningDeltas = 0;
@@ -121,6 +126,10 @@ export class CompletionParts {
     if (choice.finish_reason !== undefined) this.#finish = choice.finish_reason;
     // vLLM and SGLang name the string that ended the answer.
     if (typeof choice.stop_reason === "string") this.#stopString = true;
+    if (choice.logprobs !== undefined) {
+      this.#showsLogprobs = true;
+      this.#logprobs.push(...choice.logprobs);
+    }
     const delta = choice.delta ?? choice.message;
     return delta === undefined ? [] : this.#form.push(this.#read(delta));
   }
@@ -196,6 +205,7 @@ export class CompletionParts {
       timings: this.#timings(),
       cache: this.#cache(),
       ...(incomplete ? { incomplete } : {}),
+      ...(this.#showsLogprobs ? { logprobs: this.#logprobs } : {}),
     };
   }
 

@@ -34,6 +34,8 @@ interface EngineFields {
   readonly structured_outputs?: { readonly regex: string };
   readonly guided_regex?: string;
   readonly regex?: string;
+  readonly continue_final_message?: boolean;
+  readonly add_generation_prompt?: boolean;
 }
 
 /** @throws {ImageDecodeError} for bytes that are no picture, saying which */
@@ -56,6 +58,12 @@ export function completionBody(
     ...given("presence_penalty", request.presencePenalty),
     ...given("seed", request.seed),
     ...given("stop", request.stop === undefined ? undefined : [request.stop].flat()),
+    ...(request.topLogprobs === undefined
+      ? {}
+      : { logprobs: true, top_logprobs: request.topLogprobs }),
+    ...(request.continueAnswer
+      ? { continue_final_message: true, add_generation_prompt: false }
+      : {}),
     ...(request.maxReasoningTokens === 0
       ? { chat_template_kwargs: { enable_thinking: false } }
       : {}),

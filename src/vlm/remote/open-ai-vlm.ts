@@ -4,11 +4,15 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { sharedController, startDeadline, untilAborted } from "../../abort.ts";
 import { collectStream } from "../collect.ts";
+import { resolveDecide } from "../decide-options.ts";
 import { channelParts } from "../engine/part-channel.ts";
 import { DisposedError, RemoteError } from "../errors.ts";
 import { checkRequest } from "../request-options.ts";
 import type {
   ChatMessage,
+  DecideQuestion,
+  DecideRequest,
+  DecideResult,
   GenerateRequest,
   GenerateResult,
   ModelInfo,
@@ -25,6 +29,7 @@ import {
   resolveOpenAiVlmOptions,
 } from "./open-ai-options.ts";
 import { RefusedFields } from "./refused-fields.ts";
+import { ServedDecisions } from "./served-decisions.ts";
 import { type ServedModel, servedModels } from "./served-models.ts";
 import { ServerRefusal } from "./server-refusal.ts";
 import { withoutOldestTurns } from "./shorter-prompt.ts";
@@ -41,6 +46,13 @@ export interface ServerState {
 
 /** A model that a server elsewhere runs. */
 export interface OpenAiVlm extends VisionLanguageModel {
+  /**
+   * Decides from the probabilities of tokens that the server shows (`top_logprobs`).
+   *
+   * @throws {RemoteError} `remote-no-logprobs` where it shows none, `remote-undecided` where its likeliest tokens are no
+   *   beginnings of the options
+   */
+  decide: NonNullable<VisionLanguageModel["decide"]>;
   /**
    * Asks the server what it serves; `info` knows the model's name and context afterwards, where the server tells them.
    *
@@ -78,6 +90,7 @@ class RemoteVlm implements OpenAiVlm {
   readonly #host: string;
   readonly #refusedFields = new RefusedFields();
   readonly #disposal = sharedController();
+  readonly #decisions: ServedDecisions;
   #served: ServedModel | undefined;
   #disposing: Promise<void> | undefined;
 
@@ -85,6 +98,11 @@ class RemoteVlm implements OpenAiVlm {
     this.#options = options;
     this.#client = new OpenAiClient(options);
     this.#host = new URL(options.baseURL).host;
+    this.#decisions = new ServedDecisions({
+      generate: (request) => this.generate(request),
+      host: this.#host,
+      thinking: options.thinking,
+    });
   }
 
   get info(): ModelInfo {
@@ -117,6 +135,14 @@ class RemoteVlm implements OpenAiVlm {
 
   async generate(request: GenerateRequest): Promise<GenerateResult> {
     return collectStream(this.stream(request));
+  }
+
+  async decide<const Q extends readonly DecideQuestion[]>(
+    request: DecideRequest<Q>,
+  ): Promise<DecideResult<Q>> {
+    const resolved = resolveDecide(request);
+    const decisions = await this.#decisions.decide(resolved, request.signal);
+    return { decisions: decisions as DecideResult<Q>["decisions"] };
   }
 
   async ping({ signal }: { readonly signal?: AbortSignal } = {}): Promise<ServerState> {

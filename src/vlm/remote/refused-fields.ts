@@ -13,13 +13,20 @@ const DISPENSABLE = [
   "presence_penalty",
   "chat_template_kwargs",
   "seed",
+  // The longer name first: it holds the other one's.
+  "top_logprobs",
+  "logprobs",
 ] as const;
+
+/** Some servers show less than OpenAI's. */
+const FEW_LOGPROBS = 5;
 
 /** Remembers for one server which fields it refused by name. */
 export class RefusedFields {
   readonly #fields = new Set<string>();
   /** Newer models of OpenAI know the limit by its other name only. */
   #newLimitName = false;
+  #fewLogprobs = false;
 
   /** @returns whether there was something to learn: asking again makes sense then */
   learn(refusal: ServerRefusal, body: CompletionBody): boolean {
@@ -27,6 +34,11 @@ export class RefusedFields {
     const { words } = refusal;
     if (!this.#newLimitName && "max_tokens" in body && words.includes("max_completion_tokens")) {
       this.#newLimitName = true;
+      return true;
+    }
+    const { top_logprobs: shown = 0 } = body;
+    if (words.includes("top_logprobs") && (shown ?? 0) > FEW_LOGPROBS) {
+      this.#fewLogprobs = true;
       return true;
     }
     const named = DISPENSABLE.find(
@@ -39,7 +51,10 @@ export class RefusedFields {
 
   without(body: CompletionBody): CompletionBody {
     const { max_tokens: limit, ...rest } = body;
-    const named = this.#newLimitName ? { ...rest, max_completion_tokens: limit } : body;
+    const named = this.#newLimitName ? { ...rest, max_completion_tokens: limit } : { ...body };
+    if (this.#fewLogprobs && (named.top_logprobs ?? 0) > FEW_LOGPROBS) {
+      named.top_logprobs = FEW_LOGPROBS;
+    }
     const kept = Object.entries(named).filter(([field]) => !this.#fields.has(field));
     return Object.fromEntries(kept) as unknown as CompletionBody;
   }

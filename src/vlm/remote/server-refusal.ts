@@ -40,8 +40,14 @@ export class ServerRefusal extends Error {
     );
   }
 
+  /** It has no eyes: llama-server says so as if it had failed. */
+  get blind(): boolean {
+    return /(image|vision|multimodal|mmproj)[^.]*\bnot support/iu.test(this.words);
+  }
+
   /** Asking again may help. */
   get passing(): boolean {
+    if (this.blind) return false;
     return this.status === 408 || this.status === 409 || this.status === 429 || this.status >= 500;
   }
 }
@@ -78,8 +84,9 @@ export function errorOfRefusal(
   return new RemoteError(code, message.filter(Boolean).join(" "), { host, status, retryAfterMs });
 }
 
-function codeOf({ status, names }: ServerRefusal): RemoteErrorCode {
+function codeOf({ status, names, blind }: ServerRefusal): RemoteErrorCode {
   const code = names.join(" ");
+  if (blind) return "remote-refused";
   if (status === 401 || status === 403) return "remote-unauthorized";
   if (status === 404 || /model_not_found/u.test(code)) return "remote-model-unknown";
   if (status === 429) return "remote-busy";

@@ -30,6 +30,8 @@ export interface AnswerFlowOptions {
   readonly constraint?: Constraint | undefined;
   /** The form of a call that has to be made, between its marks. Left out: the model is helped to begin it. */
   readonly callConstraint?: Constraint | undefined;
+  /** The prompt holds the beginning of the answer: there is no thought any more. @default false */
+  readonly begun?: boolean;
   /** Most tokens of the answer, reasoning included. */
   readonly maxTokens: number;
   /** Tokens after which a thought is closed for the model. A quarter of the room is left for the answer in any case. */
@@ -63,7 +65,8 @@ export class AnswerFlow {
     const { tokenizer, stop, tools = [], maxTokens, maxReasoningTokens, contextRoom } = options;
     this.#options = options;
     const formed = options.constraint !== undefined;
-    this.#text = new TextStream({ tokenizer, stop, literal: formed });
+    const { begun = false } = options;
+    this.#text = new TextStream({ tokenizer, stop, literal: formed || begun, begun });
     this.#calls = new ToolCallStream({ tokenizer, tools, bare: !formed });
     const { callConstraint } = options;
     const choice = options.toolChoice ?? "auto";
@@ -88,6 +91,11 @@ export class AnswerFlow {
   /** Tokens that may come next; undefined: any. */
   get mask(): TokenMask | undefined {
     return this.#text.reasoning ? undefined : this.#formed.mask;
+  }
+
+  /** Inside a thought. */
+  get reasoning(): boolean {
+    return this.#text.reasoning;
   }
 
   /** Not every token may come. */

@@ -54,6 +54,8 @@ export interface ChatFormatOptions {
   readonly addVisionIds?: boolean | undefined;
   /** Leave out the messages in front of this one; a system message at index 0 stays. @default 0 */
   readonly firstMessage?: number | undefined;
+  /** The last message is the assistant's and not over: it is what the model goes on with. @default false */
+  readonly continueAnswer?: boolean | undefined;
 }
 
 const IM_START: Mark = { mark: "<|im_start|>" };
@@ -71,6 +73,7 @@ export function formatChat(
   options: ChatFormatOptions,
 ): FormattedChat {
   const { thinking, tools = [], addVisionIds = false, firstMessage = 0 } = options;
+  const begun = options.continueAnswer ? messages.at(-1) : undefined;
   const content = contentFormat(countImages(messages.slice(0, firstMessage)), addVisionIds);
   // A user message is always a question here: results of tools have a role of their own.
   const lastQuestion = messages.findLastIndex((message) => message.role === "user");
@@ -107,9 +110,9 @@ export function formatChat(
   return {
     preamble: formatPreamble(messages[0], tools),
     messages: messages.map((message, index) =>
-      index < firstMessage ? [] : format(message, index),
+      index < firstMessage || message === begun ? [] : format(message, index),
     ),
-    generationPrompt: thinking ? [IM_START, "assistant\n", THINK, "\n"] : [IM_START, "assistant\n"],
+    generationPrompt: [IM_START, "assistant\n", ...beginning(begun, thinking)],
   };
 }
 
@@ -168,6 +171,14 @@ function formatPreamble(first: ChatMessage | undefined, tools: readonly unknown[
     IM_END,
     "\n",
   ];
+}
+
+/** What the answer begins with: a Thinking model has to close its thought before it can say anything. */
+function beginning(begun: ChatMessage | undefined, thinking: boolean): Chunk[] {
+  if (begun?.role === "assistant") {
+    return thinking ? thinkingAnswer(begun, true, true) : instructAnswer(begun);
+  }
+  return thinking ? [THINK, "\n"] : [];
 }
 
 /** Instruct shows the thoughts of every turn that has any. */

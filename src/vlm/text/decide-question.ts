@@ -1,14 +1,8 @@
 // What a question becomes in front of the model: its words, and the answers whose scores are compared. In: a question.
 // Out: messages, and texts with what each means. It knows no tokens and no scores.
 
+import type { ListedQuestion } from "../decision.ts";
 import type { ChatMessage, DecideQuestion } from "../vision-language-model.ts";
-
-/** An answer the model could give. */
-export interface PossibleAnswers {
-  readonly texts: readonly string[];
-  /** Texts of more tokens are not for that less likely: what counts is the mean over the tokens. */
-  readonly lengthNormalised: boolean;
-}
 
 /** The conversation with the question at its end. */
 export function askedMessages(
@@ -25,29 +19,19 @@ export function askedMessages(
   return [...messages.slice(0, -1), { role: "user", content }];
 }
 
-/** Undefined for what is not chosen from a list. */
-export function possibleAnswers(question: DecideQuestion): PossibleAnswers | undefined {
+/** The answers the model could give. */
+export function possibleAnswers(question: ListedQuestion): readonly string[] {
   switch (question.type) {
     case "yes-no":
-      return { texts: yesAndNo(question), lengthNormalised: true };
+      return yesAndNo(question);
     case "choice":
-      return { texts: question.options, lengthNormalised: true };
+      return question.options;
     case "number": {
       const { min, max } = question;
-      const texts = Array.from({ length: max - min + 1 }, (_, index) => String(min + index));
-      return { texts, lengthNormalised: false };
+      return Array.from({ length: max - min + 1 }, (_, index) => String(min + index));
     }
-    case "box":
-      return undefined;
   }
 }
-
-/** What an answer with a box begins with, as the model was taught, and the form of what follows. */
-export const BOX_HEAD = '{"bbox_2d": [';
-/** A coordinate is a share of the picture's side in thousandths. */
-export const BOX_SCALE = 1000;
-const COORDINATE = "(?:0|[1-9]\\d{0,2}|1000)";
-export const BOX_PATTERN = `${COORDINATE}, ${COORDINATE}, ${COORDINATE}, ${COORDINATE}\\]`;
 
 function questionText(question: DecideQuestion): string {
   switch (question.type) {

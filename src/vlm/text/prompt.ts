@@ -14,7 +14,8 @@ import {
 } from "./chat-format.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
-export interface PromptOptions extends Pick<ChatFormatOptions, "tools" | "addVisionIds"> {
+export interface PromptOptions
+  extends Pick<ChatFormatOptions, "tools" | "addVisionIds" | "continueAnswer"> {
   readonly tokenizer: Pick<Tokenizer, "encodeText" | "findSpecial" | "specialId" | "thinking">;
   /** Tokens of each picture, or of each of its views, in order of appearance over all messages. */
   readonly imageTokens: readonly (number | readonly PromptView[])[];

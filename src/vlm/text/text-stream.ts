@@ -14,6 +14,8 @@ export interface TextStreamOptions {
   readonly stop?: readonly string[] | undefined;
   /** What follows a thought that the prompt has opened, or no thought, is the answer, whatever it looks like. @default false */
   readonly literal?: boolean;
+  /** The prompt holds the beginning of the answer: no thought is open. @default false */
+  readonly begun?: boolean;
 }
 
 const NOTHING: readonly TextDelta[] = [];
@@ -35,14 +37,14 @@ export class TextStream {
   readonly #utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
   #reasoningTokens = 0;
 
-  constructor({ tokenizer, stop = [], literal = false }: TextStreamOptions) {
+  constructor({ tokenizer, stop = [], literal = false, begun = false }: TextStreamOptions) {
     this.#tokenizer = tokenizer;
     this.#stops = new StopStrings(stop);
     this.#thinkId = tokenizer.findSpecial("<think>");
     this.#thinkEndId = tokenizer.findSpecial("</think>");
     // A vocabulary with a mark of its own does not end a thought in letters: they may be part of it.
     this.#thought = new LeadingThought({
-      opened: tokenizer.thinking,
+      opened: tokenizer.thinking && !begun,
       endsInLetters: this.#thinkEndId === undefined,
       literal,
     });

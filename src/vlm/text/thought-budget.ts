@@ -54,7 +54,7 @@ export class ThoughtBudget {
 }
 
 /** The end of a thought, as the chat template writes it. */
-export function closedThought(tokenizer: ThoughtBudgetOptions["tokenizer"]): readonly number[] {
+function closedThought(tokenizer: ThoughtBudgetOptions["tokenizer"]): readonly number[] {
   const mark = tokenizer.findSpecial("</think>");
   return mark === undefined
     ? tokenizer.encodeText("\n</think>\n\n")

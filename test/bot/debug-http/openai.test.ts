@@ -163,6 +163,40 @@ describe("the official client", () => {
     ]);
   });
 
+  it("sees how likely each token was, in one piece and streamed", async () => {
+    const score = { text: "猫", bytes: Buffer.from("猫"), logprob: -0.25, end: false };
+    const end = { text: "<|im_end|>", bytes: new Uint8Array(), end: true };
+    const logprobs = [{ ...score, likeliest: [score, { ...end, logprob: -Infinity }] }];
+    const { client, model } = await start({
+      answer: async () =>
+        (async function* () {
+          yield { type: "text-delta" as const, text: "猫" };
+          const usage = { promptTokens: 3, completionTokens: 1, reasoningTokens: 0 };
+          yield {
+            type: "finish" as const,
+            finishReason: "stop" as const,
+            usage: { ...usage, imageTokens: 0, droppedTurns: 0 },
+            timings: { queueMs: 0, imageMs: 0, visionMs: 0, prefillMs: 0, decodeMs: 0, totalMs: 0 },
+            cache: { imageHits: 0, imageMisses: 0 },
+            logprobs,
+          };
+        })(),
+    });
+    const bytes = [...Buffer.from("猫")];
+    const likeliest = [
+      { token: "猫", logprob: -0.25, bytes },
+      { token: "<|im_end|>", logprob: -9999, bytes: [] },
+    ];
+    const expected = [{ token: "猫", logprob: -0.25, bytes, top_logprobs: likeliest }];
+    const asked = { ...question, logprobs: true, top_logprobs: 2 };
+    const whole = await client.chat.completions.create(asked);
+    expect(whole.choices[0]?.logprobs?.content).toEqual(expected);
+    const streamed = client.chat.completions.stream(asked);
+    expect((await streamed.finalChatCompletion()).choices[0]?.logprobs?.content).toEqual(expected);
+    await client.chat.completions.create({ ...question, logprobs: true });
+    expect(model.requests.map(({ topLogprobs }) => topLogprobs)).toEqual([2, 2, 0]);
+  });
+
   it("lists the model, and is refused without the right key", async () => {
     const { client } = await start({}, { token: "a-token-of-some-length" });
     const { data } = await client.models.list();
@@ -310,6 +344,26 @@ describe("what other clients send", () => {
     expect(await response.json()).toMatchObject({
       error: { message: "`not` at schema: no.", code: "response-format-unsupported" },
     });
+  });
+
+  it("is the beginning of an answer, and an answer without a thought, by the names of vLLM and SGLang", async () => {
+    const { model, post } = await start({ answer: "色" });
+    const messages = [...question.messages, { role: "assistant", content: "红" }];
+    await post({
+      messages,
+      continue_final_message: true,
+      add_generation_prompt: false,
+      chat_template_kwargs: { enable_thinking: false },
+    });
+    expect(model.requests).toMatchObject([
+      { continueAnswer: true, maxReasoningTokens: 0, messages },
+    ]);
+    const refused = await post({ ...question, top_logprobs: 2 });
+    expect(refused.status).toBe(400);
+    expect(await refused.json()).toMatchObject({
+      error: { message: expect.stringContaining("`top_logprobs`") },
+    });
+    expect((await post({ ...question, logprobs: true, top_logprobs: 21 })).status).toBe(400);
   });
 
   it("ends a stream with [DONE]", async () => {

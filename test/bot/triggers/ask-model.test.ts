@@ -3,6 +3,7 @@ import { type IncomingMessage, parseMessageEvent } from "../../../src/bot/napcat
 import { DEFAULT_PHRASES } from "../../../src/bot/reply/phrases.ts";
 import { groupMessage } from "../../../src/bot/testing.ts";
 import { AskModel } from "../../../src/bot/triggers/ask-model.ts";
+import { RemoteError } from "../../../src/vlm/index.ts";
 import { type FakeAnswers, FakeVisionLanguageModel } from "../../../src/vlm/testing.ts";
 
 function message(text: string, groupId = 1): IncomingMessage {
@@ -48,6 +49,33 @@ describe("AskModel", () => {
     expect(model.requests).toHaveLength(3);
     pass(60_001);
     expect(await ask(1)).toBe(1);
+  });
+
+  it.each(["remote-no-logprobs", "remote-undecided"] as const)(
+    "asks for one word where a server cannot decide: %s",
+    async (code) => {
+      const model = new FakeVisionLanguageModel({
+        answer: "是",
+        decision: () => {
+          throw new RemoteError(code, "It shows no probabilities.", { host: "gpu:8000" });
+        },
+      });
+      const askModel = new AskModel(model, DEFAULT_PHRASES);
+      expect(await askModel.wantsAnswer(message("在吗"), 9)).toBe(1);
+      expect(model.requests).toMatchObject([{ maxTokens: 1, maxReasoningTokens: 0 }]);
+    },
+  );
+
+  it("asks for no word where deciding failed for another reason", async () => {
+    const model = new FakeVisionLanguageModel({
+      answer: "是",
+      decision: () => {
+        throw new RemoteError("remote-unreachable", "Nobody there.", { host: "gpu:8000" });
+      },
+    });
+    const askModel = new AskModel(model, DEFAULT_PHRASES);
+    expect(await askModel.wantsAnswer(message("在吗"), 9)).toBe(0);
+    expect(model.requests).toEqual([]);
   });
 
   it("takes the probability of a yes from a model that decides, without a word from it", async () => {

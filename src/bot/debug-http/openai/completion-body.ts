@@ -7,6 +7,7 @@ import type {
   FinishReason,
   GenerateResult,
   StreamPart,
+  TokenScore,
   ToolCallPart,
 } from "../../../vlm/index.ts";
 
@@ -15,6 +16,9 @@ const FINISH: Readonly<Record<string, string>> = {
   "context-full": "length",
   "tool-calls": "tool_calls",
 };
+
+/** As OpenAI's own servers write it. */
+const LEAST_LOGPROB = -9999;
 
 /** One completion: its id, its time and the model's name are in every piece of it. */
 export class Completion {
@@ -45,7 +49,7 @@ export class Completion {
             ...(toolCalls.length === 0 ? {} : { tool_calls: toolCalls.map(toolCallOf) }),
           },
           finish_reason: finishReasonOf(finishReason),
-          logprobs: null,
+          logprobs: logprobsOf(result),
         },
       ],
       usage: usageOf(result),
@@ -79,7 +83,7 @@ export class Completion {
 
   /** The last chunk, and where it was asked for one more with the usage. */
   finish(part: FinishPart, includeUsage: boolean): readonly object[] {
-    const last = this.#chunk({}, finishReasonOf(part.finishReason));
+    const last = this.#chunk({}, finishReasonOf(part.finishReason), logprobsOf(part));
     if (!includeUsage) return [last];
     return [
       last,
@@ -87,10 +91,29 @@ export class Completion {
     ];
   }
 
-  #chunk(delta: object, finishReason: string | null = null): object {
-    const choice = { index: 0, delta, finish_reason: finishReason, logprobs: null };
+  #chunk(
+    delta: object,
+    finishReason: string | null = null,
+    logprobs: object | null = null,
+  ): object {
+    const choice = { index: 0, delta, finish_reason: finishReason, logprobs };
     return { ...this.#head, object: "chat.completion.chunk", choices: [choice] };
   }
+}
+
+/** `null` where nobody asked. */
+function logprobsOf({ logprobs }: Pick<FinishPart, "logprobs">): object | null {
+  if (!logprobs) return null;
+  const content = logprobs.map(({ likeliest, ...token }) => ({
+    ...tokenOf(token),
+    top_logprobs: likeliest.map(tokenOf),
+  }));
+  return { content, refusal: null };
+}
+
+/** JSON has no number for what is impossible. */
+function tokenOf({ text, bytes, logprob }: TokenScore): object {
+  return { token: text, logprob: Math.max(logprob, LEAST_LOGPROB), bytes: [...bytes] };
 }
 
 function finishReasonOf(reason: FinishReason): string {

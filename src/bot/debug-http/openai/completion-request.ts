@@ -64,6 +64,11 @@ const BODY = z.looseObject({
   repetition_penalty: optional(z.number().gt(0)),
   seed: optional(z.int()),
   n: optional(z.int()),
+  logprobs: optional(z.boolean()),
+  top_logprobs: optional(z.int().min(0).max(20)),
+  // vLLM's and SGLang's names.
+  continue_final_message: optional(z.boolean()),
+  chat_template_kwargs: optional(z.looseObject({ enable_thinking: optional(z.boolean()) })),
   stream: optional(z.boolean()),
   stream_options: optional(z.looseObject({ include_usage: optional(z.boolean()) })),
 });
@@ -80,6 +85,9 @@ export function parseCompletionRequest(
   if (!parsed.success) throw badField(parsed.error.issues[0]);
   const body = parsed.data;
   if ((body.n ?? 1) !== 1) throw refuse("n", "only one choice is made");
+  if (body.top_logprobs !== undefined && !body.logprobs) {
+    throw refuse("top_logprobs", "it needs `logprobs` to be true");
+  }
   const pictures = new Pictures(limits);
   const messages = body.messages.map((message, index) =>
     toMessage(message, `messages[${index}].content`, pictures),
@@ -93,6 +101,12 @@ export function parseCompletionRequest(
       ...given("responseFormat", toResponseFormat(body)),
       ...given("maxTokens", body.max_completion_tokens ?? body.max_tokens),
       ...given("stop", toStop(body.stop)),
+      ...given("topLogprobs", body.logprobs ? (body.top_logprobs ?? 0) : undefined),
+      ...given("continueAnswer", body.continue_final_message || undefined),
+      ...given(
+        "maxReasoningTokens",
+        body.chat_template_kwargs?.enable_thinking === false ? 0 : undefined,
+      ),
       // Nothing but the likeliest token is what `top_p` 0 means.
       ...given("temperature", body.top_p === 0 ? 0 : body.temperature),
       ...given("topP", topP),

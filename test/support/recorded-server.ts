@@ -57,7 +57,7 @@ export class RecordedServer {
     if (this.#live === undefined) return;
     const server = process.env.RECORD_NAME ?? "unknown";
     const recording: Recording = { server, exchanges: this.#recorded };
-    await writeFile(this.#file, `${JSON.stringify(recording, null, 1)}\n`);
+    await writeFile(this.#file, `${JSON.stringify(recording, null, 2)}\n`);
   }
 
   async #answer(incoming: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -4,7 +4,7 @@
 import { join } from "node:path";
 import { convertCheckpoint } from "../../src/vlm/convert/convert.ts";
 import { Decoder } from "../../src/vlm/engine/decoder.ts";
-import type { Scores } from "../../src/vlm/engine/decoder-backend.ts";
+import type { Scores, SlotPool } from "../../src/vlm/engine/decoder-backend.ts";
 import { Engine } from "../../src/vlm/engine/engine.ts";
 import { FeatureCache } from "../../src/vlm/engine/feature-cache.ts";
 import type { KvSlots } from "../../src/vlm/engine/kv-slots.ts";
@@ -154,7 +154,8 @@ export function sequenceOf(prompt: Prompt, choices: SequenceChoices = {}): Seque
 }
 
 export interface EngineChoices {
-  readonly slots?: number;
+  /** How many, or those of another kind. @default 4 */
+  readonly slots?: number | SlotPool;
   readonly capacity?: number;
   readonly chunkTokens?: number;
   readonly maxQueue?: number;
@@ -170,12 +171,16 @@ export function engineOn(
   { decoder, encoder }: Pick<GoldenModel, "decoder" | "encoder">,
   choices: EngineChoices = {},
 ): { engine: Engine; slots: KvSlots; features: FeatureCache; prefixes: PrefixCache } {
-  const slots = decoder.createSlots(choices.slots ?? 4, choices.capacity ?? 128);
+  const { slots: wanted = 4 } = choices;
+  const slots = decoder.createSlots(
+    typeof wanted === "number" ? wanted : 1,
+    choices.capacity ?? 128,
+  );
   const features = choices.features ?? new FeatureCache(0);
   const prefixes = choices.prefixes ?? new PrefixCache({ maxBytes: 0 });
   const engine = new Engine({
     decoder,
-    slots,
+    slots: typeof wanted === "number" ? slots : wanted,
     visionEncoder: choices.visionEncoder ?? encoder,
     features,
     prefixes,

@@ -18,16 +18,18 @@ import type {
 import { checkInput } from "./decoder-input.ts";
 import { EmbeddingTable } from "./embedding-table.ts";
 import { atStage } from "./inference-error.ts";
-import type { KvCache } from "./kv-cache.ts";
 import { KvSlots, kvParts } from "./kv-slots.ts";
+import type { LanePool, LaneSlot } from "./lane-slots.ts";
 import type { OnnxPackage } from "./onnx-package.ts";
 import { placeFeatures } from "./place-features.ts";
 import { mropeCosSin } from "./rotary.ts";
 import { type DecoderSizes, RunBuffers } from "./run-buffers.ts";
+import { WebGpuKvCopies } from "./webgpu-kv-copies.ts";
+import { WebGpuSlots } from "./webgpu-slots.ts";
 
 /** A row of a decode run on slots of this decoder. */
-interface CacheRow extends DecodeRow {
-  readonly slot: KvCache;
+interface LaneRow extends DecodeRow {
+  readonly slot: LaneSlot;
 }
 
 /** A loaded decoder. */
@@ -36,7 +38,7 @@ export class Decoder implements DecoderBackend {
   readonly #table: EmbeddingTable;
   readonly #text: Qwen3VlConfig["text"];
   readonly #sizes: DecoderSizes;
-  readonly #slots = new Set<KvSlots>();
+  readonly #slots = new Set<LanePool>();
   /** Buffers of decode steps, by how many sequences they have; those of a step in progress are not here. */
   readonly #stepBuffers = new Map<number, RunBuffers>();
   /** (1, vocab) for the next run of a chunk: a new one each time would keep the garbage collector busy. */
@@ -97,17 +99,22 @@ export class Decoder implements DecoderBackend {
     }
   }
 
-  /** The same on a device whose memory has no parts: rows lie apart, and are computed one after the other. */
-  async createSlotsApart(count: number, capacity: number): Promise<KvSlots> {
-    const parts = kvParts(this.#session.inputs);
-    const slots = await KvSlots.createApart(this.#session, parts, count, capacity);
-    this.#slots.add(slots);
-    return slots;
+  /** The same on WebGPU. @throws DeviceError `device-memory` */
+  async createSlotsOnWebGpu(count: number, capacity: number): Promise<WebGpuSlots> {
+    const copies = await WebGpuKvCopies.load(kvParts(this.#session.inputs), this.#session.device);
+    try {
+      const slots = await WebGpuSlots.create(copies, count, capacity);
+      this.#slots.add(slots);
+      return slots;
+    } catch (error) {
+      await copies.dispose();
+      throw error;
+    }
   }
 
   async append(
     input: DecoderInput,
-    cache: KvCache,
+    cache: LaneSlot,
     { scores = "last", stage = "prefill", signal }: AppendOptions = {},
   ): Promise<readonly Float32Array[]> {
     checkInput(input);
@@ -121,16 +128,14 @@ export class Decoder implements DecoderBackend {
   }
 
   async decode(
-    rows: readonly CacheRow[],
+    rows: readonly LaneRow[],
     { signal }: BackendRunOptions = {},
   ): Promise<readonly Float32Array[]> {
     for (const { slot } of rows) expectRoom(slot, 1);
     const releases: (() => void)[] = [];
     try {
       for (const { slot } of rows) releases.push(slot.occupy());
-      return await atStage("decode", signal, () =>
-        rows[0]?.slot.slots.copies ? this.#decodeApart(rows, signal) : this.#decode(rows, signal),
-      );
+      return await atStage("decode", signal, () => this.#decode(rows, signal));
     } finally {
       for (const release of releases) release();
     }
@@ -140,16 +145,15 @@ export class Decoder implements DecoderBackend {
   async dispose(): Promise<void> {
     this.#disposed = true;
     const ended = this.#session.dispose();
-    for (const slots of this.#slots) slots.dispose();
+    const slots = [...this.#slots].map((one) => one.dispose());
     for (const buffers of this.#stepBuffers.values()) buffers.dispose();
     this.#stepBuffers.clear();
-    const copies = [...this.#slots].map((slots) => slots.copies?.dispose());
-    await Promise.all([ended, this.#table.close(), ...copies]);
+    await Promise.all([ended, this.#table.close(), ...slots]);
   }
 
   async #append(
     input: DecoderInput,
-    cache: KvCache,
+    cache: LaneSlot,
     scores: "none" | "last" | "all",
     signal: AbortSignal | undefined,
   ): Promise<readonly Float32Array[]> {
@@ -171,9 +175,10 @@ export class Decoder implements DecoderBackend {
       const rows = { tokens, hiddenSize: this.#sizes.hiddenSize, embeds, deepstack };
       for (const image of images) placeFeatures(image, rows);
       buffers.setLengths([cache.length + tokens]);
+      const bound = await cache.slots.bindOne(cache);
       await this.#session.run(
-        { ...buffers.inputs, ...cache.bound.past },
-        { ...buffers.outputs, ...cache.bound.present },
+        { ...buffers.inputs, ...bound.past },
+        { ...buffers.outputs, ...bound.present },
         { signal },
       );
     } finally {
@@ -183,46 +188,34 @@ export class Decoder implements DecoderBackend {
     return scores === "none" ? [] : Array.from({ length: rows }, (_, row) => buffers.scores(row));
   }
 
-  async #decode(rows: readonly CacheRow[], signal?: AbortSignal): Promise<readonly Float32Array[]> {
-    const [first, ...others] = rows.map(({ slot }) => slot);
+  async #decode(rows: readonly LaneRow[], signal?: AbortSignal): Promise<readonly Float32Array[]> {
+    const [first] = rows;
     if (!first) return [];
     signal?.throwIfAborted();
-    const bound = others.length === 0 ? first.bound : await first.slots.lead([first, ...others]);
-    // In the order in which they lie; a single one may lie anywhere.
-    const lying = rows.toSorted((a, b) => a.slot.row - b.slot.row);
-    const batch = lying.length;
+    const bound = await first.slot.slots.bindLanes(rows.map(({ slot }) => slot));
+    const { lanes, lengths } = bound;
+    const batch = lengths.length;
     const buffers = this.#takeStepBuffers(batch);
     try {
-      const ids = Int32Array.from(lying, ({ id }) => id);
-      const positions = Int32Array.from(
-        { length: 3 * batch },
-        (_, i) => lying[i % batch]!.position,
-      );
+      const ids = new Int32Array(batch);
+      const places = Int32Array.from(lengths);
+      for (const [index, { id, position }] of rows.entries()) {
+        ids[lanes[index]!] = id;
+        places[lanes[index]!] = position;
+      }
+      const positions = Int32Array.from({ length: 3 * batch }, (_, i) => places[i % batch]!);
       await this.#fillText({ ids, positions }, buffers);
-      buffers.setLengths(lying.map(({ slot }) => slot.length + 1));
+      buffers.setLengths(lengths.map((length) => length + 1));
       await this.#session.run(
         { ...buffers.inputs, ...bound.past },
         { ...buffers.outputs, ...bound.present },
         { signal },
       );
-      for (const { slot } of lying) slot.grow(1);
-      return rows.map((row) => buffers.scores(lying.indexOf(row)));
+      for (const { slot } of rows) slot.grow(1);
+      return lanes.map((lane) => buffers.scores(lane));
     } finally {
       this.#keepStepBuffers(batch, buffers);
     }
-  }
-
-  async #decodeApart(
-    rows: readonly CacheRow[],
-    signal: AbortSignal | undefined,
-  ): Promise<readonly Float32Array[]> {
-    const scores: Float32Array[] = [];
-    for (const row of rows) {
-      const [found] = await this.#decode([row], signal);
-      // The buffers are the next row's as well.
-      scores.push(rows.length === 1 ? found! : found!.slice());
-    }
-    return scores;
   }
 
   #takeStepBuffers(batch: number): RunBuffers {
@@ -244,7 +237,7 @@ export class Decoder implements DecoderBackend {
   }
 }
 
-function expectRoom(cache: KvCache, tokens: number): void {
+function expectRoom(cache: LaneSlot, tokens: number): void {
   if (cache.disposed) throw new DisposedError("The KV cache");
   if (cache.length + tokens <= cache.capacity) return;
   throw new RangeError(

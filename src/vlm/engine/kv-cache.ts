@@ -2,19 +2,17 @@
 // It knows nothing of tokens; what is beyond `length` is of no meaning and never read.
 
 import { DisposedError } from "../errors.ts";
-import type { KvBlock, KvSlot } from "./decoder-backend.ts";
-import type { BoundRows, KvSlots } from "./kv-slots.ts";
-import type { DeviceBlock } from "./webgpu-kv-copies.ts";
+import type { KvBlock } from "./decoder-backend.ts";
+import type { KvSlots } from "./kv-slots.ts";
+import type { BoundRows, LaneSlot } from "./lane-slots.ts";
 
 /** Keys and values copied out: for every part and every head the tokens one after the other. */
 export interface PackedKv extends KvBlock {
   readonly bytes: Uint8Array;
-  /** Where they lie instead, on a device without addresses; `bytes` is empty then. */
-  readonly onDevice?: DeviceBlock;
 }
 
 /** Keys and values of up to `capacity` tokens. One run at a time. */
-export class KvCache implements KvSlot {
+export class KvCache implements LaneSlot {
   readonly slots: KvSlots;
   /** @internal Where it lies now; the slots change it. */
   row: number;

@@ -3,7 +3,7 @@
 // It lies where the decoder computes, and pages that no token has reached are not there yet. It knows nothing of tokens.
 
 import { TimeSlice } from "../image/time-slice.ts";
-import type { NamedValues, Session } from "../runtime/session.ts";
+import type { Session } from "../runtime/session.ts";
 import type { TensorSpec } from "../runtime/signature.ts";
 import {
   type ElementType,
@@ -12,9 +12,8 @@ import {
   type Pieces,
   type Value,
 } from "../runtime/value.ts";
-import type { SlotPool } from "./decoder-backend.ts";
 import { KvCache, type PackedKv } from "./kv-cache.ts";
-import { WebGpuKvCopies } from "./webgpu-kv-copies.ts";
+import type { BoundLanes, BoundRows, LanePool } from "./lane-slots.ts";
 
 /** One input of the graph that grows with the tokens, such as the keys of a layer. */
 export interface KvPart {
@@ -49,16 +48,8 @@ interface Slab extends KvPart {
   readonly headBytes: number;
 }
 
-/** Values of one or several rows, to be bound by a run. */
-export interface BoundRows {
-  /** The graph's inputs `past_key_values.*`. */
-  readonly past: NamedValues;
-  /** The graph's outputs `present.*`: the same values. */
-  readonly present: NamedValues;
-}
-
 /** The slots of a decoder. */
-export class KvSlots implements SlotPool {
+export class KvSlots implements LanePool {
   readonly count: number;
   /** Most tokens that fit into a slot. */
   readonly capacity: number;
@@ -71,65 +62,18 @@ export class KvSlots implements SlotPool {
   /** Who has which row. */
   readonly #owners: (KvCache | undefined)[];
 
-  /** Where the rows lie apart, so that no two can be bound together: what copies tokens out of one and into one. */
-  readonly copies: WebGpuKvCopies | undefined;
-
-  /**
-   * Reserves the memory of a session on the CPU.
-   *
-   * @param there memory that is there already, a set of values for each row, where a device has no slabs to cut rows
-   *   from, and what copies between them
-   */
-  constructor(
-    session: Session,
-    parts: readonly KvPart[],
-    count: number,
-    capacity: number,
-    there?: { readonly rows: readonly BoundRows[]; readonly copies: WebGpuKvCopies },
-  ) {
+  /** Reserves the memory of a session on the CPU. */
+  constructor(session: Session, parts: readonly KvPart[], count: number, capacity: number) {
     expectCount("slots", count);
     expectCount("capacity", capacity);
     this.count = count;
     this.capacity = capacity;
     this.#owners = Array.from({ length: count }, () => undefined);
-    this.copies = there?.copies;
-    for (const [row, bound] of there?.rows.entries() ?? []) this.#bound.set(`${row}+1`, bound);
-    const { blocks, slabs } = there
-      ? { blocks: there.rows.flatMap(({ past }) => Object.values(past)), slabs: [] }
-      : reserve(session, parts, count, capacity);
+    const { blocks, slabs } = reserve(session, parts, count, capacity);
     this.#blocks = blocks;
     this.#slabs = slabs;
     this.#tokenBytes = slabs.reduce((sum, slab) => sum + slab.heads * slab.tokenBytes, 0);
     this.byteLength = blocks.reduce((sum, block) => sum + block.byteLength, 0);
-  }
-
-  /** Reserves the memory on another device, each row by itself. @throws DeviceError `device-memory` */
-  static async createApart(
-    session: Session,
-    parts: readonly KvPart[],
-    count: number,
-    capacity: number,
-  ): Promise<KvSlots> {
-    expectCount("slots", count);
-    expectCount("capacity", capacity);
-    const rows: BoundRows[] = [];
-    const copies = await WebGpuKvCopies.load(parts);
-    for (let row = 0; row < count; row++) {
-      const [past, present]: Record<string, Value>[] = [{}, {}];
-      for (const { name, type, heads, width } of parts) {
-        const dims = [1, heads, capacity, width];
-        const value = await session.allocateOnDevice(type, dims, "keys and values");
-        past![`${PAST}${name}`] = value;
-        present![`present.${name}`] = value;
-      }
-      rows.push({ past: past!, present: present! });
-    }
-    return new KvSlots(session, parts, count, capacity, { rows, copies });
-  }
-
-  /** All memory that was taken. */
-  get values(): readonly Value[] {
-    return this.#blocks;
   }
 
   /** The free row that comes first: rows that are rarely reached stay untouched memory. */
@@ -149,6 +93,19 @@ export class KvSlots implements SlotPool {
   /** One row alone. */
   row(row: number): BoundRows {
     return this.#bind(row, 1);
+  }
+
+  async bindOne({ row }: KvCache): Promise<BoundRows> {
+    return this.row(row);
+  }
+
+  /** A single one may lie anywhere. */
+  async bindLanes(caches: readonly KvCache[]): Promise<BoundLanes> {
+    const [first, ...others] = caches as [KvCache, ...KvCache[]];
+    if (others.length === 0) return { ...this.row(first.row), lanes: [0], lengths: [first.length] };
+    const bound = await this.lead(caches);
+    const lengths = caches.toSorted((a, b) => a.row - b.row).map(({ length }) => length);
+    return { ...bound, lanes: caches.map(({ row }) => row), lengths };
   }
 
   /**
@@ -178,14 +135,6 @@ export class KvSlots implements SlotPool {
   async read(row: number, start: number, end: number): Promise<PackedKv> {
     const tokens = end - start;
     const { past } = this.row(row);
-    if (this.copies) {
-      const onDevice = await this.copies.read(Object.values(past), start, tokens);
-      const byteLength = onDevice.reduce((sum, value) => sum + value.byteLength, 0);
-      const dispose = () => {
-        for (const value of onDevice) value.dispose();
-      };
-      return { tokens, byteLength, bytes: new Uint8Array(0), onDevice, dispose };
-    }
     const bytes = new Uint8Array(tokens * this.#tokenBytes);
     const slice = new TimeSlice();
     let offset = 0;
@@ -200,10 +149,6 @@ export class KvSlots implements SlotPool {
   /** @internal Copies the first `tokens` of what was read into a row. */
   async write(row: number, start: number, packed: PackedKv, tokens: number): Promise<void> {
     const { past } = this.row(row);
-    if (this.copies) {
-      await this.copies.write(Object.values(past), start, packed.onDevice!, tokens);
-      return;
-    }
     const slice = new TimeSlice();
     let offset = 0;
     for (const slab of this.#slabs) {
@@ -234,7 +179,6 @@ export class KvSlots implements SlotPool {
     const key = `${firstRow}+${rows}`;
     const known = this.#bound.get(key);
     if (known) return known;
-    if (this.copies) throw new TypeError("Rows that lie apart cannot be bound together");
     const past: Record<string, Value> = {};
     const present: Record<string, Value> = {};
     for (const { name, input, value, heads, width } of this.#slabs) {

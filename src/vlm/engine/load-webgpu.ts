@@ -10,6 +10,7 @@ import type { OnnxPackage } from "./onnx-package.ts";
 import { VisionEncoder } from "./vision-encoder.ts";
 import { webGpuMostTokens } from "./webgpu-attention.ts";
 import { WebGpuMemory } from "./webgpu-memory.ts";
+import { WebGpuSlots } from "./webgpu-slots.ts";
 
 /** @throws ModelLoadError, DeviceError `device-memory` */
 export async function loadOnWebGpu(model: OnnxPackage, options: BackendOptions): Promise<Backend> {
@@ -27,7 +28,7 @@ export async function loadOnWebGpu(model: OnnxPackage, options: BackendOptions):
     onMade(() => decoder.dispose());
     const contextBytes = contextTokens * decoder.tokenBytes;
     const count = contexts(options, weights, contextBytes);
-    const slots = await decoder.createSlotsApart(count, contextTokens);
+    const slots = await decoder.createSlotsOnWebGpu(count, contextTokens);
     onMade(() => slots.dispose());
     await memory.expect(slots.values, `keys and values of ${count} contexts`);
     const { features, prefixes: ofHost } = defaultCacheBytes();
@@ -50,11 +51,12 @@ function contexts(
     deviceMemoryBytes === undefined
       ? Number.POSITIVE_INFINITY
       : Math.floor((deviceMemoryBytes - weights) / contextBytes);
-  const count = maxConcurrent ?? Math.min(contextsThatFit(contextBytes), Math.max(1, allowed));
-  if (count <= allowed) return count;
+  const fitting = allowed > 2 ? allowed - 1 : 1; // One more than slots, where there are several.
+  const count = maxConcurrent ?? Math.min(contextsThatFit(contextBytes), fitting);
+  if (WebGpuSlots.rows(count) <= allowed) return count;
   throw new DeviceError(
     "device-memory",
-    `deviceMemoryBytes is ${deviceMemoryBytes}, and ${weights} bytes of weights with ${count} contexts of ` +
+    `deviceMemoryBytes is ${deviceMemoryBytes}, and ${weights} bytes of weights with ${WebGpuSlots.rows(count)} contexts of ` +
       `${contextBytes} bytes are more. Use a smaller context or fewer slots, or raise deviceMemoryBytes.`,
   );
 }

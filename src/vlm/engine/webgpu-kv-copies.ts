@@ -1,112 +1,141 @@
-// Copies of keys and values within the memory of WebGPU, whose buffers have no addresses: two small graphs gather tokens
-// out of a row and scatter them into one. In: rows of a decoder's parts. Out: blocks that stay on the device. It knows
-// nothing of who keeps them.
+// Copies of keys and values within the memory of WebGPU, whose buffers have no addresses: two small graphs gather rows
+// out of tables, and scatter them into others. In: tables, a row of which is one token in one head. Out: tables. It
+// knows nothing of who keeps them, and tables may lie in the memory of the CPU as well.
 
 import { OnnxModel } from "../convert/onnx-model.ts";
 import type { Device } from "../runtime/device.ts";
 import { type NamedValues, Session } from "../runtime/session.ts";
-import { Value } from "../runtime/value.ts";
+import { elementCount, typedArray, Value } from "../runtime/value.ts";
 import type { KvPart } from "./kv-slots.ts";
 import { WebGpuMemory } from "./webgpu-memory.ts";
 
-/** For every part (1, heads, tokens, width), in the order of the parts. */
-export type DeviceBlock = readonly Value[];
+/** For every part (rows, width), in the order of the parts. */
+export type KvTables = readonly Value[];
 
 /** Both graphs, loaded. */
 export class WebGpuKvCopies {
-  readonly #parts: readonly KvPart[];
-  readonly #out: Session;
-  readonly #in: Session;
+  readonly parts: readonly KvPart[];
+  readonly #take: Session;
+  readonly #move: Session;
   readonly #memory: WebGpuMemory;
 
-  private constructor(parts: readonly KvPart[], out: Session, into: Session, memory: WebGpuMemory) {
-    this.#parts = parts;
-    this.#out = out;
-    this.#in = into;
+  private constructor(
+    parts: readonly KvPart[],
+    take: Session,
+    move: Session,
+    memory: WebGpuMemory,
+  ) {
+    this.parts = parts;
+    this.#take = take;
+    this.#move = move;
     this.#memory = memory;
   }
 
   /** @throws ModelLoadError */
   static async load(parts: readonly KvPart[], device: Device = "webgpu"): Promise<WebGpuKvCopies> {
-    const out = await Session.load(gather(parts).serialize("none", "1"), { device });
+    const take = await Session.load(takeGraph(parts).serialize("none", "1"), { device });
     try {
-      const into = await Session.load(scatter(parts).serialize("none", "1"), { device });
-      return new WebGpuKvCopies(parts, out, into, await WebGpuMemory.load(device));
+      const move = await Session.load(moveGraph(parts).serialize("none", "1"), { device });
+      return new WebGpuKvCopies(parts, take, move, await WebGpuMemory.load(device));
     } catch (error) {
-      await out.dispose();
+      await take.dispose();
       throw error;
     }
   }
 
-  /** Copies tokens of a row out. @param row values in the order of the parts @throws DeviceError `device-memory` */
-  async read(row: readonly Value[], start: number, tokens: number): Promise<DeviceBlock> {
-    const block: Value[] = [];
-    const indices = Value.of(range(start, tokens), [tokens]);
+  /** Tables in the memory of the device. @throws DeviceError `device-memory` */
+  async allocate(rows: number, what: string): Promise<KvTables> {
+    const tables: Value[] = [];
     try {
-      for (const { type, heads, width } of this.#parts) {
-        const dims = [1, heads, tokens, width];
-        block.push(await this.#out.allocateOnDevice(type, dims, "kept keys and values"));
+      for (const { type, width } of this.parts) {
+        tables.push(await this.#take.allocateOnDevice(type, [rows, width], what));
       }
       // Where the last one has memory, so have those before it.
-      await this.#memory.expect(block.slice(-1), "kept keys and values");
-      await this.#out.run({ ...named("past", row), indices }, named("block", block));
-      return block;
+      await this.#memory.expect(tables.slice(-1), what);
+      return tables;
     } catch (error) {
-      for (const value of block) value.dispose();
+      for (const table of tables) table.dispose();
       throw error;
-    } finally {
-      indices.dispose();
     }
   }
 
-  /** Copies the first tokens of a block into a row, where token `start` comes next. */
-  async write(
-    row: readonly Value[],
-    start: number,
-    block: DeviceBlock,
-    tokens: number,
-  ): Promise<void> {
-    const heads = this.#parts[0]!.heads;
-    const indices = Value.of(range(0, tokens), [tokens]);
-    const places = Value.of(placesOf(heads, start, tokens), [1, heads, tokens, 3]);
+  /** New tables on the device with these rows of others. @throws DeviceError `device-memory` */
+  async take(from: KvTables, rows: Int32Array): Promise<KvTables> {
+    const block = await this.allocate(rows.length, "kept keys and values");
     try {
-      const inputs = { ...named("past", row), ...named("block", block), indices, places };
-      await this.#in.run(inputs, named("present", row));
+      await this.#gather(from, rows, block);
+      return block;
+    } catch (error) {
+      for (const table of block) table.dispose();
+      throw error;
+    }
+  }
+
+  /** The same tables in the memory of the CPU. */
+  async fetch(from: KvTables): Promise<KvTables> {
+    const tables = this.parts.map(({ type, width }, part) => {
+      const dims = [from[part]!.dims[0]!, width];
+      const bytes = new ArrayBuffer(from[part]!.byteLength);
+      return Value.of(typedArray(type, bytes, 0, elementCount(dims)), dims);
+    });
+    try {
+      await this.#gather(from, range(from[0]!.dims[0]!), tables);
+      return tables;
+    } catch (error) {
+      for (const table of tables) table.dispose();
+      throw error;
+    }
+  }
+
+  /** Copies rows of tables to places in others, which must not be the same. */
+  async move(from: KvTables, rows: Int32Array, into: KvTables, places: Int32Array): Promise<void> {
+    const indices = Value.of(rows, [rows.length]);
+    const targets = Value.of(BigInt64Array.from(places, BigInt), [places.length, 1]);
+    try {
+      const inputs = { ...named("from", from), ...named("into", into), indices, places: targets };
+      await this.#move.run(inputs, named("out", into));
     } finally {
       indices.dispose();
-      places.dispose();
+      targets.dispose();
     }
   }
 
   async dispose(): Promise<void> {
-    await Promise.all([this.#out.dispose(), this.#in.dispose(), this.#memory.dispose()]);
+    await Promise.all([this.#take.dispose(), this.#move.dispose(), this.#memory.dispose()]);
+  }
+
+  async #gather(from: KvTables, rows: Int32Array, block: KvTables): Promise<void> {
+    const indices = Value.of(rows, [rows.length]);
+    try {
+      await this.#take.run({ ...named("from", from), indices }, named("block", block));
+    } finally {
+      indices.dispose();
+    }
   }
 }
 
-function gather(parts: readonly KvPart[]): OnnxModel {
-  const model = new OnnxModel("kv-out");
-  model.input("indices", "i32", ["tokens"]);
-  for (const [index, { type, heads, width }] of parts.entries()) {
-    model.input(`past.${index}`, type, [1, heads, "capacity", width]);
-    model.output(`block.${index}`, type, [1, heads, "tokens", width]);
-    model.node("Gather", `block.${index}`, [`past.${index}`, "indices"], { axis: { int: 2 } });
+function takeGraph(parts: readonly KvPart[]): OnnxModel {
+  const model = new OnnxModel("kv-take");
+  model.input("indices", "i32", ["taken"]);
+  for (const [index, { type, width }] of parts.entries()) {
+    model.input(`from.${index}`, type, ["rows", width]);
+    model.output(`block.${index}`, type, ["taken", width]);
+    model.node("Gather", `block.${index}`, [`from.${index}`, "indices"]);
   }
   return model;
 }
 
-/** Where input and output are one value, nothing but the scattered tokens is written. */
-function scatter(parts: readonly KvPart[]): OnnxModel {
-  const model = new OnnxModel("kv-in");
-  model.input("indices", "i32", ["tokens"]);
-  model.input("places", "i64", [1, "heads", "tokens", 3]);
-  for (const [index, { type, heads, width }] of parts.entries()) {
-    if (heads !== parts[0]!.heads) throw new TypeError("Expected as many heads in every layer");
-    model.input(`past.${index}`, type, [1, heads, "capacity", width]);
-    model.input(`block.${index}`, type, [1, heads, "kept", width]);
-    model.output(`present.${index}`, type, [1, heads, "capacity", width]);
-    model.node("Gather", `first.${index}`, [`block.${index}`, "indices"], { axis: { int: 2 } });
-    const inputs = [`past.${index}`, "places", `first.${index}`];
-    model.node("ScatterND", `present.${index}`, inputs);
+/** Where input and output are one value, nothing but the scattered rows is written. */
+function moveGraph(parts: readonly KvPart[]): OnnxModel {
+  const model = new OnnxModel("kv-move");
+  model.input("indices", "i32", ["moved"]);
+  model.input("places", "i64", ["moved", 1]);
+  for (const [index, { type, width }] of parts.entries()) {
+    model.input(`from.${index}`, type, ["rows", width]);
+    model.input(`into.${index}`, type, ["others", width]);
+    model.output(`out.${index}`, type, ["others", width]);
+    model.node("Gather", `rows.${index}`, [`from.${index}`, "indices"]);
+    model.node("ScatterND", `out.${index}`, [`into.${index}`, "places", `rows.${index}`]);
   }
   return model;
 }
@@ -115,19 +144,6 @@ function named(kind: string, values: readonly Value[]): NamedValues {
   return Object.fromEntries(values.map((value, index) => [`${kind}.${index}`, value]));
 }
 
-function range(start: number, count: number): Int32Array {
-  return Int32Array.from({ length: count }, (_, index) => start + index);
-}
-
-/** (row, head, token) of everything that is scattered. */
-function placesOf(heads: number, start: number, tokens: number): BigInt64Array {
-  const places = new BigInt64Array(heads * tokens * 3);
-  for (let head = 0; head < heads; head++) {
-    for (let token = 0; token < tokens; token++) {
-      const first = 3 * (head * tokens + token);
-      places[first + 1] = BigInt(head);
-      places[first + 2] = BigInt(start + token);
-    }
-  }
-  return places;
+function range(count: number): Int32Array {
+  return Int32Array.from({ length: count }, (_, index) => index);
 }

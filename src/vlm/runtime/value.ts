@@ -171,14 +171,10 @@ export class Value {
   /**
    * A tensor over a part of this one's memory, from element `first` on. It keeps the memory alive by itself.
    *
-   * @throws RangeError when the part does not lie inside; TypeError where memory has handles and no addresses (WebGPU).
+   * @throws RangeError when the part does not lie inside; TypeError where memory has handles and no addresses (WebGPU),
+   *   unless the part begins where the memory does.
    */
   slice(first: number, dims: readonly number[]): Value {
-    if (this.location.name.startsWith("WebGPU")) {
-      throw new TypeError(
-        `Memory of "${this.location.name}" has no parts: allocate each by itself`,
-      );
-    }
     const { bytes } = ELEMENTS[this.type];
     const end = (first + elementCount(dims)) * bytes;
     if (!Number.isSafeInteger(first) || first < 0 || end > this.byteLength) {
@@ -192,9 +188,9 @@ export class Value {
 
   /** A tensor from byte `first` on, which keeps the memory alive. */
   #part(first: number, type: ElementType, dims: readonly number[]): Value {
-    if (this.location.name.startsWith("WebGPU")) {
+    if (first !== 0 && this.location.name.startsWith("WebGPU")) {
       throw new TypeError(
-        `Memory of "${this.location.name}" has no parts: allocate each by itself`,
+        `Memory of "${this.location.name}" has no parts but its beginning: allocate each by itself`,
       );
     }
     const base = loadOrt().create("GetTensorMutableData", this.acquire());

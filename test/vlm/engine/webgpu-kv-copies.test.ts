@@ -6,29 +6,24 @@ import { WebGpuKvCopies } from "../../../src/vlm/engine/webgpu-kv-copies.ts";
 import { WebGpuMemory } from "../../../src/vlm/engine/webgpu-memory.ts";
 import { Value } from "../../../src/vlm/runtime/value.ts";
 
-const HEADS = 2;
 const WIDTH = 4;
-const CAPACITY = 9;
+const ROWS = 9;
 const PARTS: readonly KvPart[] = ["0.key", "0.value", "1.key"].map((name) => ({
   name,
   type: "f32",
-  heads: HEADS,
+  heads: 2,
   width: WIDTH,
 }));
 
-/** A row whose every element says which part, head, token and element it is. */
-function makeRow(sign: 1 | -1 | 0) {
+/** Tables whose every element says which part, row and element it is. */
+function makeTables(sign: 1 | -1) {
   const arrays = PARTS.map((_, part) =>
-    Float32Array.from(
-      { length: HEADS * CAPACITY * WIDTH },
-      (_, index) => sign * (1000 * (part + 1) + index),
-    ),
+    Float32Array.from({ length: ROWS * WIDTH }, (_, index) => sign * (1000 * (part + 1) + index)),
   );
-  const values = arrays.map((array) => Value.of(array, [1, HEADS, CAPACITY, WIDTH]));
-  return { arrays, values };
+  return { arrays, tables: arrays.map((array) => Value.of(array, [ROWS, WIDTH])) };
 }
 
-const at = (head: number, token: number) => (head * CAPACITY + token) * WIDTH;
+const rowOf = (array: Float32Array, row: number) => array.slice(row * WIDTH, (row + 1) * WIDTH);
 
 describe("copies of keys and values where memory has no addresses", () => {
   let copies: WebGpuKvCopies;
@@ -44,34 +39,38 @@ describe("copies of keys and values where memory has no addresses", () => {
     await memory.dispose();
   });
 
-  it.each([
-    [4, 0],
-    [4, 5],
-    [2, 7],
-  ])("put the first %d tokens to token %d, and touch nothing else", async (tokens, to) => {
-    const [from, into] = [makeRow(1), makeRow(-1)];
-    const before = into.arrays.map((array) => array.slice());
-    const block = await copies.read(from.values, 3, 4);
-    expect(block.map(({ dims }) => dims)).toEqual(PARTS.map(() => [1, HEADS, 4, WIDTH]));
-    await copies.write(into.values, to, block, tokens);
-    for (const [part, array] of into.arrays.entries()) {
-      const expected = before[part]!;
-      for (let head = 0; head < HEADS; head++) {
-        for (let token = 0; token < tokens; token++) {
-          const source = at(head, 3 + token);
-          const copied = from.arrays[part]!.subarray(source, source + WIDTH);
-          expected.set(copied, at(head, to + token));
-        }
-      }
-      expect(array).toEqual(expected);
+  it("take rows, in any order, to where the device or the CPU has them", async () => {
+    const { arrays, tables } = makeTables(1);
+    const block = await copies.take(tables, Int32Array.of(7, 0, 3));
+    const fetched = await copies.fetch(block);
+    for (const [part, array] of arrays.entries()) {
+      const expected = [7, 0, 3].flatMap((row) => [...rowOf(array, row)]);
+      expect(fetched[part]!.dims).toEqual([3, WIDTH]);
+      expect([...block[part]!.read()]).toEqual(expected);
+      expect([...fetched[part]!.read()]).toEqual(expected);
     }
-    for (const value of [...block, ...from.values, ...into.values]) value.dispose();
+    for (const value of [...block, ...fetched, ...tables]) value.dispose();
+  });
+
+  it("move rows to places in others, and touch nothing else", async () => {
+    const [from, into] = [makeTables(1), makeTables(-1)];
+    const expected = into.arrays.map((array) => array.slice());
+    await copies.move(from.tables, Int32Array.of(2, 8), into.tables, Int32Array.of(5, 1));
+    for (const [part, array] of into.arrays.entries()) {
+      expected[part]!.set(rowOf(from.arrays[part]!, 2), 5 * WIDTH);
+      expected[part]!.set(rowOf(from.arrays[part]!, 8), 1 * WIDTH);
+      expect(array).toEqual(expected[part]);
+    }
+    for (const value of [...from.tables, ...into.tables]) value.dispose();
   });
 
   it("know memory that is there, whatever is in it, by a number that is another each time", async () => {
-    const row = makeRow(1);
-    await memory.expect(row.values, "keys and values");
+    const values = [1, -1].map((sign) =>
+      Value.of(Float32Array.of(sign, 5, Number.NaN, 7), [1, 2, 2, 1]),
+    );
+    const tables = makeTables(1);
+    await memory.expect([...values, ...tables.tables], "keys and values");
     await memory.expectRoom(1000, 100, "weights");
-    for (const value of row.values) value.dispose();
+    for (const value of [...values, ...tables.tables]) value.dispose();
   });
 });

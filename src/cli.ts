@@ -81,7 +81,7 @@ async function run(): Promise<number> {
       const isNamed = command.flags.model !== undefined;
       const model = isNamed ? await findNamedModel(settings) : undefined;
       const { precision } = settings;
-      if (precision === "fp16" || precision === "q4f16") {
+      if (precision === "fp16" || precision === "q4f16" || precision === "w8a16") {
         const { UsageError } = await import("./cli/usage-error.ts");
         throw new UsageError(`\`bench\` measures the CPU; for ${precision} there is \`prove\`.`);
       }

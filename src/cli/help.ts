@@ -26,7 +26,7 @@ export const HELP = `napcat-vlm: 会看图的 QQ 机器人 · QQ bots that see
   --fallback MODEL               VLM_FALLBACK   第一个模型满了或出错时问它 · asked where the first one
                                                 is full or fails
   --device cpu|cuda:N|webgpu|auto VLM_DEVICE    (cpu)
-  --precision w8a8|q4|fp32|q4f16|fp16
+  --precision w8a8|q4|fp32|q4f16|fp16|w8a16
                                  VLM_PRECISION  转换精度 · of a conversion (w8a8; CUDA q4f16)
   --host HOST                    HOST           调试页地址 · of the debug page (127.0.0.1)
   --port PORT                    PORT           0 = 任一空闲端口 · any free one (9999)

@@ -25,7 +25,7 @@ export interface Settings {
   readonly model: string;
   readonly device: "auto" | "cpu" | "webgpu" | `cuda:${number}`;
   /** Only a conversion needs it; left out, the converter decides. */
-  readonly precision: "fp32" | "w8a8" | "q4" | "fp16" | "q4f16" | undefined;
+  readonly precision: "fp32" | "w8a8" | "q4" | "fp16" | "q4f16" | "w8a16" | undefined;
   readonly host: string;
   readonly port: number;
   readonly napcat: { readonly url: string; readonly token: string | undefined } | undefined;

@@ -92,7 +92,7 @@ describe("resolveSettings", () => {
     [
       { precision: "int8" },
       {},
-      '--precision: expected one of "fp32", "w8a8", "q4", "fp16", "q4f16", got `int8`.',
+      '--precision: expected one of "fp32", "w8a8", "q4", "fp16", "q4f16", "w8a16", got `int8`.',
     ],
     [{ host: "http://a" }, {}, "--host: expected a host name or an IP address"],
     [{ napcat: "127.0.0.1:3001" }, {}, "--napcat: expected a WebSocket address such as"],

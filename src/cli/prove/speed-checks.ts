@@ -143,10 +143,10 @@ function work(shape: ShapeName, decoder: PackagePrecision["decoder"]) {
   const layer = h * head * (heads + 2 * kvHeads) + heads * head * h + 3 * h * f;
   const vocabulary = text.vocab_size * h;
   // A scale of two bytes for 32 weights of four bits, and of eight.
-  const four = decoder.startsWith("q4");
-  const bytes = four
-    ? layers * layer * (0.5 + 2 / 32) + vocabulary * (1 + 2 / 32)
-    : 2 * (layers * layer + vocabulary);
+  const [four, eight] = [0.5 + 2 / 32, 1 + 2 / 32];
+  const ofLayers = decoder.startsWith("q4") ? four : decoder === "w8a16" ? eight : 2;
+  const ofHead = ofLayers === 2 ? 2 : eight;
+  const bytes = layers * layer * ofLayers + vocabulary * ofHead;
   return { bytes, operations: 2 * layers * layer };
 }
 

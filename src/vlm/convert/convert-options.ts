@@ -33,7 +33,7 @@ export interface ConvertOptions {
   readonly precision: Precision;
   /** @default on the CPU `fp32` beside an fp32 decoder, else `w8a8`; `bf16` for CUDA, `fp32` for WebGPU */
   readonly visionPrecision?: VisionPrecision | undefined;
-  /** What the package is for. @default "cuda" for precisions `fp16` and `q4f16`, else "cpu" */
+  /** What the package is for. @default "cuda" for precisions `fp16`, `q4f16` and `w8a16`, else "cpu" */
   readonly device?: PackageDevice | undefined;
   /**
    * `s8` is several times faster on CPUs with VNNI or AMX, `s8-paired` on x64 CPUs without them. See

@@ -32,7 +32,7 @@ const PREFIX = "model.language_model.";
 
 /** 4-bit decoders keep an 8-bit head: it decides every token and costs 3 % of a decode step. */
 export function headPrecision(precision: Precision, webgpu = false): ProductPrecision {
-  if (precision === "q4f16") return "q8f16";
+  if (precision === "q4f16" || precision === "w8a16") return "q8f16";
   if (precision !== "q4") return precision;
   // No graphics card multiplies int8 by int8 through WebGPU.
   return webgpu ? "q8" : "w8a8";

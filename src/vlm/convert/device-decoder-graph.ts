@@ -22,7 +22,7 @@
 
 import type { Qwen3VlConfig, TextConfig } from "../checkpoint/config.ts";
 import { EMBED_TOKENS, LM_HEAD } from "../checkpoint/tensor-names.ts";
-import { LinearLayers, type ProductPrecision } from "./linear-layers.ts";
+import { type DevicePrecision, LinearLayers, type ProductPrecision } from "./linear-layers.ts";
 import { elementTypeCode, OnnxModel } from "./onnx-model.ts";
 import type { StoredInt4 } from "./stored-int4.ts";
 import type { PlannedGraph } from "./vision-graph.ts";
@@ -38,7 +38,7 @@ const SEARCH_PARTS = 128;
 
 export function deviceDecoderGraph(
   config: Qwen3VlConfig,
-  precision: "fp16" | "q4f16",
+  precision: DevicePrecision,
   attention: AttentionForm,
   stored?: StoredInt4,
 ): PlannedGraph {
@@ -58,12 +58,12 @@ class DeviceDecoderGraph {
   readonly layers: LinearLayers;
   readonly #config: Qwen3VlConfig;
   readonly #text: TextConfig;
-  readonly #precision: "fp16" | "q4f16";
+  readonly #precision: DevicePrecision;
   readonly #attention: AttentionForm;
 
   constructor(
     config: Qwen3VlConfig,
-    precision: "fp16" | "q4f16",
+    precision: DevicePrecision,
     attention: AttentionForm,
     stored?: StoredInt4,
   ) {
@@ -247,7 +247,7 @@ class DeviceDecoderGraph {
     const normed = this.#norm("norm", wanted, hiddenSize);
     const source = this.#config.tiedEmbeddings ? EMBED_TOKENS : LM_HEAD;
     const weight = { sources: [source], rows: vocabSize, columns: hiddenSize };
-    const head: ProductPrecision = this.#precision === "q4f16" ? "q8f16" : "fp16";
+    const head: ProductPrecision = this.#precision === "fp16" ? "fp16" : "q8f16";
     const half = this.layers.product("logits_f16", normed, weight, head);
     const to = { to: { int: elementTypeCode("f32") } };
     const logits = model.node("Cast", "logits", [half], to);

@@ -12,7 +12,8 @@
 //
 // fp16, bf16   MatMul                                     weight (K, N)
 // q4f16, q4f32 MatMulNBits, block 32                      weight (N, blocks, 16) u8, f16 or f32 scales
-// q8f16, q8    MatMulNBits with 8 bits, block 32          weight (N, blocks, 32) u8, f16 or f32 scales
+// w8a16, q8f16, q8
+//              MatMulNBits with 8 bits, block 32          weight (N, blocks, 32) u8, f16 or f32 scales
 //
 // The row scale is put back at once, or carried along to where it costs nothing. Each activation row is scaled to its own largest magnitude before it becomes u8 (zero point 128), so a row with
 // outliers does not take the resolution of the others. An all-zero row keeps a tiny positive scale.
@@ -23,11 +24,14 @@ import type { StoredBlocks, StoredInt4 } from "./stored-int4.ts";
 import type { WeightPlan } from "./weight-plan.ts";
 
 /** How the weights of a graph are stored and multiplied. */
-export const PRECISIONS = ["fp32", "w8a8", "q4", "fp16", "q4f16"] as const;
+export const PRECISIONS = ["fp32", "w8a8", "q4", "fp16", "q4f16", "w8a16"] as const;
 export type Precision = (typeof PRECISIONS)[number];
 /** Those that a CPU computes in; the others are for graphics cards. */
 export const CPU_PRECISIONS = ["fp32", "w8a8", "q4"] as const;
 export type CpuPrecision = (typeof CPU_PRECISIONS)[number];
+
+/** Those of the form in device-decoder-graph.ts. */
+export type DevicePrecision = "fp16" | "q4f16" | "w8a16";
 
 /** Every way in which a single product can be written. */
 export type ProductPrecision = Precision | "bf16" | "q4f32" | "q8" | "q8f16";
@@ -69,6 +73,7 @@ export function activationType(precision: ProductPrecision): FloatType {
   switch (precision) {
     case "fp16":
     case "q4f16":
+    case "w8a16":
     case "q8f16":
       return "f16";
     case "bf16":
@@ -93,6 +98,7 @@ const BLOCK_FORMATS: Readonly<Partial<Record<ProductPrecision, BlockFormat>>> = 
   q4f32: { bits: 4, block: DEVICE_BLOCK },
   q8: { bits: 8, block: DEVICE_BLOCK },
   q8f16: { bits: 8, block: DEVICE_BLOCK, type: "f16" },
+  w8a16: { bits: 8, block: DEVICE_BLOCK, type: "f16" },
 };
 
 /** Smallest row maximum: keeps a row of zeros from being divided by zero. */

@@ -3,7 +3,7 @@
 import type { Qwen3VlConfig } from "../checkpoint/config.ts";
 import { decoderGraph } from "./decoder-graph.ts";
 import { deviceDecoderGraph } from "./device-decoder-graph.ts";
-import type { Int8Weights, Precision, WiderFormats } from "./linear-layers.ts";
+import type { DevicePrecision, Int8Weights, Precision, WiderFormats } from "./linear-layers.ts";
 import type { StoredInt4 } from "./stored-int4.ts";
 import { type PlannedGraph, type VisionPrecision, visionGraph } from "./vision-graph.ts";
 
@@ -19,8 +19,8 @@ export interface PackagePrecision {
 /** Precisions of a decoder for each device, the one taken when nobody names one first. */
 export const DECODER_PRECISIONS: Readonly<Record<PackageDevice, readonly Precision[]>> = {
   // Those in 16 bits are computed in f32 between casts: for comparisons, not for speed.
-  cpu: ["w8a8", "fp32", "q4", "fp16", "q4f16"],
-  cuda: ["q4f16", "fp16"],
+  cpu: ["w8a8", "fp32", "q4", "fp16", "q4f16", "w8a16"],
+  cuda: ["q4f16", "fp16", "w8a16"],
   // int8 has no kernels there; 16 bits need an adapter that has them, which cannot be known beforehand.
   webgpu: ["q4", "fp32"],
 };
@@ -34,7 +34,7 @@ export const ENCODER_PRECISIONS: Readonly<Record<PackageDevice, readonly VisionP
 
 /** The device that a precision is for when nobody names one. */
 export function deviceOfPrecision(precision: Precision | undefined): PackageDevice {
-  return precision === "fp16" || precision === "q4f16" ? "cuda" : "cpu";
+  return precision !== undefined && isDevicePrecision(precision) ? "cuda" : "cpu";
 }
 
 /** The vision encoder's precision when nobody names one. */
@@ -94,6 +94,6 @@ export function packageGraphs(
 }
 
 /** Is the decoder of the form in device-decoder-graph.ts? */
-export function isDevicePrecision(precision: Precision): precision is "fp16" | "q4f16" {
-  return precision === "fp16" || precision === "q4f16";
+export function isDevicePrecision(precision: Precision): precision is DevicePrecision {
+  return precision === "fp16" || precision === "q4f16" || precision === "w8a16";
 }

@@ -25,6 +25,7 @@ export function tensorGroups(
     q4: device === "cpu" ? `${fourBits}, activations int8` : fourBits,
     q4f32: `int4 per block of ${DEVICE_BLOCK}`,
     q4f16: `int4 per block of ${DEVICE_BLOCK}, activations f16`,
+    w8a16: `int8 per block of ${DEVICE_BLOCK}, activations f16`,
     q8: `int8 per block of ${DEVICE_BLOCK}`,
     q8f16: `int8 per block of ${DEVICE_BLOCK}, activations f16`,
   };

@@ -28,6 +28,7 @@ const BYTES_OF_ONE: Readonly<Record<PackagePrecision["decoder"], number>> = {
   fp32: 2.2,
   fp16: 1.05,
   q4f16: 0.52,
+  w8a16: 0.63,
 };
 
 type Wanted = Pick<ResolvedPullOptions, "device" | "precision" | "visionPrecision">;

@@ -65,7 +65,7 @@ export async function goldenErrors(run: GoldenRun): Promise<GoldenErrors> {
       return indexOfLargest(actual) === indexOfLargest(expected);
     }),
   );
-  const quantised = precision.decoder.startsWith("q4");
+  const quantised = precision.decoder !== "fp32" && precision.decoder !== "fp16";
   // The reference knows nothing of what four bits lose, and noise loses much: that may hide an error of the device.
   const beside =
     quantised && device !== "cpu" ? await compute(run, cases, [CAPACITY], besideOnCpu(run)) : [];

@@ -18,7 +18,7 @@ export interface GoldenTolerance {
 export const GOLDEN_TOLERANCES: Readonly<Record<DeviceKind, readonly GoldenTolerance[]>> = {
   cpu: [largest("fp32", 1e-4)],
   webgpu: [largest("fp32", 1e-4), quantised("q4", 0.7, 1e-3)],
-  cuda: [relative("fp16", 0.03), quantised("q4f16", 0.7, 0.1)],
+  cuda: [relative("fp16", 0.03), quantised("q4f16", 0.7, 0.1), quantised("w8a16", 0.07, 0.03)],
 };
 
 /** @throws ModelLoadError for a precision in which no device of this kind can be proven */

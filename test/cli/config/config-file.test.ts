@@ -93,7 +93,7 @@ describe("readConfigFile", () => {
       expect.stringMatching(
         /^2:12 `vlm.devise` is not known. Did you mean `device`\? Known are model, /,
       ),
-      '2:42 `vlm.precision`: expected one of "fp32", "w8a8", "q4", "fp16", "q4f16", got a text of 4 characters. Did you mean "w8a8"?',
+      '2:42 `vlm.precision`: expected one of "fp32", "w8a8", "q4", "fp16", "q4f16", "w8a16", got a text of 4 characters. Did you mean "w8a8"?',
       expect.stringMatching(/^4:16 `bot.reply.qoute` is not known. Did you mean `quote`\?/),
       "4:51 `bot.reply.maxCharacters`: expected an integer >= 20, got a text of 4 characters. Write it without quotes.",
       expect.stringMatching(

@@ -230,7 +230,7 @@ describe("convertCheckpoint", () => {
 
   it("says which options are wrong", async () => {
     await expect(convert({ precision: "int3" as "q4" })).rejects.toThrow(
-      'Expected `precision` to be one of "fp32", "w8a8", "q4", "fp16", "q4f16", got `int3` (string).',
+      'Expected `precision` to be one of "fp32", "w8a8", "q4", "fp16", "q4f16", "w8a16", got `int3` (string).',
     );
     await expect(convert({ visionPrecision: "q4" as "fp32" })).rejects.toThrow(
       'Expected `visionPrecision` to be one of "fp32", "w8a8", "fp16", "bf16", got `q4` (string).',

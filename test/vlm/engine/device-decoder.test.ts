@@ -23,10 +23,10 @@ import { tempDir } from "../../support/temp-dir.ts";
 const CAPACITY = 64;
 const IMAGE_TOKEN = 250;
 /** Of the fp32 reference; measured: see the pages on devices. */
-const LIMITS = { fp16: 0.01, q4f16: 0.65 } as const;
+const LIMITS = { fp16: 0.01, q4f16: 0.65, w8a16: 0.07 } as const;
 
 describe.each(GOLDEN_NAMES)("the device decoder of %s", (name) => {
-  describe.each(["fp16", "q4f16"] as const)("in %s", (precision) => {
+  describe.each(["fp16", "q4f16", "w8a16"] as const)("in %s", (precision) => {
     let cases: GoldenCase[];
     let encoder: VisionEncoder;
     let decoder: DeviceDecoder;

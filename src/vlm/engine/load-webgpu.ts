@@ -10,12 +10,14 @@ import type { OnnxPackage } from "./onnx-package.ts";
 import { VisionEncoder } from "./vision-encoder.ts";
 import { webGpuMostTokens } from "./webgpu-attention.ts";
 import { WebGpuMemory } from "./webgpu-memory.ts";
+import { keepShaders } from "./webgpu-shaders.ts";
 import { WebGpuSlots } from "./webgpu-slots.ts";
 
 /** @throws ModelLoadError, DeviceError `device-memory` */
 export async function loadOnWebGpu(model: OnnxPackage, options: BackendOptions): Promise<Backend> {
   const { session, contextTokens, onPart, onMade } = options;
   const { name } = model.manifest.source;
+  await keepShaders();
   const memory = await WebGpuMemory.load();
   try {
     const weights = model.weightBytes;

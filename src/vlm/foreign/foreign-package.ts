@@ -38,6 +38,7 @@ const FORMS: Readonly<Record<Precision | VisionPrecision, readonly string[]>> = 
   w8a8: ["quantized", "int8", "uint8"],
   q4: ["q4"],
   q4f16: ["q4f16"],
+  w8a16: [],
 };
 
 /**

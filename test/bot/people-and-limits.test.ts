@@ -1,38 +1,13 @@
 // Who may ask and how much, through the whole bot: what the gates refuse is neither computed nor answered.
 
-import { afterEach, describe, expect, it } from "vitest";
-import { installVlm } from "../../src/bot/install-vlm.ts";
-import type { InstallVlmOptions } from "../../src/bot/options.ts";
+import { describe, expect, it } from "vitest";
 import { DEFAULT_PHRASES } from "../../src/bot/reply/phrases.ts";
-import { FakeNapCat, groupMessage, privateMessage } from "../../src/bot/testing.ts";
-import { FakeVisionLanguageModel } from "../../src/vlm/testing.ts";
+import { groupMessage, privateMessage } from "../../src/bot/testing.ts";
 import { readEvent } from "../support/events.ts";
-import { RecordingLogger } from "../support/recording-logger.ts";
+import { type QuickBotOptions, quickBot } from "../support/quick-bot.ts";
 
-const cleanups: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-function setUp(options: Partial<InstallVlmOptions> = {}) {
-  const napcat = new FakeNapCat();
-  const model = new FakeVisionLanguageModel({ answer: "这是一句挺长的回答。" });
-  const bot = installVlm(napcat, {
-    model,
-    logger: new RecordingLogger(),
-    merge: { windowMs: 0 },
-    reply: { gapMs: 0, jitterMs: 0 },
-    ...options,
-  });
-  cleanups.push(() => bot.close());
-  const receive = async (...events: object[]) => {
-    for (const event of events) {
-      napcat.receive(event);
-      await bot.idle();
-    }
-  };
-  return { napcat, model, bot, receive };
-}
+const setUp = (options: QuickBotOptions = {}) =>
+  quickBot({ answer: "这是一句挺长的回答。", ...options });
 
 const ask = (userId: number, groupId = 7, text = "在吗？") =>
   groupMessage({ mentionsBot: true, userId, groupId, text });

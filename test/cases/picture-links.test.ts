@@ -104,7 +104,10 @@ describe("where a picture's link is", () => {
   it("reads a link that is still written as in a CQ code", async () => {
     const { fetcher, server } = await setUp(wantsKey(GROUP_KEY));
     const url = `${urlOf(1407)}&rkey=${GROUP_KEY}`.replaceAll("&", "&amp;");
-    for (const picture of [{ url, file: "A.png" }, { url: null, file: url }]) {
+    for (const picture of [
+      { url, file: "A.png" },
+      { url: null, file: url },
+    ]) {
       await fetcher.fetch(first(withPicture(urlNull, picture)));
     }
     expect(server.requests.every((request) => !request.includes("amp;"))).toBe(true);

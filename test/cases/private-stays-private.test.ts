@@ -1,21 +1,15 @@
 // Temporary sessions and service accounts: no private answer reaches a group, and nobody is answered in vain.
 
-import { afterEach, describe, expect, it } from "vitest";
-import { installVlm } from "../../src/bot/install-vlm.ts";
+import { describe, expect, it } from "vitest";
 import { NapCatCalls } from "../../src/bot/napcat/calls.ts";
 import { type IncomingMessage, parseMessageEvent } from "../../src/bot/napcat/events.ts";
 import { TemporarySessions } from "../../src/bot/napcat/temporary-sessions.ts";
 import { replySegments } from "../../src/bot/reply/segments.ts";
 import { FakeNapCat, groupMessage, privateMessage } from "../../src/bot/testing.ts";
 import { InferenceError } from "../../src/vlm/index.ts";
-import { type FakeAnswers, FakeVisionLanguageModel } from "../../src/vlm/testing.ts";
+import type { FakeAnswers } from "../../src/vlm/testing.ts";
 import { readCase, readEvent } from "../support/events.ts";
-import { RecordingLogger } from "../support/recording-logger.ts";
-
-const cleanups: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+import { quickBot } from "../support/quick-bot.ts";
 
 const PERSON = 1000000002;
 const GROUP = 700000003;
@@ -26,16 +20,7 @@ const unknownGroup = readCase("private_temp_session_unknown_group");
 const snowLuma = readCase("private_temp_session_snowluma");
 
 function setUp(napcat: FakeNapCat, answer: FakeAnswers = "好的。") {
-  const model = new FakeVisionLanguageModel({ answer });
-  const logger = new RecordingLogger();
-  const bot = installVlm(napcat, {
-    model,
-    logger,
-    maxMessageAgeMs: Infinity,
-    merge: { windowMs: 0 },
-    reply: { gapMs: 0, jitterMs: 0 },
-  });
-  cleanups.push(() => bot.close());
+  const { model, bot } = quickBot({ napcat, answer, maxMessageAgeMs: Infinity });
   let messageId = 1;
   /** Hands events in one after the other, as if each were a message of its own. */
   const receive = async (...events: object[]) => {

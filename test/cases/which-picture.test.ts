@@ -2,43 +2,20 @@
 
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { afterEach, describe, expect, it } from "vitest";
-import { installVlm } from "../../src/bot/install-vlm.ts";
-import type { InstallVlmOptions } from "../../src/bot/options.ts";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { DEFAULT_PHRASES } from "../../src/bot/reply/phrases.ts";
-import { FakeNapCat, groupMessage, privateMessage } from "../../src/bot/testing.ts";
-import { type FakeAnswers, FakeVisionLanguageModel } from "../../src/vlm/testing.ts";
+import { groupMessage, privateMessage } from "../../src/bot/testing.ts";
+import type { FakeAnswers } from "../../src/vlm/testing.ts";
 import { PIXEL_PNG, readCase, readEvent } from "../support/events.ts";
 import { startPictureServer } from "../support/picture-server.ts";
-import { RecordingLogger } from "../support/recording-logger.ts";
-
-const cleanups: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+import { type QuickBotOptions, quickBot } from "../support/quick-bot.ts";
 
 const HER = { userId: 1000000005, nickname: "小红" };
 const OTHER_PNG = Uint8Array.from([...PIXEL_PNG, 1]);
 
-function setUp(options: Partial<InstallVlmOptions> = {}, answer: FakeAnswers = "一只猫。") {
-  const napcat = new FakeNapCat();
-  const model = new FakeVisionLanguageModel({ answer });
-  const bot = installVlm(napcat, {
-    model,
-    logger: new RecordingLogger(),
-    systemPrompt: "",
-    maxMessageAgeMs: Infinity,
-    merge: { windowMs: 0 },
-      reply: { gapMs: 0, jitterMs: 0 },
-    ...options,
-  });
-  cleanups.push(() => bot.close());
-  const receive = async (...events: object[]) => {
-    for (const event of events) {
-      napcat.receive(event);
-      await bot.idle();
-    }
-  };
+function setUp(options: QuickBotOptions = {}, answer: FakeAnswers = "一只猫。") {
+  const made = quickBot({ answer, maxMessageAgeMs: Infinity, ...options });
+  const { model } = made;
   /** The last question as one string, `<图>` for a picture. */
   const asked = () => {
     const content = model.requests.at(-1)?.messages.at(-1)?.content;
@@ -52,7 +29,7 @@ function setUp(options: Partial<InstallVlmOptions> = {}, answer: FakeAnswers = "
         ? []
         : content.filter((part) => part.type === "image");
     });
-  return { napcat, model, bot, receive, asked, pictures };
+  return { ...made, asked, pictures };
 }
 
 const at = (text: string, more: object = {}) => groupMessage({ text, mentionsBot: true, ...more });
@@ -232,7 +209,7 @@ describe("which picture is meant", () => {
 
   it("is one in a merged forward, or in a forward that is quoted", async () => {
     const server = await startPictureServer({}, PIXEL_PNG);
-    cleanups.push(() => server.close());
+    onTestFinished(() => server.close());
     const images = { extraHosts: [server.host], allowPrivateAddresses: true };
     const node = {
       sender: { nickname: "小红" },
@@ -252,7 +229,7 @@ describe("which picture is meant", () => {
 
   it("costs nothing until somebody asks", async () => {
     const server = await startPictureServer({}, PIXEL_PNG);
-    cleanups.push(() => server.close());
+    onTestFinished(() => server.close());
     const images = { extraHosts: [server.host], allowPrivateAddresses: true };
     const { napcat, receive, model, bot } = setUp({ images });
     const picture = (index: number) => ({

@@ -1,47 +1,24 @@
 // Every command, through the whole bot.
 
-import { afterEach, describe, expect, it } from "vitest";
-import { installVlm } from "../../../src/bot/install-vlm.ts";
-import type { InstallVlmOptions } from "../../../src/bot/options.ts";
+import { describe, expect, it } from "vitest";
 import { DEFAULT_PHRASES } from "../../../src/bot/reply/phrases.ts";
-import { FakeNapCat, groupMessage, privateMessage } from "../../../src/bot/testing.ts";
-import { type FakeAnswers, FakeVisionLanguageModel } from "../../../src/vlm/testing.ts";
+import { groupMessage, privateMessage } from "../../../src/bot/testing.ts";
+import type { FakeAnswers, FakeVisionLanguageModel } from "../../../src/vlm/testing.ts";
 import { PIXEL_PNG, readEvent } from "../../support/events.ts";
-import { RecordingLogger } from "../../support/recording-logger.ts";
-
-const cleanups: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+import { type QuickBotOptions, quickBot } from "../../support/quick-bot.ts";
 
 const ADMIN = 9;
 const phrases = DEFAULT_PHRASES;
 
-function setUp(answer: FakeAnswers = "好的。", options: Partial<InstallVlmOptions> = {}) {
-  const napcat = new FakeNapCat();
-  const model = new FakeVisionLanguageModel({ answer });
-  const bot = installVlm(napcat, {
-    model,
-    logger: new RecordingLogger(),
-    systemPrompt: "",
-    merge: { windowMs: 0 },
-    admins: [String(ADMIN)],
-    reply: { gapMs: 0, jitterMs: 0 },
-    ...options,
-  });
-  cleanups.push(() => bot.close());
-  const receive = async (...events: object[]) => {
-    for (const event of events) {
-      napcat.receive(event);
-      await bot.idle();
-    }
-  };
+function setUp(answer: FakeAnswers = "好的。", options: QuickBotOptions = {}) {
+  const made = quickBot({ answer, admins: [String(ADMIN)], ...options });
+  const { napcat } = made;
   /** The last thing that was said. */
   const last = () => napcat.sentTexts.at(-1);
   const until = async (done: () => boolean) => {
     while (!done()) await new Promise(setImmediate);
   };
-  return { napcat, model, bot, receive, last, until };
+  return { ...made, last, until };
 }
 
 const say = (text: string, userId = 41) => groupMessage({ text, userId });

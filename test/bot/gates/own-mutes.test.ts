@@ -1,16 +1,9 @@
 // Mutes from before the bot could hear of them, through the whole bot.
 
-import { afterEach, describe, expect, it } from "vitest";
-import { installVlm } from "../../../src/bot/install-vlm.ts";
+import { describe, expect, it } from "vitest";
 import { BOT_ID, FakeNapCat, groupMessage } from "../../../src/bot/testing.ts";
-import { FakeVisionLanguageModel } from "../../../src/vlm/testing.ts";
 import { readEvent } from "../../support/events.ts";
-import { RecordingLogger } from "../../support/recording-logger.ts";
-
-const cleanups: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+import { quickBot } from "../../support/quick-bot.ts";
 
 const inSeconds = (seconds: number) => Math.floor(Date.now() / 1000) + seconds;
 const ask = (text = "在吗") => groupMessage({ text, mentionsBot: true });
@@ -22,19 +15,8 @@ function setUp(member: object, group: object = {}) {
   const said = { member, group };
   napcat.answer("get_group_member_info", () => said.member);
   napcat.answer("get_group_info", () => said.group);
-  const model = new FakeVisionLanguageModel();
-  const bot = installVlm(napcat, {
-    model,
-    logger: new RecordingLogger(),
-    merge: { windowMs: 20 },
-    reply: { gapMs: 0, jitterMs: 0 },
-  });
-  cleanups.push(() => bot.close());
+  const { model, receive } = quickBot({ napcat, merge: { windowMs: 20 } });
   napcat.receive(CONNECTED);
-  const receive = async (event: object) => {
-    napcat.receive(event);
-    await bot.idle();
-  };
   const lookUps = () => napcat.calls.filter(({ action }) => action === "get_group_member_info");
   return { napcat, model, receive, said, lookUps };
 }

@@ -1,37 +1,19 @@
 // Functions of the host program: what they say counts, and what they break is their own turn.
 
-import { afterEach, describe, expect, it } from "vitest";
-import { installVlm } from "../../../src/bot/install-vlm.ts";
+import { describe, expect, it } from "vitest";
 import type { Hooks } from "../../../src/bot/pipeline/hooks.ts";
-import { FakeNapCat, groupMessage, privateMessage } from "../../../src/bot/testing.ts";
-import { FakeVisionLanguageModel } from "../../../src/vlm/testing.ts";
-import { RecordingLogger } from "../../support/recording-logger.ts";
-
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+import { groupMessage, privateMessage } from "../../../src/bot/testing.ts";
+import { quickBot } from "../../support/quick-bot.ts";
 
 function setUp(hooks: Hooks) {
-  const napcat = new FakeNapCat();
-  const model = new FakeVisionLanguageModel({ answer: "一只猫。" });
   const errors: unknown[] = [];
-  const logger = new RecordingLogger();
-  const bot = installVlm(napcat, {
-    model,
-    logger,
+  const made = quickBot({
+    answer: "一只猫。",
     hooks,
-    systemPrompt: "",
-    merge: { windowMs: 0 },
     reply: { quote: "never" },
     onError: (error) => void errors.push(error),
   });
-  cleanups.push(() => bot.close());
-  const receive = async (...events: object[]) => {
-    for (const event of events) napcat.receive(event);
-    await bot.idle();
-  };
-  return { napcat, model, errors, logger, receive };
+  return { ...made, errors };
 }
 
 describe("hooks", () => {

@@ -1,41 +1,21 @@
 // How answers are sent, through the whole bot.
 
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { installVlm } from "../../../src/bot/install-vlm.ts";
 import { NapCatCalls } from "../../../src/bot/napcat/calls.ts";
-import type { InstallVlmOptions } from "../../../src/bot/options.ts";
 import { Acknowledge } from "../../../src/bot/reply/acknowledge.ts";
 import { Pacing } from "../../../src/bot/reply/pacing.ts";
 import { FakeNapCat, groupMessage, privateMessage } from "../../../src/bot/testing.ts";
-import { type FakeAnswers, FakeVisionLanguageModel } from "../../../src/vlm/testing.ts";
+import type { FakeAnswers } from "../../../src/vlm/testing.ts";
 import { readEvent } from "../../support/events.ts";
 import { parseEvent } from "../../support/parse-event.ts";
-import { RecordingLogger } from "../../support/recording-logger.ts";
+import { type QuickBotOptions, quickBot } from "../../support/quick-bot.ts";
 
-const cleanups: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  vi.useRealTimers();
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+afterEach(() => void vi.useRealTimers());
 
 const LONG = "这是一句话。".repeat(30);
 
-function setUp(answer: FakeAnswers, reply: InstallVlmOptions["reply"] = {}) {
-  const napcat = new FakeNapCat();
-  const model = new FakeVisionLanguageModel({ answer });
-  const bot = installVlm(napcat, {
-    model,
-    logger: new RecordingLogger(),
-    merge: { windowMs: 0 },
-    reply: { gapMs: 0, jitterMs: 0, ...reply },
-  });
-  cleanups.push(() => bot.close());
-  const receive = async (event: object) => {
-    napcat.receive(event);
-    await bot.idle();
-  };
-  return { napcat, bot, receive };
-}
+const setUp = (answer: FakeAnswers, reply: QuickBotOptions["reply"] = {}) =>
+  quickBot({ answer, reply });
 
 const ask = (userId = 41, groupId = 7) =>
   groupMessage({ text: "？", mentionsBot: true, messageId: 5, userId, groupId });

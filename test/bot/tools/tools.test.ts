@@ -1,43 +1,17 @@
 // Tools in a bot: who may cause them, what the model sees of them, and that nothing in a tool can cost more than its call.
 
-import { afterEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { z } from "zod";
-import {
-  type BotTool,
-  botTool,
-  type InstallVlmOptions,
-  installVlm,
-} from "../../../src/bot/index.ts";
+import { type BotTool, botTool, installVlm } from "../../../src/bot/index.ts";
 import { FakeNapCat, groupMessage, privateMessage } from "../../../src/bot/testing.ts";
 import { ImageDecodeError } from "../../../src/vlm/errors.ts";
 import { type FakeAnswers, FakeVisionLanguageModel } from "../../../src/vlm/testing.ts";
 import type { GenerateRequest } from "../../../src/vlm/vision-language-model.ts";
 import { PIXEL_PNG } from "../../support/events.ts";
-import { RecordingLogger } from "../../support/recording-logger.ts";
+import { type QuickBotOptions, quickBot } from "../../support/quick-bot.ts";
 
-const cleanups: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-function setUp(
-  answer: FakeAnswers,
-  tools: readonly BotTool[],
-  options: Partial<InstallVlmOptions> = {},
-) {
-  const napcat = new FakeNapCat();
-  const model = new FakeVisionLanguageModel({ answer });
-  const logger = new RecordingLogger();
-  const bot = installVlm(napcat, {
-    model,
-    logger,
-    tools,
-    systemPrompt: "",
-    merge: { windowMs: 0 },
-    reply: { gapMs: 0, jitterMs: 0 },
-    ...options,
-  });
-  cleanups.push(() => bot.close());
+function setUp(answer: FakeAnswers, tools: readonly BotTool[], options: QuickBotOptions = {}) {
+  const { napcat, model, logger, bot } = quickBot({ answer, tools, ...options });
   const ask = async (text = "?", fields: object = {}) => {
     napcat.receive(privateMessage({ text, ...fields }));
     await bot.idle();

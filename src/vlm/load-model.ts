@@ -173,7 +173,7 @@ async function readText(
   { onWarning }: DecidedOptions,
 ) {
   const tokenizer = await loadTokenizer(directory);
-  const settings = await readModelSettings(directory, tokenizer.thinking);
+  const settings = await readModelSettings(directory, { thinking: tokenizer.thinking });
   checkTokenizer(tokenizer, config, directory);
   const unusual = tokenizer.templateDifferences.filter((feature) => USUAL_FEATURES.has(feature));
   if (unusual.length > 0) {

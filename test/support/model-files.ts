@@ -7,14 +7,11 @@ import { TINY_CHAT_DIR } from "./tiny-chat.ts";
 
 /** The tiny chat model, with what real repositories have besides. */
 export function tinyChatFiles(): Record<string, Buffer> {
-  const names = readdirSync(TINY_CHAT_DIR).filter((name) =>
-    statSync(join(TINY_CHAT_DIR, name)).isFile(),
-  );
   return {
     ".gitattributes": Buffer.from("*.safetensors filter=lfs\n"),
     "pytorch_model.bin": randomBytes(50_000),
     "onnx/model.onnx": randomBytes(30_000),
-    ...Object.fromEntries(names.map((name) => [name, readFileSync(join(TINY_CHAT_DIR, name))])),
+    ...filesOf(TINY_CHAT_DIR),
   };
 }
 
@@ -30,10 +27,21 @@ export function madeUpFiles(weightBytes: number): Record<string, Buffer> {
   };
 }
 
-/** The same model with its weights in several files and an index, as larger ones are published. */
+/** All files of a checkpoint directory. */
+export function filesOf(dir: string): Record<string, Buffer> {
+  const names = readdirSync(dir).filter((name) => statSync(join(dir, name)).isFile());
+  return Object.fromEntries(names.map((name) => [name, readFileSync(join(dir, name))]));
+}
+
+/**
+ * The same model with its weights in several files and an index, as larger ones are published.
+ *
+ * @param inOrder puts the tensors in another order before they are dealt out
+ */
 export function inShards(
   files: Readonly<Record<string, Buffer>>,
   count: number,
+  inOrder: (names: readonly string[]) => readonly string[] = (names) => names,
 ): Record<string, Buffer> {
   const { "model.safetensors": whole = Buffer.alloc(0), ...others } = files;
   const headerBytes = Number(whole.readBigUInt64LE());
@@ -41,7 +49,7 @@ export function inShards(
     string,
     { readonly data_offsets: readonly [number, number] }
   >;
-  const names = Object.keys(header).filter((name) => name !== "__metadata__");
+  const names = inOrder(Object.keys(header).filter((name) => name !== "__metadata__"));
   const weightMap: Record<string, string> = {};
   const shards: Record<string, Buffer> = {};
   for (let shard = 0; shard < count; shard++) {

@@ -65,6 +65,8 @@ const DEFAULT_VISION_ROPE_THETA = 10_000;
 export interface ConfigContext {
   /** What the stored tensors show; left out for a package, whose config.json needs no mending. */
   readonly stored?: StoredFacts;
+  /** The tensors are not known yet, and settle later how they are quantised. @default false */
+  readonly weightsComing?: boolean;
   readonly assume?: Assume;
 }
 
@@ -77,11 +79,11 @@ export interface ConfigContext {
 export function parseConfig(
   json: unknown,
   where: string,
-  { stored, assume = () => {} }: ConfigContext = {},
+  { stored, weightsComing = false, assume = () => {} }: ConfigContext = {},
 ): Qwen3VlConfig {
   const top = new JsonFields(json, where);
   refuseOtherModels(top);
-  refuseQuantized(top, stored, assume);
+  if (!weightsComing) refuseQuantized(top, stored, assume);
   const text = parseText(top.object("text_config"), top, stored, assume);
   const vision = parseVision(top.object("vision_config"), text);
   const tokenId = (name: string) =>

@@ -119,18 +119,25 @@ export async function openCheckpoint(dir: string, coming?: ComingWeights): Promi
 }
 
 /**
- * Reads config.json, generation_config.json and the processor files of a package.
+ * Reads config.json, generation_config.json and the processor files of a package, or of a checkpoint.
  *
  * @param thinking does the checkpoint think? It changes fallbacks only. @default false
+ * @param weightsComing a checkpoint that may be quantised: its weights will settle that. @default false
  * @throws ModelLoadError
  */
-export async function readModelSettings(dir: string, thinking = false): Promise<ModelSettings> {
+export async function readModelSettings(
+  dir: string,
+  { thinking = false, weightsComing = false } = {},
+): Promise<ModelSettings> {
   const assumptions: string[] = [];
   const present = new Set(await listDirectory(dir));
   const missing = missingSettings(present);
   if (missing.length > 0) throw filesMissing(dir, present, missing);
   const assume: Assume = (sentence) => assumptions.push(sentence);
-  return { ...(await readSettings(dir, present, { assume, thinking })), assumptions };
+  return {
+    ...(await readSettings(dir, present, { assume, thinking, weightsComing })),
+    assumptions,
+  };
 }
 
 async function readSettings(

@@ -25,8 +25,6 @@ const TRACK = z.object({
 });
 const MARK = z.object({
   formatVersion: z.literal(1),
-  /** Whatever changes the bytes of the package. */
-  key: z.string(),
   /** By part. */
   tracks: z.record(z.string(), TRACK),
   wider: z.array(z.tuple([z.string(), PRECISION])),
@@ -39,11 +37,10 @@ export type ConversionMark = z.infer<typeof MARK>;
 
 const MARK_FILE = "mark.json";
 
-/** @returns undefined where there is none of the same key */
-export async function readMark(dir: string, key: string): Promise<ConversionMark | undefined> {
+/** @returns undefined where there is none; a damaged one counts as none */
+export async function readMark(dir: string): Promise<ConversionMark | undefined> {
   try {
-    const mark = MARK.parse(JSON.parse(await disk.readText(join(dir, MARK_FILE))));
-    return mark.key === key ? mark : undefined;
+    return MARK.parse(JSON.parse(await disk.readText(join(dir, MARK_FILE))));
   } catch {
     return undefined;
   }
@@ -51,6 +48,11 @@ export async function readMark(dir: string, key: string): Promise<ConversionMark
 
 export async function writeMark(dir: string, mark: ConversionMark): Promise<void> {
   await disk.replaceFile(join(dir, MARK_FILE), JSON.stringify(mark));
+}
+
+/** What an earlier process left is not what it said; nothing of it can be used. */
+export class DamagedWork extends Error {
+  override readonly name = "DamagedWork";
 }
 
 export function floatsInBase64(values: Float32Array): string {

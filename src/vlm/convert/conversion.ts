@@ -11,7 +11,7 @@ import type { Checkpoint } from "../checkpoint/open-checkpoint.ts";
 import { EMBED_TOKENS } from "../checkpoint/tensor-names.ts";
 import type { Weight } from "../checkpoint/weight.ts";
 import { balanceBytes } from "./balance-inputs.ts";
-import { type ConversionMark, writeMark } from "./conversion-mark.ts";
+import { type ConversionMark, DamagedWork, writeMark } from "./conversion-mark.ts";
 import type { ConversionPlan, PlannedGraphs } from "./conversion-plan.ts";
 import { type ConversionStep, type StepPart, stepLines, takeSteps } from "./conversion-steps.ts";
 import type { ConvertOptions, ConvertStage } from "./convert-options.ts";
@@ -46,9 +46,10 @@ export interface ComingShards {
   readonly stock: ShardStock;
   /** Where the mark is. */
   readonly markDir: string;
-  readonly key: string;
   /** What an earlier process did. */
   readonly mark: ConversionMark | undefined;
+  /** Of all shards. */
+  readonly weightBytes: number;
 }
 
 export class Conversion {
@@ -80,12 +81,14 @@ export class Conversion {
     this.#stream = { signal: options.signal, onBytes: (bytes) => this.advance(bytes) };
   }
 
-  /** @throws ModelLoadError, DiskError, the signal's reason; DamagedMark */
+  /** @throws ModelLoadError, DiskError, the signal's reason; DamagedWork */
   async run(source: SourceFiles): Promise<void> {
-    const readBytes = source.totalBytes + this.#plan.balanceBytes;
+    const weightBytes = this.#coming?.weightBytes ?? 0;
+    const readBytes = source.totalBytes + weightBytes + this.#plan.balanceBytes;
     this.#totalBytes = readBytes + this.#plan.outputBytes();
     try {
       const digests = await source.hash(this.#stream);
+      this.advance(this.#coming?.stock.hashedBytes ?? 0);
       await this.#resume();
       const { tracks } = this.#plan;
       const measures = new StepMeasures(this.#checkpoint, tracks, this.#stream, this.#coming?.mark);
@@ -118,7 +121,7 @@ export class Conversion {
       if (mark === undefined) continue;
       const path = join(this.#dir, FILES[part]);
       const track = await TrackFile.resume(path, mark, { signal: this.#stream.signal });
-      if (track === undefined || mark.steps > steps.length) throw new DamagedMark(path);
+      if (track === undefined || mark.steps > steps.length) throw new DamagedWork();
       this.#tracks.set(part, track);
       const inputs = steps.slice(0, track.steps).flatMap((step) => step.inputs);
       this.advance(mark.bytes + balanceBytes(this.#checkpoint, inputs));
@@ -166,10 +169,9 @@ export class Conversion {
   /** Only then may go what the step read. */
   async #mark(measures: StepMeasures): Promise<void> {
     if (this.#coming === undefined) return;
-    const { key, markDir } = this.#coming;
     const tracks: ConversionMark["tracks"] = {};
     for (const [part, track] of this.#tracks) tracks[part] = await track.mark();
-    await writeMark(markDir, { formatVersion: 1, key, tracks, ...measures.mark });
+    await writeMark(this.#coming.markDir, { formatVersion: 1, tracks, ...measures.mark });
   }
 
   async #close(part: StepPart, track: TrackFile): Promise<void> {
@@ -267,15 +269,6 @@ export class Conversion {
   #storedBy(): string | undefined {
     const [name] = this.#plan.stored.keys();
     return name === undefined ? undefined : this.#checkpoint.tensors.get(name)?.quantized;
-  }
-}
-
-/** What is on disk is not what the mark says; nothing of it can be used. */
-export class DamagedMark extends Error {
-  override readonly name = "DamagedMark";
-
-  constructor(path: string) {
-    super(`${path} is not what an earlier run left.`);
   }
 }
 

@@ -87,7 +87,7 @@ async function untilReadable(dir: string, { outputs }: PackageManifest): Promise
 }
 
 /** Nothing but an earlier package, however damaged, is ever replaced. */
-async function assertReplaceable(dir: string): Promise<void> {
+export async function assertReplaceable(dir: string): Promise<void> {
   if (await isMarkedAsPackage(dir)) return;
   throw new TypeError(
     `Expected \`outputDir\` to be new, empty or an earlier ONNX package, got ${dir} with other files in it.`,

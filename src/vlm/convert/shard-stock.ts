@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { disk } from "../../disk.ts";
 import { readFully, type StoredTensor, type TensorBytes } from "../checkpoint/safetensors.ts";
+import type { WeightStock } from "./conversion-steps.ts";
 import { fingerprintFile, HashedFile, type StreamOptions, sha256File } from "./hashed-file.ts";
 import type { InputDigest } from "./manifest.ts";
 
@@ -26,6 +27,7 @@ export interface ShardStockOptions {
 
 /** Where the bytes of a tensor are, other than in its shard. */
 interface Place {
+  readonly tensor: StoredTensor;
   readonly handle: FileHandle;
   readonly path: string;
   /** It is part of something else, and stays. */
@@ -42,7 +44,7 @@ const HASH_BYTES = 32;
 const DIGEST_ENDING = ".digest.json";
 const TENSOR_ENDING = ".tensor";
 
-export class ShardStock implements TensorBytes {
+export class ShardStock implements TensorBytes, WeightStock {
   readonly #options: ShardStockOptions;
   readonly #held = new Map<string, FileHandle>();
   readonly #kept = new Map<string, Place>();
@@ -60,15 +62,17 @@ export class ShardStock implements TensorBytes {
   ): Promise<ShardStock> {
     const stock = new ShardStock(options);
     await disk.makeDirectory(options.keptDir);
-    for (const file of options.files) {
-      await stock.#readDigest(file);
-      options.stream.onBytes?.(stock.#digests.get(file)?.bytes ?? 0);
-    }
+    for (const file of options.files) await stock.#readDigest(file);
     const there = new Set(await readdir(options.keptDir));
     for (const tensor of tensors) {
       if (there.has(keptName(tensor))) await stock.#takeUp(tensor);
     }
     return stock;
+  }
+
+  /** Of the shards that came in earlier processes too. */
+  get hashedBytes(): number {
+    return [...this.#digests.values()].reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
   /** Of every shard, in their order; one that nothing was read of comes for it. */
@@ -80,6 +84,11 @@ export class ShardStock implements TensorBytes {
       await this.#drop(file);
     }
     return this.#options.files.flatMap((file) => this.#digests.get(file) ?? []);
+  }
+
+  /** What an earlier shard left behind. */
+  get keptTensors(): readonly StoredTensor[] {
+    return [...this.#kept.values()].flatMap(({ tensor }) => tensor);
   }
 
   isHere(tensors: readonly StoredTensor[]): boolean {
@@ -101,7 +110,7 @@ export class ShardStock implements TensorBytes {
   async keepOnly(remaining: readonly StoredTensor[]): Promise<void> {
     const names = new Set(remaining.map(({ name }) => name));
     for (const [name, place] of [...this.#kept]) {
-      if (!names.has(name)) await this.#forget(name, place);
+      if (!names.has(name)) await this.#forget(place);
     }
     const files = new Set(
       remaining.flatMap((each) => (this.#kept.has(each.name) ? [] : each.file)),
@@ -112,10 +121,11 @@ export class ShardStock implements TensorBytes {
   }
 
   /** A tensor is in another file too, from its first byte on, and is read there from now on. */
-  async isAlsoIn(path: string, { name }: StoredTensor): Promise<void> {
-    const before = this.#kept.get(name);
-    if (before !== undefined) await this.#forget(name, before);
-    this.#kept.set(name, { handle: await disk.open(path, "r"), path, isForeign: true });
+  async isAlsoIn(path: string, tensor: StoredTensor): Promise<void> {
+    const before = this.#kept.get(tensor.name);
+    if (before !== undefined) await this.#forget(before);
+    const handle = await disk.open(path, "r");
+    this.#kept.set(tensor.name, { tensor, handle, path, isForeign: true });
   }
 
   async read(tensor: StoredTensor, start: number, target: Uint8Array): Promise<void> {
@@ -177,15 +187,15 @@ export class ShardStock implements TensorBytes {
     const said = Buffer.alloc(HASH_BYTES);
     if (isWhole) await readFully(handle, said, tensor.byteLength, tensor.name);
     if (isWhole && hash.digest().equals(said)) {
-      this.#kept.set(tensor.name, { handle, path, isForeign: false });
+      this.#kept.set(tensor.name, { tensor, handle, path, isForeign: false });
       return;
     }
     await handle.close();
     await disk.remove(path);
   }
 
-  async #forget(name: string, { handle, path, isForeign }: Place): Promise<void> {
-    this.#kept.delete(name);
+  async #forget({ tensor, handle, path, isForeign }: Place): Promise<void> {
+    this.#kept.delete(tensor.name);
     await handle.close();
     if (!isForeign) await disk.remove(path);
   }
@@ -200,12 +210,14 @@ export class ShardStock implements TensorBytes {
   }
 
   async #writeDigest(file: string): Promise<void> {
+    this.#dropped.delete(file);
+    // It came before, and has the same hash.
+    if (this.#digests.has(file)) return;
     const path = join(this.#options.dir, file);
     const digest = await sha256File(path, this.#options.stream);
     const whole = { ...digest, file, fingerprint: await fingerprintFile(path) };
     await disk.replaceFile(this.#digestPath(file), JSON.stringify(whole));
     this.#digests.set(file, whole);
-    this.#dropped.delete(file);
   }
 
   async #readDigest(file: string): Promise<void> {

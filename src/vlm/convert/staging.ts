@@ -48,6 +48,11 @@ export class StagingDirectory {
     }
   }
 
+  /** A directory that somebody else filled, on the same disk, and keeps until it is published. */
+  static async of(dir: string, path: string, options: StagingOptions): Promise<StagingDirectory> {
+    return new StagingDirectory(dir, await followLinks(resolve(path)), options);
+  }
+
   /** Puts the directory in its place; what was there before goes away. */
   async publish(signal?: AbortSignal): Promise<void> {
     // Another conversion may put its own there, or take the old one away, between any two of these steps; a scanner may

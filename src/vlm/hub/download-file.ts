@@ -4,18 +4,17 @@
 
 import type { Readable } from "node:stream";
 import { startDeadline } from "../../abort.ts";
-import { disk } from "../../disk.ts";
 import { PullError } from "../errors.ts";
 import { answeredBytes } from "./answered-bytes.ts";
 import { runAtOnce } from "./at-once.ts";
 import { type ByteRange, cutIntoPieces } from "./byte-ranges.ts";
-import { matches } from "./file-digest.ts";
 import { drop, type HttpAnswer } from "./http-client.ts";
 import type { HubContext, ListedFile } from "./hub.ts";
 import type { JsonAnswer } from "./json-answer.ts";
 import { PartialFile } from "./partial-file.ts";
 import { unpacked } from "./read-json.ts";
 import { follow } from "./redirects.ts";
+import { jsonIn, refusalText } from "./refusal-text.ts";
 import { steadily } from "./steady-body.ts";
 import { insist, PassingError, refuseBusy } from "./tries.ts";
 
@@ -23,7 +22,6 @@ import { insist, PassingError, refuseBusy } from "./tries.ts";
 const PIECE_BYTES = 2 ** 24;
 /** Less than a 32nd of a file, and never more than this, is no progress: a line that drips would never be given up. */
 const PROGRESS_BYTES = 2 ** 15;
-const MOST_SHOWN_BYTES = 4_096;
 
 export interface FileSource {
   readonly url: URL;
@@ -68,6 +66,29 @@ export async function downloadFile(
   }
 }
 
+/**
+ * The first bytes of a file; they stay for the download of the rest.
+ *
+ * @returns undefined where the server sends whole files only
+ * @throws PullError, DiskError, the signal's reason
+ */
+export async function downloadBeginning(
+  source: FileSource,
+  path: string,
+  file: ListedFile,
+  { end, context }: { readonly end: number; readonly context: HubContext },
+): Promise<Buffer | undefined> {
+  const partial = await PartialFile.open(path, file);
+  const nothing = () => {};
+  const options = { context, connections: 1, onBytes: nothing, onVerified: nothing };
+  try {
+    const download = new FileDownload(source, file, partial, options, nothing);
+    return (await download.begin(end)) ? await partial.read(end) : undefined;
+  } finally {
+    await partial.close();
+  }
+}
+
 class FileDownload {
   readonly #source: FileSource;
   readonly #file: ListedFile;
@@ -80,6 +101,8 @@ class FileDownload {
   #link: URL | undefined;
   /** undefined until an answer showed it. */
   #knowsRanges: boolean | undefined;
+  /** Rather nothing than the whole file. */
+  #wantsPart = false;
 
   constructor(
     source: FileSource,
@@ -111,6 +134,13 @@ class FileDownload {
     }
   }
 
+  /** @returns whether the bytes up to `end` are here */
+  async begin(end: number): Promise<boolean> {
+    this.#wantsPart = end < this.#file.size;
+    await this.#fetchPiece({ start: 0, end });
+    return this.#partial.missing({ start: 0, end }).length === 0;
+  }
+
   /** One connection until it is known whether the server takes ranges, then all of them. */
   async #fetchMissing(): Promise<void> {
     for (;;) {
@@ -129,7 +159,9 @@ class FileDownload {
     await insist(
       async () => {
         const next = () => this.#partial.missing(piece)[0];
-        for (let gap = next(); gap !== undefined; gap = next()) await this.#transfer(gap);
+        for (let gap = next(); gap !== undefined; gap = next()) {
+          if (!(await this.#transfer(gap))) return;
+        }
       },
       { host: this.#host, pace, signal, onWait },
       progress,
@@ -143,7 +175,8 @@ class FileDownload {
     return piece.end - piece.start - missing;
   }
 
-  async #transfer(wanted: ByteRange): Promise<void> {
+  /** @returns false where only the whole file can be had, and a part was wanted */
+  async #transfer(wanted: ByteRange): Promise<boolean> {
     const { answer, host } = await this.#ask(wanted);
     let place: ReturnType<typeof answeredBytes>;
     try {
@@ -152,10 +185,15 @@ class FileDownload {
       answer.body.destroy();
       throw error;
     }
+    if (place.isWhole && this.#wantsPart) {
+      answer.body.destroy();
+      return false;
+    }
     if (!place.isWhole) this.#knowsRanges ??= true;
     else this.#knowsRanges ??= false;
     const body = place.isWhole ? unpacked(answer) : answer.body;
     await this.#store(body, place, wanted, host);
+    return true;
   }
 
   async #store(
@@ -218,14 +256,14 @@ class FileDownload {
       drop(answer);
       throw error;
     }
-    const text = await textIn(answer, this.#options.context.pace.patienceMs);
+    const text = await refusalText(answer, this.#options.context.pace.patienceMs);
     if (isElsewhere) {
       const said = /<Code>(\w{1,60})<\/Code>/.exec(text)?.[1];
       const shown = said === undefined ? "" : `, ${said}`;
       throw new PassingError(`${host} refuses ${path} (HTTP ${status}${shown})`, { status });
     }
     if (status === 401 || status === 403) {
-      throw this.#source.refusal({ status, headers: answer.headers, json: parsed(text) });
+      throw this.#source.refusal({ status, headers: answer.headers, json: jsonIn(text) });
     }
     const { otherUrl } = this.#source;
     if (status === 404 && otherUrl && otherUrl !== this.#url) {
@@ -247,36 +285,4 @@ class FileDownload {
       { host: this.#host, file: path },
     );
   }
-}
-
-/** The beginning of what a refusal says: hubs answer in JSON, storages in XML that also repeats the signature. */
-async function textIn(answer: HttpAnswer, patienceMs: number): Promise<string> {
-  let text = "";
-  try {
-    for await (const chunk of steadily(answer.body, patienceMs)) {
-      text += chunk.toString("utf8");
-      if (text.length > MOST_SHOWN_BYTES) break;
-    }
-  } catch {
-    // The reason is a courtesy.
-  }
-  return text;
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-/** A file that is here already, from an earlier run or a cache, and is the one that is meant. */
-export async function isHere(
-  path: string,
-  file: ListedFile,
-  options: Pick<DownloadFileOptions, "onVerified"> & { readonly signal: AbortSignal },
-): Promise<boolean> {
-  if ((await disk.fileSize(path)) !== file.size) return false;
-  return matches(path, file, { signal: options.signal, onBytes: options.onVerified });
 }

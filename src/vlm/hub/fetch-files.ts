@@ -2,15 +2,18 @@
 // one with the hash that the hub names. What is here already, in earlier snapshots or other programs' caches, is not
 // fetched. The hash of one file of weights is computed while the next one comes.
 
-import { readdir } from "node:fs/promises";
+import { lstat, readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { startDeadline } from "../../abort.ts";
 import { disk } from "../../disk.ts";
 import { readShardIndex } from "../checkpoint/safetensors.ts";
+import type { ComingCheckpoint } from "../convert/coming-shards.ts";
+import type { ShardRoom } from "../convert/peak-bytes.ts";
 import { PullError } from "../errors.ts";
 import { runAtOnce } from "./at-once.ts";
-import { downloadFile, isHere } from "./download-file.ts";
+import { downloadBeginning, downloadFile, type FileSource } from "./download-file.ts";
 import type { ExistingFiles } from "./existing-files.ts";
+import { matches } from "./file-digest.ts";
 import type { Hub, HubContext, ListedFile, Listing } from "./hub.ts";
 import type { JsonAnswer } from "./json-answer.ts";
 import { indexedWeights, isAdapter, neededFiles } from "./needed-files.ts";
@@ -29,14 +32,27 @@ export interface FetchRequest {
   readonly context: HubContext;
   readonly connections: number;
   readonly onProgress: (progress: PullProgress) => void;
-  /** Bytes that a package of this many bytes of weights takes; called when the settings are here. */
-  readonly packageBytes: (weightBytes: number) => Promise<number>;
+  /**
+   * Called when the settings are here, before any weights: makes the package while they come.
+   *
+   * @returns where it is; undefined where all files have to be here first
+   */
+  readonly convert: (weights: ComingWeights) => Promise<string | undefined>;
+  /** Bytes that a package of this many bytes of weights takes. */
+  readonly packageBytes: (weightBytes: number) => number;
+}
+
+/** Weights that come one file at a time. */
+export interface ComingWeights extends Omit<ComingCheckpoint, "shards"> {
+  readonly files: readonly ListedFile[];
 }
 
 export interface FetchedFiles {
   readonly files: readonly ListedFile[];
   /** Only a LoRA: nothing that could be converted by itself. */
   readonly isAdapter: boolean;
+  /** Made while the weights came, which are gone. */
+  readonly packageDir?: string | undefined;
 }
 
 /** Small files at once. */
@@ -70,6 +86,8 @@ async function fetchAll(
   const files = [...settings, ...weights];
   const fetching = new Fetching(request, new PullMeter(sum(files), onProgress), abort);
   await fetching.provideAtOnce(settings);
+  const packageDir = await request.convert(comingWeights(request, weights, fetching));
+  if (packageDir !== undefined) return { files, isAdapter: false, packageDir };
   await assertRoom(request, weights);
   await fetching.provideInOrder(weights);
   return { files, isAdapter: isAdapter({ weights }) };
@@ -120,9 +138,24 @@ class Fetching {
     const path = join(dir, file.path);
     const onVerified = (bytes: number) => this.#meter.verified(file, bytes);
     const { signal } = context;
-    if (await isHere(path, file, { signal, onVerified })) return this.#meter.found(file, file.size);
+    if (await matches(path, file, { signal, onBytes: onVerified })) {
+      return this.found(file);
+    }
     if (await this.#takeExisting(file, path, onVerified)) return;
     await this.#download(file, path, { onVerified, onCame });
+  }
+
+  /** One that was here, and may be gone again. */
+  found(file: ListedFile): void {
+    this.#meter.found(file, file.size);
+  }
+
+  /** @returns undefined where only whole files can be had */
+  async beginning(file: ListedFile, end: number): Promise<Buffer | undefined> {
+    const { dir, context } = this.#request;
+    const path = join(dir, file.path);
+    if ((await disk.fileSize(path)) === file.size) return firstBytes(path, end);
+    return downloadBeginning(this.#source(file), path, file, { end, context });
   }
 
   async #takeExisting(
@@ -145,22 +178,9 @@ class Fetching {
     path: string,
     hooks: { readonly onVerified: (bytes: number) => void; readonly onCame: () => void },
   ): Promise<void> {
-    const { hub, model, listing, context, connections, host } = this.#request;
-    if (hub === undefined) {
-      throw new PullError(
-        "hub-unreachable",
-        `${file.path} of ${model} is in no cache here, and no hub may or can be asked.`,
-        { host, file: file.path },
-      );
-    }
-    const source = {
-      url: hub.fileUrl(model, listing.ref, file.path),
-      otherUrl: listing.otherRef && hub.fileUrl(model, listing.otherRef, file.path),
-      credentials: { origin: hub.origin, headers: hub.credentials },
-      refusal: (answer: JsonAnswer) => hub.refusal(model, answer),
-    };
+    const { context, connections } = this.#request;
     let isFirst = true;
-    await downloadFile(source, path, file, {
+    await downloadFile(this.#source(file), path, file, {
       context,
       connections,
       ...hooks,
@@ -171,6 +191,32 @@ class Fetching {
       },
     });
   }
+
+  #source(file: ListedFile): FileSource {
+    const { hub, model, listing, host } = this.#request;
+    if (hub === undefined) {
+      throw new PullError(
+        "hub-unreachable",
+        `${file.path} of ${model} is in no cache here, and no hub may or can be asked.`,
+        { host, file: file.path },
+      );
+    }
+    return {
+      url: hub.fileUrl(model, listing.ref, file.path),
+      otherUrl: listing.otherRef && hub.fileUrl(model, listing.otherRef, file.path),
+      credentials: { origin: hub.origin, headers: hub.credentials },
+      refusal: (answer: JsonAnswer) => hub.refusal(model, answer),
+    };
+  }
+}
+
+async function firstBytes(path: string, end: number): Promise<Buffer> {
+  const file = await disk.open(path, "r");
+  try {
+    return (await file.read(Buffer.alloc(end), 0, end, 0)).buffer;
+  } finally {
+    await file.close();
+  }
 }
 
 async function otherSnapshots(dir: string): Promise<string[]> {
@@ -179,19 +225,55 @@ async function otherSnapshots(dir: string): Promise<string[]> {
   return names.map((name) => join(parent, name)).filter((path) => path !== dir);
 }
 
-/** What has yet to come, and the package, before the first large file is begun. */
-async function assertRoom(
-  { dir, packageBytes, existing }: FetchRequest,
-  weights: readonly ListedFile[],
-): Promise<void> {
-  let missing = 0;
-  for (const file of weights) {
-    const path = join(dir, file.path);
-    const isWhole = (await disk.fileSize(path)) === file.size;
-    if (!isWhole && !(await existing.seemsToHave(file)))
-      missing += file.size - (await PartialFile.bytesLeft(path, file));
+function comingWeights(
+  request: FetchRequest,
+  files: readonly ListedFile[],
+  fetching: Fetching,
+): ComingWeights {
+  const { dir } = request;
+  const listed = new Map(files.map((file) => [file.path, file]));
+  const named = (path: string): ListedFile => {
+    const file = listed.get(path);
+    if (file === undefined) throw new RangeError(`${path} is none of the weights.`);
+    return file;
+  };
+  const counted = new Set<string>();
+  return {
+    dir,
+    files,
+    beginning: (path, bytes) => fetching.beginning(named(path), bytes),
+    room: (path) => roomOf(request, named(path)),
+    fetch: async (path) => {
+      counted.add(path);
+      await fetching.provide(named(path));
+    },
+    drop: async (path) => {
+      if (!counted.has(path)) fetching.found(named(path));
+      counted.add(path);
+      await disk.remove(join(dir, path));
+      await PartialFile.discard(join(dir, path));
+    },
+  };
+}
+
+/** What the disk has to take for a file, and what it gives back without it; nothing where the file is a link. */
+async function roomOf({ dir, existing }: FetchRequest, file: ListedFile): Promise<ShardRoom> {
+  const path = join(dir, file.path);
+  const there = await lstat(path).catch(() => undefined);
+  if (there?.isFile() && there.size === file.size) {
+    return { toCome: 0, comesBack: there.nlink > 1 ? 0 : file.size };
   }
-  await disk.assertRoom(dir, missing + (await packageBytes(sum(weights))));
+  const isLink = there?.isSymbolicLink() === true;
+  if (isLink || (await existing.seemsToHave(file))) return { toCome: 0, comesBack: 0 };
+  const left = await PartialFile.bytesLeft(path, file);
+  return { toCome: file.size - left, comesBack: file.size };
+}
+
+/** What has yet to come, and the package, before the first large file is begun. */
+async function assertRoom(request: FetchRequest, weights: readonly ListedFile[]): Promise<void> {
+  let missing = 0;
+  for (const file of weights) missing += (await roomOf(request, file)).toCome;
+  await disk.assertRoom(request.dir, missing + request.packageBytes(sum(weights)));
 }
 
 function sum(files: readonly ListedFile[]): number {

@@ -69,6 +69,22 @@ export class PartialFile {
     return this.bytes - before;
   }
 
+  /** The first bytes, which have to be there. */
+  async read(end: number): Promise<Buffer> {
+    const bytes = Buffer.alloc(end);
+    for (let done = 0; done < end; ) {
+      const { bytesRead } = await this.#data.read(bytes, done, end - done, done);
+      if (bytesRead === 0) throw new RangeError(`${this.#path} is shorter than ${end} bytes.`);
+      done += bytesRead;
+    }
+    return bytes;
+  }
+
+  /** Safe at any time: removes all there is of a file that is not whole. */
+  static async discard(path: string): Promise<void> {
+    await discard(path);
+  }
+
   /** Puts the whole file under its name. @returns whether its hash was right; if not, nothing of it is left */
   async finish(options: DigestOptions): Promise<boolean> {
     await disk.guard(this.#path, () => disk.sync(this.#data));

@@ -7,7 +7,14 @@ import { packageVersion } from "../../package-root.ts";
 import { readModelSettings } from "../checkpoint/open-checkpoint.ts";
 import { withDiskTrouble } from "../convert/disk-trouble.ts";
 import { ModelLoadError, PullError } from "../errors.ts";
-import { convertPulled, type PackagePlan, packageBytes, planPackage } from "./convert-pulled.ts";
+import {
+  begunPlan,
+  convertPulled,
+  convertWhileComing,
+  type PackagePlan,
+  packageBytes,
+  planPackage,
+} from "./convert-pulled.ts";
 import { ExistingFiles } from "./existing-files.ts";
 import { type FetchedFiles, fetchFiles } from "./fetch-files.ts";
 import { HttpClient } from "./http-client.ts";
@@ -102,6 +109,7 @@ class Pull {
     const { hub, listing } = source;
     const here = await this.#alreadyHere(source, before);
     if (here !== undefined) return here;
+    const modelDir = this.#store.modelDir(model);
     const dir = this.#store.snapshotDir(model, listing.revision);
     const record = this.#record(source);
     await this.#store.begin(record);
@@ -125,17 +133,21 @@ class Pull {
       context: await this.#context(hub),
       connections: this.#options.connections,
       onProgress,
-      packageBytes: async (weightBytes) => {
-        if (!convert) return 0;
+      convert: async (weights) => {
+        if (!convert) return undefined;
         await assertSupported(dir);
-        plan = await planPackage(dir, this.#options, this.#options.signal);
-        return packageBytes(plan, weightBytes);
+        plan =
+          (await begunPlan(weights, modelDir, this.#options)) ??
+          (await planPackage(dir, this.#options, this.#options.signal));
+        if (keepCheckpoint) return undefined;
+        return convertWhileComing(weights, modelDir, plan, this.#options);
       },
+      packageBytes: (weightBytes) => (plan === undefined ? 0 : packageBytes(plan, weightBytes)),
     });
     const packageDir =
       plan === undefined || fetched.isAdapter
         ? undefined
-        : await convertPulled(dir, this.#store.modelDir(model), plan, this.#options);
+        : (fetched.packageDir ?? (await convertPulled(dir, modelDir, this.#options)));
     const isKept = keepCheckpoint || packageDir === undefined;
     await this.#settle(record, fetched, isKept);
     return this.#result(record, packageDir ?? dir, isKept ? dir : undefined);
@@ -248,7 +260,7 @@ class Pull {
 
 /** What cannot be converted is known from config.json, before gigabytes are fetched. */
 async function assertSupported(dir: string): Promise<void> {
-  await readModelSettings(dir).catch((error: unknown) => {
+  await readModelSettings(dir, { weightsComing: true }).catch((error: unknown) => {
     // The rest the weights may settle.
     if (error instanceof ModelLoadError && error.code === "model-unsupported") throw error;
   });

@@ -65,7 +65,9 @@ interface Measured {
 /** Of a checkpoint whose settings alone do not tell what its weights are. */
 async function quantized(checkpointDir: string): Promise<Measured | undefined> {
   const checkpoint = await openCheckpoint(checkpointDir).catch(() => undefined);
-  if (checkpoint === undefined) return undefined;
+  if (checkpoint === undefined) {
+    return readModelSettings(checkpointDir, { weightsComing: true }).catch(() => undefined);
+  }
   const int4 = [...checkpoint.tensors].some(
     ([name, weight]) => weight.int4 !== undefined && !name.startsWith("model.visual."),
   );

@@ -1,6 +1,8 @@
 // `pull` as people run it: the built command, a hub on this machine, and a process that is killed.
 
 import {
+  existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -16,7 +18,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { blockOf, LANGUAGES } from "../support/book.ts";
 import { drawShapes } from "../support/draw.ts";
-import { tinyChatFiles } from "../support/model-files.ts";
+import { inShards, tinyChatFiles } from "../support/model-files.ts";
 import { gitSha1Of, json, type ModelHub, sha256Of, startModelHub } from "../support/model-hub.ts";
 import { Running } from "../support/running.ts";
 import { build, removeBuild } from "./command.ts";
@@ -67,6 +69,17 @@ function shapeOf(line: string): string {
     .replace(/\b[0-9a-f]{12}\b/g, "COMMIT")
     .replace(/\S*(?=models--)/, "")
     .replace(/\d+(?:\.\d+)?/g, "0");
+}
+
+/** What all files below take on the disk. */
+function bytesBelow(path: string): number {
+  let sum = 0;
+  const options = { recursive: true, encoding: "utf8" } as const;
+  for (const name of existsSync(path) ? readdirSync(path, options) : []) {
+    const found = lstatSync(join(path, name), { throwIfNoEntry: false });
+    if (found?.isFile()) sum += Math.min(found.size, found.blocks * 512);
+  }
+  return sum;
 }
 
 /** Resolves when that many bytes of the weights have left the hub. */
@@ -138,6 +151,60 @@ describe("napcat-vlm pull", () => {
       const always = shown.filter((line) => !line.startsWith("下载"));
       expect(always.map(shapeOf).filter((line) => !seen.has(line))).toEqual([]);
     }
+  });
+
+  it("killed while it downloads and while it converts several files, ends in the same package, with one file at a time", async () => {
+    await hub.close();
+    const files = inShards(tinyChatFiles(), 4);
+    hub = await startModelHub({ model: MODEL, files });
+    const whole = await run(["pull", MODEL, "--keep-checkpoint"], {
+      NAPCAT_VLM_MODELS: join(work, "whole"),
+    }).ended();
+    expect(whole.code).toBe(0);
+    hub.sent.clear();
+    hub.bytesPerSecond = 4_000_000;
+    const sizes = Object.entries(files).flatMap(([name, { byteLength }]) =>
+      name.endsWith(".safetensors") ? byteLength : [],
+    );
+    let most = 0;
+    const watching = setInterval(() => {
+      most = Math.max(most, bytesBelow(join(work, "models")));
+    }, 5);
+    const half = async (file: string) => {
+      const enough = (files[file]?.byteLength ?? 0) / 2;
+      while ((hub.sent.get(file) ?? 0) < enough) await new Promise((done) => setTimeout(done, 5));
+    };
+    const moments: readonly ((running: Running) => Promise<unknown>)[] = [
+      () => half("model-00001-of-00004.safetensors"),
+      (running) => running.printed(/converting [12]\d%/),
+      () => half("model-00002-of-00004.safetensors"),
+      () => half("model-00004-of-00004.safetensors"),
+      (running) => running.printed(/converting [89]\d%/),
+    ];
+    for (const moment of moments) {
+      const pulling = run(["pull", MODEL]);
+      await moment(pulling);
+      pulling.process.kill("SIGKILL");
+      expect((await pulling.ended()).signal).toBe("SIGKILL");
+    }
+    const { code, output } = await run(["pull", MODEL]).ended();
+    clearInterval(watching);
+    expect(output).toMatch(/完成 done: Test\/tiny-chat/);
+    expect(code).toBe(0);
+    const made = join(modelDir(), "w8a8");
+    const other = join(work, "whole", "models--Test--tiny-chat", "w8a8");
+    expect(readdirSync(made)).toEqual(readdirSync(other));
+    for (const name of readdirSync(made)) {
+      expect(readFileSync(join(made, name)).equals(readFileSync(join(other, name))), name).toBe(
+        true,
+      );
+    }
+    expect(readdirSync(modelDir()).toSorted()).toEqual(["model.json", "w8a8"]);
+    // One package and one file, with the small ones twice and what is split between two files.
+    expect(most).toBeLessThan(bytesBelow(made) + Math.max(...sizes) + 1_500_000);
+    expect(most).toBeLessThan(bytesBelow(made) + 0.6 * sizes.reduce((sum, size) => sum + size));
+    const sent = [...hub.sent].reduce((sum, [, bytes]) => sum + bytes, 0);
+    expect(sent).toBeLessThan(1.6 * sizes.reduce((sum, size) => sum + size));
   });
 
   it("lists, verifies and removes, and says what is damaged", async () => {

@@ -40,6 +40,8 @@ class BarsOfPull implements PullDisplay {
         this.say(resolvedLine(progress));
         break;
       case "download":
+        // Of a model of several files, each is converted before the next one comes.
+        this.#conversion.end();
         this.#download(progress);
         break;
       case "verify":

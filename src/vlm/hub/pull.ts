@@ -6,6 +6,7 @@ import { disk } from "../../disk.ts";
 import { packageVersion } from "../../package-root.ts";
 import { readModelSettings } from "../checkpoint/open-checkpoint.ts";
 import { withDiskTrouble } from "../convert/disk-trouble.ts";
+import { defaultVisionPrecision } from "../convert/package-graphs.ts";
 import { ModelLoadError, PullError } from "../errors.ts";
 import {
   begunPlan,
@@ -13,6 +14,7 @@ import {
   convertWhileComing,
   type PackagePlan,
   packageBytes,
+  packageDevice,
   planPackage,
 } from "./convert-pulled.ts";
 import { ExistingFiles } from "./existing-files.ts";
@@ -163,20 +165,19 @@ class Pull {
     { listing }: Source,
     before: StoredModel | undefined,
   ): Promise<PulledModel | undefined> {
-    const { convert, keepCheckpoint, signal } = this.#options;
+    const { convert, keepCheckpoint, precision, visionPrecision, device } = this.#options;
     const record = before?.record;
     if (before === undefined || record?.revision !== listing.revision) return undefined;
     if (keepCheckpoint && before.checkpoint === undefined) return undefined;
     if (!convert) return this.#result(record, before.checkpoint ?? "", before.checkpoint, true);
-    const settings = before.checkpoint ?? before.packages[0]?.dir;
-    if (settings === undefined) return undefined;
-    const plan = await planPackage(settings, this.#options, signal);
+    const wanted = await packageDevice({ device, precision });
+    const vision = visionPrecision ?? (precision && defaultVisionPrecision(precision, wanted));
     const fitting = before.packages.find(
       ({ manifest }) =>
         manifest.source.revision === listing.revision &&
-        manifest.device === plan.device &&
-        manifest.precision.decoder === plan.precision.decoder &&
-        manifest.precision.vision === plan.precision.vision,
+        manifest.device === wanted &&
+        manifest.precision.decoder === (precision ?? manifest.precision.decoder) &&
+        manifest.precision.vision === (vision ?? manifest.precision.vision),
     );
     return fitting && this.#result(record, fitting.dir, before.checkpoint, true);
   }

@@ -308,6 +308,11 @@ describe("a model that has to be whole first", () => {
       const quantized = await quantizedCheckpoint(dir, await formatFixture(format));
       await serve({ files: inShards(filesOf(quantized), 3) });
       expect(await comesWhole()).toBe(true);
+      // And they keep their levels where nobody asks for anything else.
+      const kept = () =>
+        pull({ model: hub.model, modelsDir: join(dir, "kept"), env: { HF_ENDPOINT: hub.url } });
+      expect((await kept()).path).toBe(join(modelDir("kept"), "q4"));
+      expect(await kept()).toMatchObject({ wasHere: true });
     },
   );
 

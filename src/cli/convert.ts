@@ -1,7 +1,8 @@
 // `napcat-vlm convert DIR`: a checkpoint becomes an ONNX package. In: directories. Out: a package, and how far it is.
 // Ctrl-C leaves nothing behind; the converter sees to that.
 
-import { basename, resolve } from "node:path";
+import { resolve } from "node:path";
+import { adapterSuffix } from "../vlm/convert/adapter-name.ts";
 import { choosePrecision } from "../vlm/convert/ensure-package.ts";
 import { deviceOfPrecision } from "../vlm/convert/package-graphs.ts";
 import {
@@ -41,7 +42,7 @@ export async function convert(command: ConvertCommand, signal: AbortSignal): Pro
   const { decoder, vision } = choosePrecision(named, undefined, device);
   const adapters = command.lora.map((dir) => resolve(dir));
   const usual = defaultPackageDir(checkpointDir, { decoder, vision }, device);
-  const outputDir = resolve(command.out ?? [usual, ...adapters.map(nameOf)].join("-"));
+  const outputDir = resolve(command.out ?? usual + (await adapterSuffix(adapters)));
   const progress = showProgress();
   try {
     const { outputs, assumptions } = await convertCheckpoint({
@@ -77,9 +78,4 @@ async function checkpointOf(text: string): Promise<string> {
     "not-pulled",
     `The files of ${name} were not kept. Pull it with another --precision, or with --keep-checkpoint: napcat-vlm pull ${name} --keep-checkpoint`,
   );
-}
-
-/** A part of a directory's name that every system takes. */
-function nameOf(dir: string): string {
-  return basename(dir).replace(/[^\w.-]/g, "_");
 }

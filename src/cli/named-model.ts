@@ -9,7 +9,10 @@ import { ModelStore, type StoredModel } from "../vlm/hub/model-store.ts";
 import { PullError } from "../vlm/index.ts";
 import type { Settings } from "./settings.ts";
 
-type Wanted = Pick<Settings, "model" | "precision" | "device">;
+type Wanted = Pick<Settings, "model" | "precision" | "device"> & {
+  /** The files of the hub, as for adapters, which are merged into nothing else. @default false */
+  readonly needsCheckpoint?: boolean;
+};
 
 /** @returns a directory; a text that is no name of a model stays as it is: whoever loads it says what is wrong */
 export async function findNamedModel(wanted: Wanted): Promise<string> {
@@ -31,7 +34,9 @@ export async function findOrPullModel(
     const isMissing = error instanceof PullError && error.code === "not-pulled";
     if (!isMissing || name === undefined || !(await ask(name, signal))) throw error;
     const { pull } = await import("./pull.ts");
-    return (await pull({ ...wanted, model: name }, signal)).path;
+    const keepCheckpoint = wanted.needsCheckpoint ?? false;
+    const { path, checkpointDir } = await pull({ ...wanted, model: name, keepCheckpoint }, signal);
+    return keepCheckpoint ? (checkpointDir ?? path) : path;
   }
 }
 
@@ -42,18 +47,23 @@ export async function nameIn(text: string): Promise<string | undefined> {
 }
 
 /** @throws PullError `not-pulled` when it is there in another form only */
-async function placeOf(model: StoredModel, { precision, device }: Wanted): Promise<string> {
+async function placeOf(
+  model: StoredModel,
+  { precision, device, needsCheckpoint = false }: Wanted,
+): Promise<string> {
   const wanted = await packageDevice({ device, precision });
   const fitting = model.packages.find(
     ({ manifest }) =>
       manifest.device === wanted &&
       manifest.precision.decoder === (precision ?? manifest.precision.decoder),
   );
-  const place = model.record && (fitting?.dir ?? model.checkpoint);
+  const made = needsCheckpoint ? undefined : fitting?.dir;
+  const place = model.record && (made ?? model.checkpoint);
   if (place !== undefined) return place;
   const options = [
     precision === undefined ? "" : ` --precision ${precision}`,
     device === "cpu" ? "" : ` --device ${device}`,
+    needsCheckpoint ? " --keep-checkpoint" : "",
   ].join("");
   throw new PullError(
     "not-pulled",

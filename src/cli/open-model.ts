@@ -61,7 +61,8 @@ function keyFor(baseURL: string, { model, fallback, modelKey }: Settings): strin
 }
 
 async function loadHere(settings: Settings, signal: AbortSignal): Promise<VisionLanguageModel> {
-  const directory = await findOrPullModel(settings, signal);
+  const needsCheckpoint = (settings.sections.vlm.adapters ?? []).length > 0;
+  const directory = await findOrPullModel({ ...settings, needsCheckpoint }, signal);
   const startedAt = performance.now();
   const progress = showProgress();
   try {

@@ -7,6 +7,7 @@ import {
   callback,
   either,
   integer,
+  list,
   matching,
   milliseconds,
   nonEmptyText,
@@ -61,6 +62,11 @@ export interface LoadOptions {
    * layout of onnx-community: which of its decoders is taken
    */
   readonly precision?: Precision;
+  /**
+   * Directories of LoRA adapters as PEFT saves them, merged into a checkpoint in this order while it is converted; each
+   * set of adapters has a package of its own. @default []
+   */
+  readonly adapters?: readonly string[];
   /** Format of the vision encoder's weights. @default "fp32" for precision fp32, else "w8a8" */
   readonly visionPrecision?: VisionPrecision;
   /** Where packages converted from checkpoints are kept. @default `onnx/<precision>` inside the checkpoint */
@@ -125,6 +131,7 @@ export interface ResolvedLoadOptions {
   readonly deviceMemoryBytes: number | undefined;
   readonly captureGraphs: boolean;
   readonly precision: Precision | undefined;
+  readonly adapters: readonly string[];
   readonly visionPrecision: VisionPrecision | undefined;
   readonly packageDir: string | undefined;
   readonly threads: number | undefined;
@@ -163,6 +170,7 @@ export const LOAD_SCHEMA = object({
   deviceMemoryBytes: integer(1).optional(),
   captureGraphs: boolean().optional(),
   precision: oneOf(PRECISIONS).optional(),
+  adapters: list(nonEmptyText(), "a list of directories").optional(),
   visionPrecision: oneOf(VISION_PRECISIONS).optional(),
   packageDir: nonEmptyText().optional(),
   threads: integer(1, 4 * availableParallelism()).optional(),
@@ -205,6 +213,7 @@ export function resolveLoadOptions(options: LoadOptions): ResolvedLoadOptions {
     deviceMemoryBytes: options.deviceMemoryBytes,
     captureGraphs: options.captureGraphs ?? false,
     precision: options.precision,
+    adapters: options.adapters ?? [],
     visionPrecision: options.visionPrecision,
     packageDir: options.packageDir,
     threads: options.threads,

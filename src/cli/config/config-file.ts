@@ -154,7 +154,11 @@ function sectionsOf(value: FileValue, directory: string): Omit<ConfigFile, "path
   const { store = {}, log = {}, ...given } = others;
   const sections: FileSections = {
     napcat: typeof napcat === "string" ? { url: napcat } : (napcat ?? {}),
-    vlm: { ...vlm, ...pathIn(directory, "packageDir", vlm.packageDir) },
+    vlm: {
+      ...vlm,
+      ...pathIn(directory, "packageDir", vlm.packageDir),
+      ...(vlm.adapters && { adapters: vlm.adapters.map((dir) => resolve(directory, dir)) }),
+    },
     bot,
     debugHttp,
     store,

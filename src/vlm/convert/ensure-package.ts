@@ -6,11 +6,18 @@ import { realpath, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { codeOf, DiskError } from "../../disk-error.ts";
 import { isVlmError, ModelLoadError } from "../errors.ts";
+import { adapterSuffix, hasAdapters } from "./adapter-name.ts";
 import { convertCheckpoint } from "./convert.ts";
 import type { ConvertOptions } from "./convert-options.ts";
 import { withDiskTrouble } from "./disk-trouble.ts";
 import type { Precision } from "./linear-layers.ts";
-import { isMarkedAsPackage, isPackageOf, readManifest, verifyPackage } from "./manifest.ts";
+import {
+  isMarkedAsPackage,
+  isPackageOf,
+  type PackageManifest,
+  readManifest,
+  verifyPackage,
+} from "./manifest.ts";
 import {
   checkPrecision,
   DECODER_PRECISIONS,
@@ -24,13 +31,16 @@ import { userCacheDir } from "./user-cache-dir.ts";
 import type { VisionPrecision } from "./vision-graph.ts";
 
 export interface EnsurePackageOptions
-  extends Pick<ConvertOptions, "signal" | "onProgress" | "int8Weights"> {
+  extends Pick<ConvertOptions, "signal" | "onProgress" | "int8Weights" | "adapters"> {
   /** A checkpoint, or a package. */
   readonly model: string;
   /** @default "w8a8" */
   readonly precision?: Precision | undefined;
   readonly visionPrecision?: VisionPrecision | undefined;
-  /** @default `onnx/<precision>` inside the checkpoint, or the user's cache where that cannot be written */
+  /**
+   * @default `onnx/<precision>` inside the checkpoint, with the adapters' names and fingerprint behind it, or the user's
+   *   cache where that cannot be written
+   */
   readonly packageDir?: string | undefined;
   /** What the package is for. @default "cpu" */
   readonly device?: PackageDevice | undefined;
@@ -57,12 +67,13 @@ async function findOrMake(options: EnsurePackageOptions): Promise<string> {
     const manifest = await verifyPackage(model, { hashes: false });
     assertPrecision(model, manifest.precision, options);
     assertDevice(model, manifest.device, device);
+    await assertAdapters(model, manifest, options.adapters ?? []);
     return model;
   }
   const precision = choosePrecision(options.precision, options.visionPrecision, device);
   const places =
     options.packageDir === undefined
-      ? await defaultPlaces(model, precision, device)
+      ? await defaultPlaces(model, packageName(precision, device), options.adapters ?? [])
       : [options.packageDir];
   for (const place of places) {
     if (await holdsPackageOf(place, { ...options, device }, precision)) return place;
@@ -115,7 +126,7 @@ async function convertInto(
   options: Omit<ConvertOptions, "outputDir" | "precision" | "visionPrecision">,
   { decoder, vision }: PackagePrecision,
 ): Promise<string> {
-  const { checkpointDir, device, int8Weights, signal, onProgress } = options;
+  const { checkpointDir, device, int8Weights, adapters, signal, onProgress } = options;
   let refused: unknown;
   for (const outputDir of places) {
     try {
@@ -127,6 +138,7 @@ async function convertInto(
         visionPrecision: vision,
         device,
         int8Weights,
+        adapters,
         signal,
         onProgress,
       });
@@ -168,7 +180,7 @@ function isReadOnly(error: unknown): boolean {
 
 async function holdsPackageOf(
   place: string,
-  { model, device, int8Weights }: EnsurePackageOptions,
+  { model, device, int8Weights, adapters = [] }: EnsurePackageOptions,
   precision: PackagePrecision,
 ): Promise<boolean> {
   if (!(await isMarkedAsPackage(place))) return false;
@@ -182,7 +194,7 @@ async function holdsPackageOf(
       manifest.int8Weights !== (int8Weights ?? manifest.int8Weights)
     )
       return false;
-    return await isPackageOf(manifest, model, precision, device);
+    return await isPackageOf(manifest, model, precision, device, adapters);
   } catch (error) {
     // Damaged, or of another version: it is made again.
     if (isVlmError(error)) return false;
@@ -192,15 +204,16 @@ async function holdsPackageOf(
 
 async function defaultPlaces(
   model: string,
-  precision: PackagePrecision,
-  device: PackageDevice,
+  packageName: string,
+  adapters: readonly string[],
 ): Promise<string[]> {
   // Some RAM disks and substituted drives of Windows have no real paths.
   const path = await realpath(model).catch(() => resolve(model));
   const id = createHash("sha256").update(path).digest("hex").slice(0, 12);
+  const name = packageName + (await adapterSuffix(adapters));
   return [
-    defaultPackageDir(model, precision, device),
-    join(userCacheDir(), "napcat-vlm", `${basename(path)}-${id}`, packageName(precision, device)),
+    join(model, "onnx", name),
+    join(userCacheDir(), "napcat-vlm", `${basename(path)}-${id}`, name),
   ];
 }
 
@@ -217,6 +230,21 @@ function precisionName(
 function packageName(precision: PackagePrecision, device: PackageDevice): string {
   const name = precisionName(precision, device);
   return device === deviceOfPrecision(precision.decoder) ? name : `${name}-${device}`;
+}
+
+/** What is merged cannot be taken out, and nothing can be merged into what is quantised. */
+async function assertAdapters(
+  model: string,
+  manifest: PackageManifest,
+  adapters: readonly string[],
+): Promise<void> {
+  if (adapters.length === 0 || (await hasAdapters(manifest, adapters))) return;
+  throw new ModelLoadError(
+    "model-unsupported",
+    `${model} is an ONNX package, and LoRA adapters are merged while a package is made. ` +
+      "Name the checkpoint it was converted from instead, or a package made with these adapters.",
+    { modelDir: model },
+  );
 }
 
 function assertDevice(model: string, made: PackageDevice, wanted: PackageDevice): void {

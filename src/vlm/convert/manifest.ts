@@ -7,6 +7,7 @@ import { DiskError } from "../../disk-error.ts";
 import { JsonFields } from "../checkpoint/json-fields.ts";
 import type { CheckpointSource } from "../checkpoint/open-checkpoint.ts";
 import { ModelLoadError } from "../errors.ts";
+import { hasAdapters } from "./adapter-name.ts";
 import type { LayerChoice } from "./balance-inputs.ts";
 import { type FileDigest, fingerprintFile, type StreamOptions, sha256File } from "./hashed-file.ts";
 import { INT8_WEIGHTS, type Int8Weights, PRECISIONS } from "./linear-layers.ts";
@@ -199,20 +200,21 @@ export async function verifyPackage(
 
 /**
  * Was the package made by this converter, in this precision, from the checkpoint as it lies in `checkpointDir`
- * now? Reads samples of large files, not all of them.
+ * now, with these adapters merged in this order? Reads samples of large files, not all of them.
  */
 export async function isPackageOf(
   manifest: PackageManifest,
   checkpointDir: string,
   precision: PackagePrecision,
   device: PackageDevice = "cpu",
+  adapters: readonly string[] = [],
 ): Promise<boolean> {
   if (
     manifest.converterVersion !== CONVERTER_VERSION ||
     manifest.device !== device ||
-    manifest.adapters.length > 0 ||
     manifest.precision.decoder !== precision.decoder ||
-    manifest.precision.vision !== precision.vision
+    manifest.precision.vision !== precision.vision ||
+    !(await hasAdapters(manifest, adapters))
   ) {
     return false;
   }

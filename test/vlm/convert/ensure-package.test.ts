@@ -6,6 +6,8 @@ import { DiskError } from "../../../src/disk-error.ts";
 import { convertCheckpoint } from "../../../src/vlm/convert/convert.ts";
 import { ensurePackage } from "../../../src/vlm/convert/ensure-package.ts";
 import { readManifest } from "../../../src/vlm/convert/manifest.ts";
+import { adapterDirectory, formatFixture } from "../../support/format-fixture.ts";
+import { goldenCheckpoint } from "../../support/golden-checkpoint.ts";
 import { systemError } from "../../support/scripted-disk.ts";
 import { syntheticCheckpoint } from "../../support/synthetic-checkpoint.ts";
 import { tempDir } from "../../support/temp-dir.ts";
@@ -44,6 +46,44 @@ describe("ensurePackage", () => {
     await expect(ensurePackage({ model: copy, precision: "fp32" })).rejects.toThrow(
       /precision w8a8, not fp32/,
     );
+  });
+
+  it("makes one package for each set of adapters as they are now, and none from a package", async () => {
+    const fixture = await formatFixture("lora");
+    const model = await goldenCheckpoint(fixture.base, parent);
+    const first = await adapterDirectory(parent, fixture, "first");
+    const second = await adapterDirectory(parent, fixture, "second one");
+    const ensure = (...adapters: string[]) => ensurePackage({ model, adapters });
+    const made = await ensure(first);
+    expect(made.slice(join(model, "onnx").length + 1)).toMatch(/^w8a8-first-[0-9a-f]{8}$/);
+    expect((await readManifest(made)).adapters.map(({ name }) => name)).toEqual(["first"]);
+    expect(await ensure(first)).toBe(made);
+    const plain = await ensure();
+    expect(plain).toBe(join(model, "onnx", "w8a8"));
+    const both = await ensure(first, second);
+    expect(both).toMatch(/w8a8-first-second_one-[0-9a-f]{8}$/);
+    expect(await ensure(second, first)).not.toBe(both);
+    expect(conversions).toHaveBeenCalledTimes(4);
+    // Trained again.
+    await adapterDirectory(
+      parent,
+      { ...fixture, settings: { ...fixture.settings, lora_alpha: 3 } },
+      "first",
+    );
+    expect(await ensure(first)).not.toBe(made);
+    expect(conversions).toHaveBeenCalledTimes(5);
+    // Merged already, or never.
+    expect(await ensurePackage({ model: both, adapters: [] })).toBe(both);
+    await expect(ensurePackage({ model: plain, adapters: [first] })).rejects.toThrow(
+      /is an ONNX package, and LoRA adapters are merged while a package is made/,
+    );
+    // In one place, each goes in the other's place.
+    const packageDir = join(parent, "package");
+    for (const adapters of [[first], [], [first]]) {
+      await ensurePackage({ model, adapters, packageDir });
+      expect((await readManifest(packageDir)).adapters).toHaveLength(adapters.length);
+    }
+    await expect(ensure(join(parent, "nowhere"))).rejects.toThrow("lacks adapter_config.json");
   });
 
   it("makes a damaged package again, and one in another CPU's form", async () => {

@@ -10,7 +10,7 @@ import {
   type ElementType,
   elementBytes,
   elementCount,
-  type TensorArray,
+  type TensorData,
   typedArray,
   type Value,
 } from "./value.ts";
@@ -96,7 +96,7 @@ export class DeviceMemory {
   }
 
   /** Copies an array of the host into a value, from byte `to` on. It must stay unchanged until the call was made. */
-  upload(target: Value, source: TensorArray, to = 0): NativeCall[] {
+  upload(target: Value, source: TensorData, to = 0): NativeCall[] {
     if (this.#cuda) {
       const address = target.address + BigInt(to);
       return [this.#cuda.copyToDevice(address, offHeap(source), source.byteLength)];

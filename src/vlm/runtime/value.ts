@@ -2,41 +2,29 @@
 // belongs to the runtime on whatever device that computes. It knows nothing of sessions or graphs.
 
 import { DisposedError } from "../errors.ts";
+import {
+  ELEMENTS,
+  type ElementType,
+  elementCount,
+  shapeText,
+  type TensorData,
+  tensorBytes,
+  typeOf,
+} from "./element-type.ts";
+import { copyPieces, type Pieces, type Place, placeIn } from "./memory-pieces.ts";
 import { addresses, type Handle, loadOrt, type OffHeapView, offHeap } from "./ort.ts";
 
-const ELEMENTS = {
-  f32: { code: 1, bytes: 4, array: Float32Array },
-  u8: { code: 2, bytes: 1, array: Uint8Array },
-  i8: { code: 3, bytes: 1, array: Int8Array },
-  i32: { code: 6, bytes: 4, array: Int32Array },
-  i64: { code: 7, bytes: 8, array: BigInt64Array },
-  /** One byte each, 0 or 1. */
-  bool: { code: 9, bytes: 1, array: Uint8Array },
-  /** Read as raw bits. */
-  f16: { code: 10, bytes: 2, array: Uint16Array },
-} as const;
-
-export type ElementType = keyof typeof ELEMENTS;
-export type TensorData =
-  | Float32Array
-  | Uint8Array
-  | Int8Array
-  | Int32Array
-  | BigInt64Array
-  | Uint16Array;
-
-export type TensorArray = TensorData;
-
-/** A view of a buffer as an array of elements. */
-export function typedArray<T extends ElementType>(
-  type: T,
-  buffer: ArrayBuffer,
-  byteOffset: number,
-  length: number,
-): InstanceType<(typeof ELEMENTS)[T]["array"]> {
-  const { array } = ELEMENTS[type];
-  return new array(buffer, byteOffset, length) as InstanceType<(typeof ELEMENTS)[T]["array"]>;
-}
+export type { ElementType, TensorData } from "./element-type.ts";
+export {
+  elementBytes,
+  elementCode,
+  elementCount,
+  elementTypeOf,
+  shapeText,
+  tensorBytes,
+  typedArray,
+} from "./element-type.ts";
+export type { Pieces } from "./memory-pieces.ts";
 
 /** Whose memory a value lies in, in ONNX Runtime's words, such as "Cpu" or "Cuda". */
 export interface MemoryLocation {
@@ -45,16 +33,6 @@ export interface MemoryLocation {
 }
 
 const CPU: MemoryLocation = { name: "Cpu", index: 0 };
-
-/** Pieces of a value's memory that lie at equal distances, such as the same tokens of every head. All in bytes. */
-export interface Pieces {
-  /** Where the first one begins. */
-  readonly first: number;
-  /** From the beginning of one to that of the next. */
-  readonly stride: number;
-  readonly count: number;
-  readonly byteLength: number;
-}
 
 /** What keeps the memory of a value alive, and what happens when it ends. */
 interface Backing {
@@ -239,9 +217,7 @@ export class Value {
    * @throws RangeError when a piece leaves the value or the target.
    */
   async readPieces(pieces: Pieces, target: Uint8Array, offset = 0): Promise<void> {
-    const { byteLength } = pieces;
-    expectInside(target, offset, byteLength, pieces);
-    const to = { address: addressOf(target) + BigInt(offset), stride: byteLength };
+    const to = placeIn(target, offset, pieces.byteLength, pieces);
     copyPieces(pieces, to, this.#placeOf(pieces));
   }
 
@@ -257,8 +233,7 @@ export class Value {
     offset = 0,
     step = pieces.byteLength,
   ): Promise<void> {
-    expectInside(source, offset, step, pieces);
-    const from = { address: addressOf(source) + BigInt(offset), stride: step };
+    const from = placeIn(source, offset, step, pieces);
     copyPieces(pieces, this.#placeOf(pieces), from);
   }
 
@@ -322,78 +297,6 @@ export class Value {
     else loadOrt().release("ReleaseValue", this.#handle);
     onFree?.();
   }
-}
-
-/** Where pieces lie in memory. */
-interface Place {
-  readonly address: Handle;
-  /** Bytes from the beginning of one piece to that of the next. */
-  readonly stride: number;
-}
-
-/**
- * Memory to memory, never through arrays of JavaScript: the garbage collector counts every byte that it sees an array of,
- * and gigabytes of keys and values would keep it at work.
- */
-function copyPieces({ count, byteLength }: Pieces, to: Place, from: Place): void {
-  const ort = loadOrt();
-  for (let piece = 0; piece < count; piece++) {
-    const target = to.address + BigInt(piece * to.stride);
-    ort.copy(target, from.address + BigInt(piece * from.stride), byteLength);
-  }
-}
-
-function addressOf(bytes: Uint8Array): Handle {
-  return loadOrt().address(offHeap(bytes));
-}
-
-function expectInside(
-  bytes: Uint8Array,
-  offset: number,
-  step: number,
-  { count, byteLength }: Pieces,
-): void {
-  const end = offset + Math.max(count - 1, 0) * step + byteLength;
-  if (offset >= 0 && step >= 0 && end <= bytes.byteLength) return;
-  throw new RangeError(`Expected pieces of ${bytes.byteLength} bytes, got ${offset} to ${end}`);
-}
-
-/** Bytes of one element. */
-export function elementBytes(type: ElementType): number {
-  return ELEMENTS[type].bytes;
-}
-
-/** The number of an element type in ONNX. */
-export function elementCode(type: ElementType): number {
-  return ELEMENTS[type].code;
-}
-
-/** Bytes of a tensor. */
-export function tensorBytes(type: ElementType, dims: readonly number[]): number {
-  return elementCount(dims) * ELEMENTS[type].bytes;
-}
-
-/** Number of elements of a shape; 1 for a scalar. */
-export function elementCount(dims: readonly number[]): number {
-  return dims.reduce((product, size) => product * size, 1);
-}
-
-/** A shape for people, such as `[1, 24, 1536]`. */
-export function shapeText(dims: readonly (number | string)[]): string {
-  return `[${dims.join(", ")}]`;
-}
-
-/** The element type with this number in ONNX; undefined for those not used here. */
-export function elementTypeOf(code: number): ElementType | undefined {
-  const types = Object.keys(ELEMENTS) as ElementType[];
-  return types.find((type) => ELEMENTS[type].code === code);
-}
-
-function typeOf(data: TensorData): ElementType {
-  const types = Object.keys(ELEMENTS) as ElementType[];
-  const found = types.find((type) => data instanceof ELEMENTS[type].array);
-  if (found === undefined) throw new TypeError("Expected a typed array that ONNX has a type for");
-  return found;
 }
 
 /** A view of a tensor in the CPU's memory, of no use once the tensor is released. */

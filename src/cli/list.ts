@@ -1,5 +1,6 @@
 // `napcat-vlm list`: the models that were pulled. Out: a line for each, or JSON.
 
+import type { ForeignFiles } from "../vlm/foreign/foreign-files.ts";
 import { ModelStore, type StoredModel } from "../vlm/hub/model-store.ts";
 import { bytesText } from "./pull/pull-words.ts";
 import { print } from "./terminal.ts";
@@ -19,13 +20,13 @@ export async function listModels({ json }: { readonly json: boolean }): Promise<
   print(store.dir);
 }
 
-function describe({ name, record, unfinished, packages, checkpoint, dir }: StoredModel) {
+function describe({ name, record, unfinished, packages, checkpoint, foreign, dir }: StoredModel) {
   return {
     name,
     hub: record?.hub ?? unfinished?.hub,
     host: record?.host ?? unfinished?.host,
     revision: record?.revision ?? unfinished?.revision,
-    isComplete: record !== undefined,
+    isComplete: record !== undefined || foreign !== undefined,
     directory: dir,
     checkpoint,
     packages: packages.map((each) => ({
@@ -34,10 +35,15 @@ function describe({ name, record, unfinished, packages, checkpoint, dir }: Store
       device: each.manifest.device,
       bytes: each.bytes,
     })),
+    ...(foreign === undefined
+      ? {}
+      : {
+          foreign: { directory: foreign.directory, layout: foreign.layout, graphs: foreign.graphs },
+        }),
   };
 }
 
-function lineOf({ name, record, unfinished, packages, checkpoint }: StoredModel): string {
+function lineOf({ name, record, unfinished, packages, checkpoint, foreign }: StoredModel): string {
   const revision = (record ?? unfinished)?.revision.slice(0, 12) ?? "";
   const host = (record ?? unfinished)?.host ?? "";
   const forms = packages.map(
@@ -48,6 +54,16 @@ function lineOf({ name, record, unfinished, packages, checkpoint }: StoredModel)
     const bytes = record.files.reduce((sum, { size }) => sum + size, 0);
     forms.push(`原文件 checkpoint ${bytesText(bytes)}`);
   }
+  if (foreign !== undefined) forms.push(describeForeign(foreign));
   if (unfinished !== undefined) forms.push(`未完成 unfinished: napcat-vlm pull ${name}`);
-  return [name, host, revision, ...forms].join(" · ");
+  return [name, host, revision, ...forms].filter((part) => part !== "").join(" · ");
+}
+
+/** Its decoders, which differ in their number formats, and all of it together. */
+function describeForeign({ layout, graphs }: ForeignFiles): string {
+  const forms = graphs.decoder.flatMap(({ form }) => form ?? []);
+  const bytes = Object.values(graphs)
+    .flat()
+    .reduce((sum, graph) => sum + graph.bytes, 0);
+  return [layout, forms.join(" "), bytesText(bytes)].filter((part) => part !== "").join(" ");
 }

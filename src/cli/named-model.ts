@@ -58,7 +58,8 @@ async function placeOf(
       manifest.precision.decoder === (precision ?? manifest.precision.decoder),
   );
   const made = needsCheckpoint ? undefined : fitting?.dir;
-  const place = model.record && (made ?? model.checkpoint);
+  const pulled = model.record && (made ?? model.checkpoint);
+  const place = pulled ?? model.foreign?.directory;
   if (place !== undefined) return place;
   const options = [
     precision === undefined ? "" : ` --precision ${precision}`,

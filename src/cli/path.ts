@@ -5,8 +5,8 @@ import { print } from "./terminal.ts";
 import { UsageError } from "./usage-error.ts";
 
 export async function printPath(model: string): Promise<void> {
-  const { name, packages, checkpoint } = await new ModelStore().get(model);
-  const path = packages[0]?.dir ?? checkpoint;
+  const { name, packages, checkpoint, foreign } = await new ModelStore().get(model);
+  const path = packages[0]?.dir ?? checkpoint ?? foreign?.directory;
   if (path === undefined) throw new UsageError(`${name} is not complete: napcat-vlm pull ${name}.`);
   print(path);
 }

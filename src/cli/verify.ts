@@ -13,6 +13,13 @@ import { complain, print } from "./terminal.ts";
 export async function verifyModel(model: string, signal: AbortSignal): Promise<number> {
   const store = new ModelStore();
   const found = await store.get(model);
+  if (found.record === undefined && found.foreign !== undefined) {
+    complain(
+      `${found.name} 由其他程序制作，没有可以比对的哈希 · was made by another program, and there are no hashes to compare ` +
+        `with. napcat-vlm doctor --model ${found.name} opens its graphs.`,
+    );
+    return 1;
+  }
   const parts = [...(await packages(found, signal)), ...(await checkpoint(found, store, signal))];
   for (const { ok, text } of parts) (ok ? print : complain)(`${ok ? "ok  " : "bad "} ${text}`);
   const isWhole = found.record !== undefined && parts.length > 0 && parts.every(({ ok }) => ok);

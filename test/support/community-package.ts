@@ -93,13 +93,14 @@ function growingDecoder(config: Qwen3VlConfig, precision: Precision): PlannedGra
   const { model } = planned;
   const own = ["deepstack_embeds", "rotary_cos", "rotary_sin", "seqlens_k"];
   const before = new NodesInFront(model, [...own, "total_sequence_length", "logit_rows"]);
-  for (const values of [model.inputs, model.outputs]) {
-    for (const [index, value] of values.entries()) {
-      const shape = value.shape.map((size) =>
-        size === "capacity" ? (values === model.inputs ? "past" : "total") : size,
-      );
-      values[index] = { ...value, shape };
-    }
+  for (const [index, value] of model.inputs.entries()) {
+    if (!value.name.startsWith("past_key_values.")) continue;
+    // Names for all sizes, as some exports have it.
+    model.inputs[index] = { ...value, shape: ["batch", "heads", "past", "head_size"] };
+  }
+  for (const [index, value] of model.outputs.entries()) {
+    const shape = value.shape.map((size) => (size === "capacity" ? "total" : size));
+    model.outputs[index] = { ...value, shape };
   }
   const half = text.headSize / 2;
   const taps = vision.deepstackLayers.length;

@@ -7,6 +7,7 @@ import { ModelLoadError } from "../errors.ts";
 import type { ForeignGraph } from "../foreign/foreign-files.ts";
 import { OrtError } from "../runtime/ort-error.ts";
 import type { NamedValues, Session, SessionOptions } from "../runtime/session.ts";
+import type { TensorSpec } from "../runtime/signature.ts";
 import { elementBytes, Value } from "../runtime/value.ts";
 import type {
   AppendOptions,
@@ -50,7 +51,7 @@ export class GrowingDecoder implements DecoderBackend {
     this.#session = session;
     this.#embedding = embedding;
     this.#config = config;
-    this.#parts = kvParts(session.inputs);
+    this.#parts = kvParts(withSizes(session.inputs, config.text));
     this.#logits = new FloatOutput(floatType(session.outputs, "logits"));
     this.#keepsLogits = hasTensor(session.inputs, "num_logits_to_keep");
     this.hasDeepstack = hasTensor(session.inputs, "deepstack_embeds");
@@ -210,4 +211,16 @@ export class GrowingDecoder implements DecoderBackend {
         : {}),
     };
   }
+}
+
+/** Some exports name the sizes of keys and values instead of telling them. */
+function withSizes(
+  inputs: readonly TensorSpec[],
+  { kvHeads, headSize }: Qwen3VlConfig["text"],
+): TensorSpec[] {
+  return inputs.map((spec) =>
+    spec.name.startsWith("past_key_values.")
+      ? { ...spec, dims: ["batch", kvHeads, "past", headSize] }
+      : spec,
+  );
 }

@@ -5,6 +5,7 @@
 //   models--OWNER--NAME/pull.json               the same while it is being pulled
 //   models--OWNER--NAME/snapshots/COMMIT/       the files of the hub; gone after the conversion unless kept
 //   models--OWNER--NAME/PRECISION/              a package made from them
+//   models--OWNER--NAME/                        or a package that another program made, which somebody put there
 
 import { readdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
@@ -13,6 +14,7 @@ import { disk } from "../../disk.ts";
 import { isMarkedAsPackage, type PackageManifest, readManifest } from "../convert/manifest.ts";
 import { userCacheDir } from "../convert/user-cache-dir.ts";
 import { isVlmError, PullError } from "../errors.ts";
+import { type ForeignFiles, findForeignFiles } from "../foreign/foreign-files.ts";
 import type { HubKind, ListedFile } from "./hub.ts";
 import { expanded } from "./hub-settings.ts";
 import { isSafePath } from "./listed-files.ts";
@@ -68,6 +70,8 @@ export interface StoredModel {
   readonly packages: readonly StoredPackage[];
   /** The hub's files, where they were kept. */
   readonly checkpoint: string | undefined;
+  /** What another program made of it, where it lies in the model's own directory. */
+  readonly foreign: ForeignFiles | undefined;
 }
 
 /** `NAPCAT_VLM_MODELS`, else a directory in the user's cache. */
@@ -100,8 +104,10 @@ export class ModelStore {
     const record = await readRecord(join(dir, RECORD_FILE), name);
     const unfinished = await readRecord(join(dir, UNFINISHED_FILE), name);
     const packages = await readPackages(dir);
-    if (record === undefined && unfinished === undefined) return undefined;
-    return { name, dir, record, unfinished, packages, checkpoint: await this.#checkpoint(record) };
+    const foreign = await findForeignFiles(dir);
+    if ([record, unfinished, foreign].every((found) => found === undefined)) return undefined;
+    const checkpoint = await this.#checkpoint(record);
+    return { name, dir, record, unfinished, packages, checkpoint, foreign };
   }
 
   /** @throws PullError `not-pulled` */

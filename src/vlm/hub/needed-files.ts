@@ -91,7 +91,9 @@ function nothingToConvert(
     ? "It holds GGUF files: name the repository that they were made from."
     : has(/\.(?:bin|pth|pt)$/i)
       ? "Its weights are pickled (.bin, .pth): ask its author for safetensors."
-      : "It has no model.safetensors and no shards of one.";
+      : has(/\.onnx$/i)
+        ? "It holds ONNX graphs that another program made: pull the model that they were made from. Those of the mobius and onnx-community layouts can be used as they are: download them yourself, and name their directory with --model."
+        : "It has no model.safetensors and no shards of one.";
   return new PullError("model-not-found", `${model} on ${host} cannot be converted. ${instead}`, {
     host,
   });

@@ -3,6 +3,7 @@
 import { cp, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
+import { ensurePackage } from "../../../src/vlm/convert/ensure-package.ts";
 import type { Precision } from "../../../src/vlm/convert/linear-layers.ts";
 import type { VisionPrecision } from "../../../src/vlm/convert/vision-graph.ts";
 import { ModelLoadError } from "../../../src/vlm/errors.ts";
@@ -263,6 +264,26 @@ describe("what cannot be had of a package of another program", () => {
     const { code, missing } = await refusal(loadQwen3Vl({ model: copy }));
     expect([code, missing]).toEqual(["model-files-missing", ["config.json"]]);
   });
+});
+
+it("loads beside the settings of the runtime that mobius exports for", async () => {
+  const copy = await copyOf(chat);
+  const transforms = [{ operation: { name: "decode_image", type: "DecodeImage" } }];
+  const processor = { processor: { name: "qwen3_vl_image_processor", transforms } };
+  await writeFile(join(copy, "processor_config.json"), JSON.stringify(processor));
+  await writeFile(join(copy, "genai_config.json"), JSON.stringify({ model: { type: "qwen3_vl" } }));
+  await using model = await loadQwen3Vl({ model: copy });
+  expect(model.info.warnings).toBeUndefined();
+  await rm(join(copy, "preprocessor_config.json"));
+  const { code, missing } = await refusal(loadQwen3Vl({ model: copy }));
+  expect([code, missing]).toEqual(["model-files-missing", ["preprocessor_config.json"]]);
+});
+
+it("cannot be converted, and the error says what can", async () => {
+  const { code, message } = await refusal(ensurePackage({ model: chat }));
+  expect(code).toBe("model-files-missing");
+  expect(message).toContain("ONNX graphs that another program made: they cannot be converted");
+  expect(message).toContain("mobius and onnx-community layouts can be loaded as they are");
 });
 
 it("goes on to load a checkpoint that lies beside such graphs", async () => {

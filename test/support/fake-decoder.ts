@@ -7,6 +7,7 @@ import type {
   DecodeRow,
   DecoderBackend,
   DecoderInput,
+  JoinedRuns,
   KvBlock,
   KvSlot,
   Scores,
@@ -60,7 +61,13 @@ class FakeSlot implements KvSlot {
 /** What a run was asked to do. */
 export type FakeRun =
   | { readonly type: "append"; readonly ids: readonly number[] }
-  | { readonly type: "decode"; readonly ids: readonly number[] };
+  | { readonly type: "decode"; readonly ids: readonly number[] }
+  /** Tokens of a prompt, and of those who write beside it. */
+  | {
+      readonly type: "together";
+      readonly ids: readonly number[];
+      readonly beside: readonly number[];
+    };
 
 /** Runs end at once, or when they are let go. */
 export class FakeDecoder implements DecoderBackend, SlotPool {
@@ -73,13 +80,15 @@ export class FakeDecoder implements DecoderBackend, SlotPool {
   /** Called before a run ends; what it throws is what the run throws. */
   onRun: (run: FakeRun, options: BackendRunOptions) => Promise<void> | void = () => {};
 
+  readonly together: JoinedRuns["together"] | undefined;
   readonly #parks: boolean;
 
-  /** @param parks may slots lie idle? */
-  constructor({ count = 4, capacity = 4096, parks = false } = {}) {
+  /** @param parks may slots lie idle? @param joins are prompts and answers computed in one run? */
+  constructor({ count = 4, capacity = 4096, parks = false, joins = false } = {}) {
     this.count = count;
     this.capacity = capacity;
     this.#parks = parks;
+    if (joins) this.together = this.#together.bind(this);
   }
 
   /** Slots that are taken. */
@@ -114,6 +123,19 @@ export class FakeDecoder implements DecoderBackend, SlotPool {
       held.push(id);
       return this.scoresAfter(held);
     });
+  }
+
+  async #together(
+    input: DecoderInput,
+    slot: FakeSlot,
+    rows: readonly DecodeRow[],
+    options: BackendRunOptions = {},
+  ): Promise<Scores[]> {
+    const [ids, beside] = [[...input.ids], rows.map(({ id }) => id)];
+    await this.#run({ type: "together", ids, beside }, options);
+    slot.ids.push(...ids);
+    for (const row of rows) (row.slot as FakeSlot).ids.push(row.id);
+    return [this.scoresAfter(slot.ids), ...rows.map(({ id }) => this.scoresAfter([id]))];
   }
 
   /** The last token can be seen in the scores. */

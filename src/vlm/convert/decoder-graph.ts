@@ -13,10 +13,12 @@
 // out  logits                       f32   [R, vocabulary]
 // out  present.L.key/.value         f32   [B, kv_heads, C, hd]   bind to the same memory as past: in place
 //
-// With S > 1 and a past, B must be 1: GroupQueryAttention on CPU takes no ragged appends.
+// With S > 1 and a past, B must be 1: GroupQueryAttention on CPU takes no ragged appends. On the CPU, tokens of other
+// sequences may be in such a run all the same: see joined-attention.ts.
 
 import type { Qwen3VlConfig, TextConfig } from "../checkpoint/config.ts";
 import { EMBED_TOKENS, LM_HEAD } from "../checkpoint/tensor-names.ts";
+import { JoinedAttention } from "./joined-attention.ts";
 import {
   type Int8Weights,
   LinearLayers,
@@ -65,6 +67,7 @@ class DecoderGraph {
   readonly #text: TextConfig;
   readonly #precision: ProductPrecision;
   readonly #headPrecision: ProductPrecision;
+  readonly #joined: JoinedAttention | undefined;
 
   constructor(
     config: Qwen3VlConfig,
@@ -78,6 +81,7 @@ class DecoderGraph {
     this.#text = config.text;
     this.#precision = webgpu && precision === "q4" ? "q4f32" : precision;
     this.#headPrecision = headPrecision(precision, webgpu);
+    this.#joined = webgpu ? undefined : new JoinedAttention(this.model, config.text);
   }
 
   write(): void {
@@ -96,6 +100,7 @@ class DecoderGraph {
     model.input("seqlens_k", "i32", ["batch"]);
     model.input("total_sequence_length", "i32", []);
     const rows = model.input("logit_rows", "i64", ["rows"]);
+    this.#joined?.writeInputs();
 
     for (let layer = 0; layer < layers; layer++) {
       h = this.#layer(layer, h); // (B, S, H)
@@ -137,6 +142,8 @@ class DecoderGraph {
     });
     this.layers.carryRowScale(packed, `${name}.v`);
     const values = this.layers.applyRowScale(`${name}.v`, `${name}.v.scaled`);
+    const queries = this.#normAndRotate(`${name}.q`, heads);
+    const keys = this.#normAndRotate(`${name}.k`, kvHeads);
     const cache = { past: `past_key_values.${index}`, present: `present.${index}` };
     for (const part of ["key", "value"]) {
       const shape = ["batch", kvHeads, "capacity", headSize];
@@ -148,8 +155,8 @@ class DecoderGraph {
       domain: "com.microsoft",
       op: "GroupQueryAttention",
       inputs: [
-        this.#normAndRotate(`${name}.q`, heads),
-        this.#normAndRotate(`${name}.k`, kvHeads),
+        queries,
+        keys,
         values,
         `${cache.past}.key`,
         `${cache.past}.value`,
@@ -164,13 +171,13 @@ class DecoderGraph {
         do_rotary: { int: 0 },
       },
     });
-    const width = heads * headSize;
+    const mixed = { queries, keys, values, attended: `${name}.mixed` };
     return this.#product(
       `${name}.out`,
-      `${name}.mixed`,
+      this.#joined?.write(index, mixed) ?? mixed.attended,
       [`${PREFIX}${name}.o_proj.weight`],
       this.#text.hiddenSize,
-      width,
+      heads * headSize,
     );
   }
 

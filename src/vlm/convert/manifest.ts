@@ -18,7 +18,7 @@ export const MANIFEST_FILE = "manifest.json";
 /** Changes when a loader of the old packages could not read the new ones. */
 export const FORMAT_VERSION = 1;
 /** Changes whenever the same checkpoint would give other bytes. */
-export const CONVERTER_VERSION = "5";
+export const CONVERTER_VERSION = "6";
 
 const KIND = "napcat-vlm onnx package";
 

@@ -33,7 +33,9 @@ export type AttributeValue =
   | { readonly int: number }
   | { readonly float: number }
   | { readonly string: string }
-  | { readonly ints: readonly number[] };
+  | { readonly ints: readonly number[] }
+  /** A branch: it sees the names of the graph around it, and brings no weights of its own. */
+  | { readonly graph: OnnxModel };
 
 export interface GraphNode {
   readonly name: string;
@@ -90,6 +92,17 @@ export class OnnxModel {
     return name;
   }
 
+  /** An input that a run may leave out: the constant of that name takes its place. */
+  optionalInput(
+    name: string,
+    type: ElementType,
+    shape: readonly Dimension[],
+    otherwise: { readonly shape: readonly number[]; readonly values: readonly number[] },
+  ): string {
+    this.input(name, type, shape);
+    return this.constant(name, type, otherwise.shape, otherwise.values);
+  }
+
   output(name: string, type: ElementType, shape: readonly Dimension[]): void {
     this.outputs.push({ name, type, shape });
   }
@@ -141,6 +154,18 @@ export class OnnxModel {
 
   /** The .onnx file. `dataFile` is the name of the external data file beside it. */
   serialize(dataFile: string, producerVersion: string): Uint8Array {
+    return new ProtoWriter()
+      .int(1, ONNX_IR_VERSION)
+      .string(2, "napcat-vlm")
+      .string(3, producerVersion)
+      .message(7, this.graphProto(dataFile))
+      .message(8, new ProtoWriter().string(1, "").int(2, ONNX_OPSET))
+      .message(8, new ProtoWriter().string(1, "com.microsoft").int(2, 1))
+      .toBytes();
+  }
+
+  /** @internal The graph alone, as a model or an attribute of a node holds it. */
+  graphProto(dataFile: string): ProtoWriter {
     const graph = new ProtoWriter();
     for (const node of this.nodes) graph.message(1, nodeProto(node));
     graph.string(2, this.name);
@@ -152,14 +177,7 @@ export class OnnxModel {
     }
     for (const value of this.inputs) graph.message(11, valueProto(value));
     for (const value of this.outputs) graph.message(12, valueProto(value));
-    return new ProtoWriter()
-      .int(1, ONNX_IR_VERSION)
-      .string(2, "napcat-vlm")
-      .string(3, producerVersion)
-      .message(7, graph)
-      .message(8, new ProtoWriter().string(1, "").int(2, ONNX_OPSET))
-      .message(8, new ProtoWriter().string(1, "com.microsoft").int(2, 1))
-      .toBytes();
+    return graph;
   }
 }
 
@@ -179,6 +197,7 @@ function attributeProto(name: string, value: AttributeValue): ProtoWriter {
   if ("float" in value) return proto.float(2, value.float).int(20, 1);
   if ("int" in value) return proto.int(3, value.int).int(20, 2);
   if ("string" in value) return proto.string(4, value.string).int(20, 3);
+  if ("graph" in value) return proto.message(6, value.graph.graphProto("")).int(20, 5);
   for (const int of value.ints) proto.int(8, int);
   return proto.int(20, 7);
 }

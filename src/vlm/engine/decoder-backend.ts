@@ -109,4 +109,21 @@ export interface DecoderBackend {
    * @throws InferenceError `decode`; RangeError when a slot is full; the signal's reason when aborted
    */
   decode(rows: readonly DecodeRow[], options?: BackendRunOptions): Promise<readonly Scores[]>;
+  /** Both in one run, which reads the weights once. Undefined where a device or a package cannot. */
+  readonly together?: JoinedRuns["together"] | undefined;
+}
+
+export interface JoinedRuns {
+  /**
+   * Appends a few tokens to one slot, and one token of text to each of several others, in one run.
+   *
+   * @returns the scores after the last of the few, then those of the rows, in their order
+   * @throws what `append` and `decode` throw; all slots are as before then
+   */
+  together(
+    input: DecoderInput,
+    slot: KvSlot,
+    rows: readonly DecodeRow[],
+    options?: BackendRunOptions,
+  ): Promise<readonly Scores[]>;
 }

@@ -14,12 +14,14 @@ import type {
   DecodeRow,
   DecoderBackend,
   DecoderInput,
+  JoinedRuns,
 } from "./decoder-backend.ts";
 import { checkInput } from "./decoder-input.ts";
 import { EmbeddingTable } from "./embedding-table.ts";
 import { atStage } from "./inference-error.ts";
+import { joinedRows, joinedTokens } from "./joined-input.ts";
 import { KvSlots, kvParts } from "./kv-slots.ts";
-import type { LanePool, LaneSlot } from "./lane-slots.ts";
+import type { BoundLanes, BoundRows, LanePool, LaneSlot } from "./lane-slots.ts";
 import type { OnnxPackage } from "./onnx-package.ts";
 import { placeFeatures } from "./place-features.ts";
 import { mropeCosSin } from "./rotary.ts";
@@ -41,8 +43,9 @@ export class Decoder implements DecoderBackend {
   readonly #slots = new Set<LanePool>();
   /** Buffers of decode steps, by how many sequences they have; those of a step in progress are not here. */
   readonly #stepBuffers = new Map<number, RunBuffers>();
-  /** (1, vocab) for the next run of a chunk: a new one each time would keep the garbage collector busy. */
-  #spareLogits: Float32Array | undefined;
+  /** (R, vocab) by R, for the next run of a chunk: new ones each time would keep the garbage collector busy. */
+  readonly #spareLogits = new Map<number, Float32Array>();
+  readonly together: JoinedRuns["together"] | undefined;
   #disposed = false;
 
   private constructor(session: Session, table: EmbeddingTable, config: Qwen3VlConfig) {
@@ -50,6 +53,8 @@ export class Decoder implements DecoderBackend {
     this.#table = table;
     this.#text = config.text;
     this.#sizes = { ...config.text, deepstackTaps: config.vision.deepstackLayers.length };
+    const joins = session.optionalInputs.some(({ name }) => name === "joined");
+    if (joins) this.together = this.#together.bind(this);
   }
 
   /** @throws ModelLoadError */
@@ -151,6 +156,64 @@ export class Decoder implements DecoderBackend {
     await Promise.all([ended, this.#table.close(), ...slots]);
   }
 
+  async #together(
+    input: DecoderInput,
+    cache: LaneSlot,
+    rows: readonly LaneRow[],
+    { signal }: BackendRunOptions = {},
+  ): Promise<readonly Float32Array[]> {
+    checkInput(input);
+    expectRoom(cache, input.ids.length);
+    for (const { slot } of rows) expectRoom(slot, 1);
+    // Attention over the prompt's own cache appends what belongs to others behind it.
+    if (cache.length + input.ids.length + rows.length > cache.capacity) {
+      const [last] = await this.append(input, cache, { signal });
+      const kept = last!.slice(); // the next run may write there
+      return [kept, ...(await this.decode(rows, { signal }))];
+    }
+    const releases: (() => void)[] = [];
+    try {
+      for (const { slot } of rows) releases.push(slot.occupy());
+      signal?.throwIfAborted();
+      const bound = await cache.slots.bindLanes(rows.map(({ slot }) => slot));
+      releases.push(cache.occupy());
+      return await atStage("decode", signal, () =>
+        this.#joinedRun(input, cache, rows, bound, signal),
+      );
+    } finally {
+      for (const release of releases) release();
+    }
+  }
+
+  async #joinedRun(
+    input: DecoderInput,
+    cache: LaneSlot,
+    rows: readonly LaneRow[],
+    bound: BoundLanes,
+    signal: AbortSignal | undefined,
+  ): Promise<readonly Float32Array[]> {
+    const { ids, images = [] } = input;
+    const joined = bound.lengths.length;
+    const whole = { ...joinedTokens(input, rows, bound), images };
+    const logits = this.#takeLogits(1 + joined);
+    using buffers = new RunBuffers(this.#sizes, {
+      tokens: whole.ids.length,
+      joined,
+      deepstack: images.length > 0,
+      rows: 1 + joined,
+      logits,
+    });
+    buffers.setJoinedLengths(bound.lengths.map((length) => length + 1));
+    try {
+      await this.#runChunk(whole, cache, buffers, { joined: joinedRows(bound), signal });
+    } finally {
+      this.#spareLogits.set(1 + joined, logits);
+    }
+    cache.grow(ids.length);
+    for (const { slot } of rows) slot.grow(1);
+    return [buffers.scores(0), ...bound.lanes.map((lane) => buffers.scores(1 + lane))];
+  }
+
   async #append(
     input: DecoderInput,
     cache: LaneSlot,
@@ -161,8 +224,7 @@ export class Decoder implements DecoderBackend {
     const tokens = ids.length;
     // Int8 products fail on no rows at all: at least one is computed.
     const rows = scores === "all" ? tokens : 1;
-    const logits = rows === 1 ? this.#spareLogits : undefined;
-    if (logits) this.#spareLogits = undefined;
+    const logits = this.#takeLogits(rows);
     using buffers = new RunBuffers(this.#sizes, {
       tokens,
       deepstack: images.length > 0,
@@ -170,22 +232,36 @@ export class Decoder implements DecoderBackend {
       logits,
     });
     try {
-      await this.#fillText(input, buffers);
-      const { embeds, deepstack } = buffers;
-      const rows = { tokens, hiddenSize: this.#sizes.hiddenSize, embeds, deepstack };
-      for (const image of images) placeFeatures(image, rows);
-      buffers.setLengths([cache.length + tokens]);
-      const bound = await cache.slots.bindOne(cache);
-      await this.#session.run(
-        { ...buffers.inputs, ...bound.past },
-        { ...buffers.outputs, ...bound.present },
-        { signal },
-      );
+      await this.#runChunk(input, cache, buffers, { signal });
     } finally {
-      if (rows === 1) this.#spareLogits = buffers.logits;
+      if (scores !== "all") this.#spareLogits.set(rows, logits);
     }
     cache.grow(tokens);
     return scores === "none" ? [] : Array.from({ length: rows }, (_, row) => buffers.scores(row));
+  }
+
+  async #runChunk(
+    input: DecoderInput,
+    cache: LaneSlot,
+    buffers: RunBuffers,
+    { joined, signal }: { joined?: BoundRows; signal: AbortSignal | undefined },
+  ): Promise<void> {
+    const { ids, images = [] } = input;
+    await this.#fillText(input, buffers);
+    for (const image of images) placeFeatures(image, buffers.tokenRows);
+    buffers.setLengths([cache.length + ids.length]);
+    const { past, present } = await cache.slots.bindOne(cache);
+    await this.#session.run(
+      { ...buffers.inputs, ...past, ...joined?.past },
+      { ...buffers.outputs, ...present, ...joined?.present },
+      { signal },
+    );
+  }
+
+  #takeLogits(rows: number): Float32Array {
+    const kept = this.#spareLogits.get(rows);
+    this.#spareLogits.delete(rows);
+    return kept ?? new Float32Array(rows * this.#sizes.vocabSize);
   }
 
   async #decode(rows: readonly LaneRow[], signal?: AbortSignal): Promise<readonly Float32Array[]> {

@@ -8,6 +8,7 @@ import type { FeatureCache } from "./feature-cache.ts";
 import { IdleSlots } from "./idle-slots.ts";
 import { Pace } from "./pace.ts";
 import type { Forgettable, PrefixCache } from "./prefix-cache.ts";
+import { Reading } from "./reading.ts";
 import type { Sequence } from "./sequence.ts";
 import { StallBudget } from "./stall-budget.ts";
 import type { VisionEncoder } from "./vision-encoder.ts";
@@ -44,6 +45,7 @@ export class Engine {
   readonly #running = new Set<Sequence>();
   readonly #idle = new IdleSlots();
   readonly #stall: StallBudget;
+  readonly #reading: Reading;
   #awake: Promise<void> | undefined;
   /** What whoever comes now is told. */
   #closed: Error | undefined;
@@ -65,6 +67,8 @@ export class Engine {
       pace: this.#pace,
       hand: (sequence, scores) => this.#hand(sequence, scores),
     });
+    const [pace, stall, writing] = [this.#pace, this.#stall, this.#writing];
+    this.#reading = new Reading({ ...options, pace, stall, writing });
   }
 
   /** @throws QueueFullError when a request that came now would be refused */
@@ -141,10 +145,12 @@ export class Engine {
       await this.#admit();
       this.#vision.next(this.#inOrder(["seeing", "reading"]));
       const [prompt] = this.#inOrder(["reading"]);
-      if (prompt) await this.#readOn(prompt);
-      if (this.#mayReadOn()) continue;
       const writers = this.#at("writing");
-      if (writers.length > 0) await this.#writeOn(writers);
+      if (prompt && this.#reading.joins(writers)) await this.#readAndWriteOn(prompt, writers);
+      else {
+        if (prompt) await this.#readOn(prompt);
+        if (!this.#mayReadOn()) await this.#writeOn(this.#at("writing"));
+      }
     }
     this.#awake = undefined;
   }
@@ -215,7 +221,7 @@ export class Engine {
   /** Takes what there is, and finds out what is missing. */
   async #prepare(sequence: Sequence): Promise<void> {
     try {
-      await this.#reuse(sequence);
+      await this.#reading.reuse(sequence);
       for (const picture of sequence.unseen) {
         picture.features = this.#options.features.get(picture.key, sequence);
       }
@@ -231,47 +237,36 @@ export class Engine {
     }
   }
 
-  /** Copies computed tokens from the cache; the last one of a prompt is always computed, for its scores. */
-  async #reuse(sequence: Sequence): Promise<void> {
-    const { content, slot, ids } = sequence;
-    if (!slot) return;
-    const before = slot.length;
-    await this.#options.prefixes
-      .restore(content, slot, ids.length - 1, sequence)
-      // Forgotten while it was copied: what is in the slot is right, and the rest is computed.
-      .catch(() => {});
-    sequence.reusedTokens += slot.length - before;
-  }
-
-  /** A chunk of a prompt. */
+  /** A chunk of a prompt, and the answer begins if that was the last. */
   async #readOn(sequence: Sequence): Promise<void> {
-    const { decoder, prefixes } = this.#options;
     // Its pictures are encoded; for a prompt there is no place to keep it.
-    if (sequence.ahead && !prefixes.enabled) return this.#finish(sequence);
+    if (sequence.ahead && !this.#options.prefixes.enabled) return this.#finish(sequence);
     try {
-      // Somebody else may have computed the same meanwhile.
-      await this.#reuse(sequence);
-      const slot = sequence.slot!;
-      const writers = this.#at("writing").length;
-      const chunk = sequence.chunk(this.#stall.chunkTokens(writers, sequence.ahead));
-      const ends = chunk.ids.length === sequence.remaining;
-      const started = performance.now();
-      const scores = await decoder.append(chunk, slot, {
-        scores: ends && sequence.reader ? "last" : "none",
-        signal: sequence.signal,
-      });
-      this.#pace.prompt(chunk.ids.length, performance.now() - started);
-      if (ends) await this.#beginWriting(sequence, scores);
-      if (sequence.stage !== "ended") {
-        // A device may have no memory left to keep anything; the answer needs none of it.
-        await prefixes.remember(sequence.content, slot, sequence).catch(() => {});
-      }
+      await this.#hasRead(sequence, await this.#reading.goOn(sequence, this.#at("writing").length));
     } catch (error) {
       this.#fail(sequence, sequence.signal.aborted ? sequence.signal.reason : error);
     }
   }
 
-  async #beginWriting(sequence: Sequence, [scores]: readonly Scores[]): Promise<void> {
+  /** The same, and in the same run a token for everybody who is writing. */
+  async #readAndWriteOn(sequence: Sequence, writers: readonly Sequence[]): Promise<void> {
+    try {
+      const scores = await this.#reading.goOnBeside(sequence, writers);
+      this.#stall.gotText();
+      await this.#hasRead(sequence, scores);
+    } catch {
+      // Whom of them it concerns shows when they run apart.
+      await this.#readOn(sequence);
+      await this.#writeOn(writers.filter(({ stage }) => stage === "writing"));
+    }
+  }
+
+  async #hasRead(sequence: Sequence, scores: Scores | undefined): Promise<void> {
+    if (sequence.remaining === 0) await this.#beginWriting(sequence, scores);
+    if (sequence.stage !== "ended") await this.#reading.remember(sequence);
+  }
+
+  async #beginWriting(sequence: Sequence, scores: Scores | undefined): Promise<void> {
     if (!scores) return this.#finish(sequence);
     if (this.#at("writing").length === 0) this.#stall.gotText();
     sequence.stage = "writing";
@@ -284,6 +279,7 @@ export class Engine {
    * want the same cores, and whoever begins to write joins the others in the same runs.
    */
   async #writeOn(writers: readonly Sequence[]): Promise<void> {
+    if (writers.length === 0) return;
     await this.#vision.idle(this.#options.maxStallMs / 2 - this.#stall.sinceText);
     try {
       await this.#writing.goOn(writers);
@@ -362,8 +358,11 @@ export class Engine {
 
   /** More of a prompt before those who write go on? */
   #mayReadOn(): boolean {
-    const writers = this.#at("writing").length;
+    const writers = this.#at("writing");
     const [next] = this.#inOrder(["reading"]);
-    return writers > 0 && next !== undefined && this.#stall.hasRoomFor(next.remaining, writers);
+    if (writers.length === 0 || next === undefined) return false;
+    // In the next run they go on, too.
+    if (this.#reading.joins(writers)) return true;
+    return this.#stall.hasRoomFor(next.remaining, writers.length);
   }
 }

@@ -6,6 +6,8 @@ import type { PlacedFeatures } from "./decoder-backend.ts";
 /** What one run is given of its S tokens. */
 export interface TokenRows {
   readonly tokens: number;
+  /** So many of the last belong to others. @default 0 */
+  readonly joined?: number;
   readonly hiddenSize: number;
   /** (S, hidden) */
   readonly embeds: Float32Array;
@@ -16,11 +18,11 @@ export interface TokenRows {
 /** Writes the rows of a picture that lie in the run. */
 export function placeFeatures(
   { start, features }: PlacedFeatures,
-  { tokens, hiddenSize, embeds, deepstack }: TokenRows,
+  { tokens, joined = 0, hiddenSize, embeds, deepstack }: TokenRows,
 ): void {
   const to = Math.max(start, 0); // first token of the run
   const from = to - start; // first row of the features
-  const count = Math.min(features.tokens - from, tokens - to);
+  const count = Math.min(features.tokens - from, tokens - joined - to);
   const rows = (array: Float32Array, row: number) =>
     array.subarray(row * hiddenSize, (row + count) * hiddenSize);
   embeds.set(rows(features.imageFeatures, from), to * hiddenSize);

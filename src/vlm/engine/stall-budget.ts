@@ -40,6 +40,14 @@ export class StallBudget {
     return pace.chunkTokens(stepMs > maxStallMs ? stepMs / 2 : left, maxChunkTokens);
   }
 
+  /** The same of a piece in whose run those who write get their next tokens. */
+  joinedTokens(writers: number): number {
+    const { pace, maxChunkTokens, maxStallMs } = this.#options;
+    const stepMs = pace.stepMs(writers);
+    const left = maxStallMs - this.sinceText - pace.joinedMs(writers);
+    return pace.chunkTokens(stepMs > maxStallMs ? stepMs / 2 : left, maxChunkTokens);
+  }
+
   /**
    * Is there time for more of a prompt before the next step? Those who write have something to read meanwhile, and who
    * waits for a first word has nothing. Small pieces are not worth a run, but the rest of a prompt is.

@@ -1,8 +1,8 @@
-// One run for those who write: the next token of each, or several guesses for one who writes alone.
-// In: sequences with a chosen token. Out: scores, handed on one by one. It knows nothing of prompts.
+// One run for those who write: the next token of each, or several guesses for one who writes alone, or the next token of
+// each beside a piece of somebody's prompt. In: sequences with a chosen token. Out: scores, handed on one by one.
 
 import { TimeSlice } from "../image/time-slice.ts";
-import type { DecoderBackend, Scores } from "./decoder-backend.ts";
+import type { DecodeRow, DecoderBackend, DecoderInput, Scores } from "./decoder-backend.ts";
 import type { Speculation } from "./draft.ts";
 import type { Pace } from "./pace.ts";
 import { allAborted } from "./run-signal.ts";
@@ -47,13 +47,30 @@ export class Writing {
     }
   }
 
+  /**
+   * The next token of each, and a piece of the prompt of one who reads.
+   *
+   * @returns the scores after that piece, until the next run
+   * @throws what the run throws: it concerns any of them, and nothing has changed
+   */
+  async goOnBeside(reading: Sequence, chunk: DecoderInput, writers: readonly Sequence[]) {
+    const { decoder, pace } = this.#options;
+    const run = allAborted([reading, ...writers].map(({ signal }) => signal));
+    try {
+      const started = performance.now();
+      const rows = writers.map(rowOf);
+      const { signal } = run;
+      const [last, ...scores] = await decoder.together!(chunk, reading.slot!, rows, { signal });
+      pace.together(chunk.ids.length, writers.length, performance.now() - started);
+      await this.#handOut(writers, scores);
+      return last!;
+    } finally {
+      run.end();
+    }
+  }
+
   #step(writers: readonly Sequence[], signal: AbortSignal): Promise<readonly Scores[]> {
-    const rows = writers.map((sequence) => ({
-      slot: sequence.slot!,
-      id: sequence.pending,
-      position: sequence.nextPosition,
-    }));
-    return this.#options.decoder.decode(rows, { signal });
+    return this.#options.decoder.decode(writers.map(rowOf), { signal });
   }
 
   async #handOut(writers: readonly Sequence[], scores: readonly Scores[]): Promise<void> {
@@ -95,4 +112,8 @@ export class Writing {
     if (!sequence.reader?.ahead) this.#options.speculation?.checked(content, draft.length, right);
     sequence.slot?.truncate(content.length);
   }
+}
+
+function rowOf({ slot, pending, nextPosition }: Sequence): DecodeRow {
+  return { slot: slot!, id: pending, position: nextPosition };
 }

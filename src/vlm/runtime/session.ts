@@ -56,6 +56,8 @@ export class Session {
   readonly name: string;
   readonly device: Device;
   readonly inputs: readonly TensorSpec[];
+  /** Inputs that a run may leave out: the graph has something in their place. */
+  readonly optionalInputs: readonly TensorSpec[];
   readonly outputs: readonly TensorSpec[];
   readonly #handle: Handle;
   readonly #signature: Signature;
@@ -86,6 +88,7 @@ export class Session {
     this.#captureGraphs = captureGraphs;
     this.#signature = readSignature(ort, handle);
     this.inputs = this.#signature.inputs;
+    this.optionalInputs = this.#signature.optionalInputs;
     this.outputs = this.#signature.outputs;
     if (open) keepSession(open, handle);
   }

@@ -13,8 +13,12 @@ export interface TensorSpec {
   readonly dims: readonly (number | string)[];
 }
 
+type Kind = "Input" | "Output" | "OverridableInitializer";
+
 export interface Signature {
   readonly inputs: readonly TensorSpec[];
+  /** Inputs that a run may leave out. */
+  readonly optionalInputs: readonly TensorSpec[];
   readonly outputs: readonly TensorSpec[];
   readonly inputsByName: ReadonlyMap<string, TensorSpec>;
   readonly outputsByName: ReadonlyMap<string, TensorSpec>;
@@ -26,25 +30,27 @@ export interface Signature {
 /** Reads the inputs and outputs of a session. @throws OrtError */
 export function readSignature(ort: Ort, session: Handle): Signature {
   const inputs = readSpecs(ort, session, "Input");
+  const optionalInputs = readSpecs(ort, session, "OverridableInitializer");
   const outputs = readSpecs(ort, session, "Output");
   const nameBytes: Uint8Array[] = [];
   const nameAddresses = new Map<string, Handle>();
-  for (const { name } of [...inputs, ...outputs]) {
+  for (const { name } of [...inputs, ...optionalInputs, ...outputs]) {
     const bytes = Buffer.from(`${name}\0`);
     nameBytes.push(bytes);
     nameAddresses.set(name, ort.address(bytes));
   }
   return {
     inputs,
+    optionalInputs,
     outputs,
-    inputsByName: new Map(inputs.map((spec) => [spec.name, spec])),
+    inputsByName: new Map([...inputs, ...optionalInputs].map((spec) => [spec.name, spec])),
     outputsByName: new Map(outputs.map((spec) => [spec.name, spec])),
     nameAddresses,
     nameBytes,
   };
 }
 
-function readSpecs(ort: Ort, session: Handle, kind: "Input" | "Output"): TensorSpec[] {
+function readSpecs(ort: Ort, session: Handle, kind: Kind): TensorSpec[] {
   const count = Number(ort.create(`SessionGet${kind}Count`, session));
   return Array.from({ length: count }, (_, index) => {
     const name = readName(ort, session, kind, index);
@@ -57,7 +63,7 @@ function readSpecs(ort: Ort, session: Handle, kind: "Input" | "Output"): TensorS
   });
 }
 
-function readName(ort: Ort, session: Handle, kind: "Input" | "Output", index: number): string {
+function readName(ort: Ort, session: Handle, kind: Kind, index: number): string {
   const allocator = ort.create("GetAllocatorWithDefaultOptions");
   const address = ort.create(`SessionGet${kind}Name`, session, index, allocator);
   try {

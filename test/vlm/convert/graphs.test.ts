@@ -80,18 +80,34 @@ describe("decoderGraph", () => {
       "seqlens_k",
       "total_sequence_length",
       "logit_rows",
+      "joined",
+      "joined_places",
+      "joined_seqlens_k",
+      "joined_total_sequence_length",
       "past_key_values.0.key",
       "past_key_values.0.value",
+      "joined_key_values.0.key",
+      "joined_key_values.0.value",
       "past_key_values.1.key",
       "past_key_values.1.value",
+      "joined_key_values.1.key",
+      "joined_key_values.1.value",
     ]);
     expect(model.outputs.map(({ name }) => name)).toEqual([
       "logits",
       "present.0.key",
       "present.0.value",
+      "joined_present.0.key",
+      "joined_present.0.value",
       "present.1.key",
       "present.1.value",
+      "joined_present.1.key",
+      "joined_present.1.value",
     ]);
+    // No operator that WebGPU lacks, and no second attention.
+    const webgpu = decoderGraph(config, "fp32", "s8", { device: "webgpu" }).model;
+    expect(webgpu.nodes.map(({ op }) => op)).not.toContain("If");
+    expect(webgpu.inputs.map(({ name }) => name)).not.toContain("joined");
   });
 
   it("keeps an int8 head in a 4-bit decoder", () => {

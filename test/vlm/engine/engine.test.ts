@@ -18,6 +18,7 @@ interface Choices {
   readonly maxQueue?: number;
   readonly cached?: boolean;
   readonly parks?: boolean;
+  readonly joins?: boolean;
   readonly maxStallMs?: number;
   readonly speculation?: EngineOptions["speculation"];
 }
@@ -28,10 +29,11 @@ function makeEngine({
   maxQueue = 16,
   cached = false,
   parks = false,
+  joins = false,
   maxStallMs = 500,
   speculation,
 }: Choices = {}) {
-  const decoder = new FakeDecoder({ count, parks });
+  const decoder = new FakeDecoder({ count, parks, joins });
   const eyes = new FakeEyes();
   const features = new FeatureCache(cached ? MIB : 0);
   const prefixes = new PrefixCache({ maxBytes: cached ? MIB : 0, blockTokens: 4 });
@@ -181,6 +183,84 @@ describe("several sequences", () => {
     );
     await Promise.all(sequences.map((sequence) => engine.run(sequence)));
     expect(eyes.begun).toEqual(["same"]);
+  });
+});
+
+describe("a prompt and those who write, where they can run together", () => {
+  const joined = (choices: Choices = {}) => makeEngine({ joins: true, chunkTokens: 4, ...choices });
+
+  it("take one run for a piece and a token of each, and nobody waits for a prompt", async () => {
+    const { engine, decoder } = joined();
+    const readers = [saying(100, 40), saying(200, 40)];
+    const running = readers.map((reader, id) =>
+      engine.run(sequenceOf(promptOf([[id]]), { reader })),
+    );
+    await until(() => readers.every(({ scores }) => scores.length > 2));
+    const late = saying(300, 3);
+    await engine.run(sequenceOf(promptOf([text(0, 12)]), { reader: late }));
+    const pieces = decoder.runs.filter(({ ids }) => ids.length === 4);
+    expect(pieces.map(({ ids }) => ids)).toEqual([text(0, 4), text(4, 4), text(8, 4)]);
+    for (const run of pieces) {
+      expect(run).toMatchObject({
+        type: "together",
+        beside: [expect.any(Number), expect.any(Number)],
+      });
+    }
+    await Promise.all(running);
+    for (const [index, { scores }] of readers.entries()) {
+      const said = text(100 * (index + 1), 40);
+      expect(scores.map(([after]) => after)).toEqual([index, ...said]);
+    }
+    expect(late.scores.map(([after]) => after)).toEqual([11, 300, 301, 302]);
+    await until(() => decoder.taken === 0);
+  });
+
+  it("fail apart: a prompt costs nobody who writes, and they cost no prompt", async () => {
+    const { engine, decoder } = joined();
+    decoder.onRun = (run) => {
+      const ids = run.type === "together" ? [...run.ids, ...run.beside] : run.ids;
+      if (ids.includes(66) || ids.includes(140)) throw new Error("kernel failed");
+    };
+    const readers = [saying(100, 60), saying(500, 20), saying(1, 1)];
+    // The long one is still being read when the answer fails.
+    const prompts = [[1], text(200, 200), text(60, 12)];
+    const [failing, reading, broken] = readers.map((reader, index) => async () => {
+      if (index > 0) await until(() => readers[0]!.scores.length > 20);
+      await engine.run(sequenceOf(promptOf([prompts[index]!]), { reader }));
+    });
+    const outcomes = await Promise.allSettled([failing!(), reading!(), broken!()]);
+    expect(outcomes.map(({ status }) => status)).toEqual(["rejected", "fulfilled", "rejected"]);
+    // The broken prompt was between them, and cost neither a token.
+    expect(readers[0]!.scores.map(([after]) => after)).toEqual([1, ...text(100, 40)]);
+    expect(readers[1]!.scores.map(([after]) => after)).toEqual([399, ...text(500, 20)]);
+    await until(() => decoder.taken === 0);
+  });
+
+  it("go on without whoever is aborted, a reader or a writer", async () => {
+    const { engine, decoder } = joined();
+    const readers = [saying(100, 80), saying(200, 80)];
+    const controllers = [0, 1, 2].map(() => new AbortController());
+    const writing = readers.map((reader, id) =>
+      engine.run(sequenceOf(promptOf([[id]]), { reader, signal: controllers[id]!.signal })),
+    );
+    const outcomes = Promise.allSettled(writing);
+    await until(() => readers.every(({ scores }) => scores.length > 2));
+    const prompt = promptOf([text(0, 40)]);
+    const reading = sequenceOf(prompt, { reader: saying(1, 1), signal: controllers[2]!.signal });
+    const stopped = expect(engine.run(reading)).rejects.toBe("not needed");
+    await until(() => decoder.runs.some(({ type }) => type === "together"));
+    const hold = gate();
+    decoder.onRun = () => hold.opened;
+    await oneTick();
+    controllers[1]!.abort("enough");
+    controllers[2]!.abort("not needed");
+    const before = decoder.runs.length;
+    hold.open();
+    await stopped;
+    expect(decoder.runs.length - before).toBeLessThanOrEqual(1);
+    expect((await outcomes).map(({ status }) => status)).toEqual(["fulfilled", "rejected"]);
+    expect(readers[0]!.scores).toHaveLength(81);
+    await until(() => decoder.taken === 0);
   });
 });
 

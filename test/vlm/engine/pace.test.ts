@@ -56,6 +56,42 @@ describe("Pace", () => {
     expect(pace.stepMs(0)).toBe(50);
   });
 
+  it("leaves more room where plans were wrong, and less where they held", () => {
+    const planned = (noise: (run: number) => number) => {
+      const pace = new Pace();
+      for (let run = 0; run < 40; run++) {
+        const tokens = 20 + 20 * (run % 3);
+        pace.prompt(tokens, noise(run) * (50 + 10 * tokens));
+      }
+      return pace.chunkTokens(500, 256);
+    };
+    const steady = planned(() => 1);
+    // 45 tokens take all of the time.
+    expect(steady).toBeGreaterThan(40);
+    expect(steady).toBeLessThan(45);
+    const busy = planned((run) => (run % 2 === 0 ? 0.6 : 1.4));
+    expect(busy).toBeLessThan(38);
+    expect(busy).toBeGreaterThan(10);
+  });
+
+  it("learns what tokens of others add to a chunk", () => {
+    const pace = new Pace();
+    for (const tokens of [20, 40, 60]) pace.prompt(tokens, 50 + 10 * tokens);
+    pace.step(3, 90);
+    // As if they ran by themselves, until it is known.
+    expect(pace.joinedMs(3)).toBe(90);
+    for (let run = 0; run < 30; run++) {
+      const tokens = 20 + 20 * (run % 3);
+      pace.together(tokens, 3, 50 + 10 * tokens + 30);
+    }
+    expect(pace.joinedMs(3)).toBeCloseTo(30, 0);
+    expect(pace.joinedMs(6)).toBeCloseTo(60, 0);
+    // 42 tokens and the three take all of the time.
+    const tokens = pace.chunkTokens(500 - pace.joinedMs(3), 256);
+    expect(tokens).toBeGreaterThan(37);
+    expect(tokens).toBeLessThanOrEqual(42);
+  });
+
   it("estimates prompts and pictures together", () => {
     const pace = new Pace();
     pace.prompt(100, 1000);

@@ -21,7 +21,7 @@ import { EmbeddingTable } from "./embedding-table.ts";
 import { atStage } from "./inference-error.ts";
 import { joinedRows, joinedTokens } from "./joined-input.ts";
 import { KvSlots, kvParts } from "./kv-slots.ts";
-import type { BoundLanes, BoundRows, LanePool, LaneSlot } from "./lane-slots.ts";
+import type { BoundBeside, BoundRows, LanePool, LaneSlot } from "./lane-slots.ts";
 import type { OnnxPackage } from "./onnx-package.ts";
 import { placeFeatures } from "./place-features.ts";
 import { mropeCosSin } from "./rotary.ts";
@@ -166,7 +166,8 @@ export class Decoder implements DecoderBackend {
     expectRoom(cache, input.ids.length);
     for (const { slot } of rows) expectRoom(slot, 1);
     // Attention over the prompt's own cache appends what belongs to others behind it.
-    if (cache.length + input.ids.length + rows.length > cache.capacity) {
+    const room = cache.capacity - cache.length - input.ids.length;
+    if (rows.length > room || cache.slots.bindBeside === undefined) {
       const [last] = await this.append(input, cache, { signal });
       const kept = last!.slice(); // the next run may write there
       return [kept, ...(await this.decode(rows, { signal }))];
@@ -175,7 +176,10 @@ export class Decoder implements DecoderBackend {
     try {
       for (const { slot } of rows) releases.push(slot.occupy());
       signal?.throwIfAborted();
-      const bound = await cache.slots.bindLanes(rows.map(({ slot }) => slot));
+      const bound = await cache.slots.bindBeside(
+        cache,
+        rows.map(({ slot }) => slot),
+      );
       releases.push(cache.occupy());
       return await atStage("decode", signal, () =>
         this.#joinedRun(input, cache, rows, bound, signal),
@@ -189,12 +193,12 @@ export class Decoder implements DecoderBackend {
     input: DecoderInput,
     cache: LaneSlot,
     rows: readonly LaneRow[],
-    bound: BoundLanes,
+    { one, others }: BoundBeside,
     signal: AbortSignal | undefined,
   ): Promise<readonly Float32Array[]> {
     const { ids, images = [] } = input;
-    const joined = bound.lengths.length;
-    const whole = { ...joinedTokens(input, rows, bound), images };
+    const joined = others.lengths.length;
+    const whole = { ...joinedTokens(input, rows, others), images };
     const logits = this.#takeLogits(1 + joined);
     using buffers = new RunBuffers(this.#sizes, {
       tokens: whole.ids.length,
@@ -203,15 +207,16 @@ export class Decoder implements DecoderBackend {
       rows: 1 + joined,
       logits,
     });
-    buffers.setJoinedLengths(bound.lengths.map((length) => length + 1));
+    buffers.setJoinedLengths(others.lengths.map((length) => length + 1));
     try {
-      await this.#runChunk(whole, cache, buffers, { joined: joinedRows(bound), signal });
+      buffers.setLengths([cache.length + whole.ids.length]);
+      await this.#runChunk(whole, buffers, [one, joinedRows(others)], signal);
     } finally {
       this.#spareLogits.set(1 + joined, logits);
     }
     cache.grow(ids.length);
     for (const { slot } of rows) slot.grow(1);
-    return [buffers.scores(0), ...bound.lanes.map((lane) => buffers.scores(1 + lane))];
+    return [buffers.scores(0), ...others.lanes.map((lane) => buffers.scores(1 + lane))];
   }
 
   async #append(
@@ -232,7 +237,8 @@ export class Decoder implements DecoderBackend {
       logits,
     });
     try {
-      await this.#runChunk(input, cache, buffers, { signal });
+      buffers.setLengths([cache.length + tokens]);
+      await this.#runChunk(input, buffers, [await cache.slots.bindOne(cache)], signal);
     } finally {
       if (scores !== "all") this.#spareLogits.set(rows, logits);
     }
@@ -242,18 +248,15 @@ export class Decoder implements DecoderBackend {
 
   async #runChunk(
     input: DecoderInput,
-    cache: LaneSlot,
     buffers: RunBuffers,
-    { joined, signal }: { joined?: BoundRows; signal: AbortSignal | undefined },
+    bound: readonly BoundRows[],
+    signal: AbortSignal | undefined,
   ): Promise<void> {
-    const { ids, images = [] } = input;
     await this.#fillText(input, buffers);
-    for (const image of images) placeFeatures(image, buffers.tokenRows);
-    buffers.setLengths([cache.length + ids.length]);
-    const { past, present } = await cache.slots.bindOne(cache);
+    for (const image of input.images ?? []) placeFeatures(image, buffers.tokenRows);
     await this.#session.run(
-      { ...buffers.inputs, ...past, ...joined?.past },
-      { ...buffers.outputs, ...present, ...joined?.present },
+      Object.assign({}, buffers.inputs, ...bound.map(({ past }) => past)),
+      Object.assign({}, buffers.outputs, ...bound.map(({ present }) => present)),
       { signal },
     );
   }

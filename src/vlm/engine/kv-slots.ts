@@ -13,7 +13,7 @@ import {
   type Value,
 } from "../runtime/value.ts";
 import { KvCache, type PackedKv } from "./kv-cache.ts";
-import type { BoundLanes, BoundRows, LanePool } from "./lane-slots.ts";
+import type { BoundBeside, BoundLanes, BoundRows, LanePool } from "./lane-slots.ts";
 
 /** One input of the graph that grows with the tokens, such as the keys of a layer. */
 export interface KvPart {
@@ -106,6 +106,11 @@ export class KvSlots implements LanePool {
     const bound = await this.lead(caches);
     const lengths = caches.toSorted((a, b) => a.row - b.row).map(({ length }) => length);
     return { ...bound, lanes: caches.map(({ row }) => row), lengths };
+  }
+
+  async bindBeside(cache: KvCache, caches: readonly KvCache[]): Promise<BoundBeside> {
+    const others = await this.bindLanes(caches); // it may move from where they go
+    return { one: this.row(cache.row), others };
   }
 
   /**

@@ -20,6 +20,12 @@ export interface BoundLanes extends BoundRows {
   readonly lengths: readonly number[];
 }
 
+/** One slot, and several others beside it. */
+export interface BoundBeside {
+  readonly one: BoundRows;
+  readonly others: BoundLanes;
+}
+
 /** The place of one sequence. */
 export interface LaneSlot extends KvSlot {
   readonly slots: LanePool;
@@ -39,5 +45,7 @@ export interface LanePool extends SlotPool {
   bindOne(slot: LaneSlot): Promise<BoundRows>;
   /** Slots to each of which one token is appended. */
   bindLanes(slots: readonly LaneSlot[]): Promise<BoundLanes>;
+  /** Both for one run. Left out where what binds the one could move the others. */
+  bindBeside?(slot: LaneSlot, slots: readonly LaneSlot[]): Promise<BoundBeside>;
   dispose(): void | Promise<void>;
 }

@@ -79,7 +79,8 @@ export const DEFAULT_COMMAND_PHRASES: CommandPhrases = {
   undone: "好的，上一个问题和回答就当没有过。",
   nothingToUndo: "没有可以撤销的问题。",
   historyIs: (turns) =>
-    turns.map(({ question, answer }) => `问：${question}\n答：${answer}`).join("\n"),
+    // A question of a group begins with a name and a colon already.
+    turns.map(({ question, answer }) => `${question}\n答：${answer}`).join("\n\n"),
   nothingRemembered: "这里还没有问过什么。",
   pictureHere: "［图片］",
   forgotPerson: "好的，你在这里问过的我都忘了。",
@@ -90,7 +91,9 @@ export const DEFAULT_COMMAND_PHRASES: CommandPhrases = {
   statsAre: ({ forMs, answered, failed, cancelled, commands }) =>
     `已运行${duration(forMs)}：回答${answered}次，失败${failed}次，取消${cancelled}次，命令${commands}次。`,
   statusIs: ({ answering, waiting, here }) =>
-    `正在回答${answering}个问题，${waiting}个在等。这里：${HERE[here]}。`,
+    answering + waiting === 0
+      ? `现在没有问题要回答。这里：${HERE[here]}。`
+      : `正在回答${answering}个问题，${waiting}个在等。这里：${HERE[here]}。`,
   reloaded: "设置已重新读取。",
   reloadRefused: "设置文件有错误，仍按原来的设置运行。错误见日志。",
   nothingToReload: "没有可以重新读取的设置。",

@@ -102,15 +102,23 @@ describe("/help", () => {
   });
 });
 
+describe("/status", () => {
+  it("does not count to zero", async () => {
+    const { receive, last } = setUp();
+    await receive(say("/状态"));
+    expect(last()).toBe("现在没有问题要回答。这里：正常。");
+  });
+});
+
 describe("/history", () => {
   it("shows the latest questions and answers, cut short, as many as are asked for", async () => {
     const { receive, last } = setUp(({ messages }) => `答${messages.length}`);
     await receive(ask("一".repeat(100)), ask("二"), ask("三"));
     await receive(say("/history 2"));
-    expect(last()).toMatch(/^问：.*二\n答：.*\n问：.*三\n答：.*$/u);
+    expect(last()).toMatch(/^小明：二\n答：.*\n\n小明：三\n答：.*$/u);
     await receive(say("/历史"));
-    expect(last()).toMatch(/^问：.*一…\n答：/u);
-    expect(last()?.match(/问：/gu)).toHaveLength(3);
+    expect(last()).toMatch(/^小明：一+…\n答：/u);
+    expect(last()?.match(/^小明：/gmu)).toHaveLength(3);
   });
 
   it("shows nobody in a group what was asked in private, though both have one past", async () => {

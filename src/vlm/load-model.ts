@@ -109,7 +109,11 @@ async function loadParts(
   );
   const { visionEncoder, decoder, slots, cacheBytes, mostTokens, warnings = [] } = backend;
   for (const warning of warnings) options.onWarning(warning);
-  const prefixBytes = options.prefixCacheBytes ?? cacheBytes.prefixes;
+  const { hostPrefixes = 0 } = cacheBytes;
+  const prefixBytes = {
+    maxBytes: options.prefixCacheBytes ?? cacheBytes.prefixes,
+    maxHostBytes: hostPrefixes === 0 ? 0 : (options.prefixCacheBytes ?? hostPrefixes),
+  };
   const images = new ImageTensorCache({
     maxBytes: options.imageCacheBytes,
     processor: settings.processor,
@@ -138,7 +142,7 @@ async function loadParts(
         slots,
         visionEncoder,
         features: new FeatureCache(options.featureCacheBytes ?? cacheBytes.features),
-        prefixes: new PrefixCache({ maxBytes: prefixBytes }),
+        prefixes: new PrefixCache(prefixBytes),
         speculation: options.speculation ? new Speculation() : undefined,
         maxQueue: options.maxQueue,
         maxStallMs: options.maxStallMs,

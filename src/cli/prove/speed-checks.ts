@@ -14,7 +14,7 @@ import { configOf } from "../bench/shapes.ts";
 import type { Checks } from "./check.ts";
 import { writeRandomPackage } from "./random-package.ts";
 import type { CardRooflines } from "./rooflines.ts";
-import { measureSpeed, type Speed } from "./speed.ts";
+import { FULL_WORK, LIGHT_WORK, measureSpeed, type Speed } from "./speed.ts";
 
 export interface SpeedReport {
   readonly shape: ShapeName;
@@ -23,7 +23,7 @@ export interface SpeedReport {
   readonly measured: Speed;
   /** Time of a decode step at the memory roofline over the measured one, for one chat; undefined without a roofline. */
   readonly decodeShare: number | undefined;
-  /** Products of a prompt of 2048 tokens over the matrix roofline. */
+  /** Products of the long prompt over the matrix roofline. */
   readonly prefillShare: number | undefined;
   /** Tokens of the most chats over those of one. */
   readonly batchGain: number;
@@ -79,13 +79,17 @@ function casesOf({ device, size, questionMs }: SpeedWork): readonly Case[] {
     return CARD_CASES.filter(({ shape }) => shape === "2b").map((one) => ({ ...one, shape: size }));
   }
   // Through a software driver a 2B would take hours, and say nothing about any card.
-  const plain = kind === "webgpu" && questionMs > SOFTWARE_MS ? "mini" : "2b";
+  const plain = isSoftware(device, questionMs) ? "mini" : "2b";
   const decoder = DECODER_PRECISIONS[kind][0]!;
   return [{ shape: size ?? plain, decoder, captureGraphs: false }];
 }
 
+function isSoftware(device: Device, questionMs: number): boolean {
+  return deviceKind(device) === "webgpu" && questionMs > SOFTWARE_MS;
+}
+
 async function proveCase(
-  { checks, device, rooflines, speed }: SpeedWork,
+  { checks, device, rooflines, questionMs, speed }: SpeedWork,
   { shape, decoder, captureGraphs }: Case,
   directory: string,
   fresh: boolean,
@@ -96,13 +100,15 @@ async function proveCase(
   await checks.run(name, async () => {
     if (fresh) await writeRandomPackage(directory, shape, precision, kind);
     const card = kind === "cuda";
+    const light = isSoftware(device, questionMs);
     const measured = await measureSpeed({
       directory,
       device,
       captureGraphs,
       batches: card ? [1, 8, 32] : [1, 4],
-      steps: card ? 64 : 8,
+      steps: card ? 64 : light ? 4 : 8,
       rounds: card ? 5 : 1,
+      work: light ? LIGHT_WORK : FULL_WORK,
     });
     const report = compare(shape, decoder, measured, rooflines);
     speed.push({ shape, precision, captureGraphs, measured, ...report });
@@ -129,7 +135,9 @@ function compare(
     decodeShare: rooflines && bytes / rooflines.memoryGBs / 1e6 / one!.stepMs,
     prefillShare:
       rooflines &&
-      (operations * 2048) / (measured.prefill2048Ms / 1000) / (rooflines.matrixTFLOPs * 1e12),
+      (operations * measured.promptTokens) /
+        (measured.prefillMs / 1000) /
+        (rooflines.matrixTFLOPs * 1e12),
     batchGain: many.tokensPerSecond / one!.tokensPerSecond,
   };
 }
@@ -160,8 +168,8 @@ function describe(measured: Speed, report: ReturnType<typeof compare>): string {
   return [
     `decode ${decode.join("; ")}${share(report.decodeShare, "memory")}`,
     `${report.batchGain.toFixed(1)} times the tokens of one`,
-    `prefill 2048 ${measured.prefill2048Ms.toFixed(1)} ms${share(report.prefillShare, "matrix peak")}`,
-    `picture of 512 tokens ${measured.visionMs.toFixed(1)} ms, first token ${measured.firstTokenMs.toFixed(1)} ms`,
+    `prefill ${measured.promptTokens} ${measured.prefillMs.toFixed(1)} ms${share(report.prefillShare, "matrix peak")}`,
+    `picture of ${measured.pictureTokens} tokens ${measured.visionMs.toFixed(1)} ms, first token ${measured.firstTokenMs.toFixed(1)} ms`,
     `event loop ${measured.gapMs.toFixed(1)} ms`,
     `load ${(measured.loadMs / 1000).toFixed(1)} s, ${measured.memoryMiB ?? "?"} MiB`,
   ].join("; ");

@@ -20,14 +20,31 @@ export interface SpeedOptions {
   /** Steps of each, and rounds of everything else. */
   readonly steps: number;
   readonly rounds: number;
+  readonly work: SpeedWork;
 }
 
+/** How much is read. */
+export interface SpeedWork {
+  /** A picture, in patches; 4 of them are a token. */
+  readonly gridHeight: number;
+  readonly gridWidth: number;
+  /** Of the long prompt, in tokens. */
+  readonly promptTokens: number;
+}
+
+/** A picture of 512 tokens, a prompt of 2048. */
+export const FULL_WORK: SpeedWork = { gridHeight: 32, gridWidth: 64, promptTokens: 2048 };
+/** For drivers that compute a thousand times more slowly than a card. */
+export const LIGHT_WORK: SpeedWork = { gridHeight: 8, gridWidth: 8, promptTokens: 62 };
+
 export interface Speed {
-  /** A picture of 512 tokens. */
+  readonly pictureTokens: number;
+  readonly promptTokens: number;
+  /** The picture. */
   readonly visionMs: number;
-  /** 2048 tokens of text, in one run where the device can. */
-  readonly prefill2048Ms: number;
-  /** A picture of 512 tokens and a question of 20, to the candidates of the first token. */
+  /** The long prompt, in one run where the device can. */
+  readonly prefillMs: number;
+  /** The picture and a question of 20 tokens, to the candidates of the first token. */
   readonly firstTokenMs: number;
   readonly decode: readonly {
     readonly chats: number;
@@ -45,12 +62,9 @@ export interface Speed {
   readonly memoryMiB: number | undefined;
 }
 
-const GRID = { gridHeight: 32, gridWidth: 64 } as const;
 const PATCH = 1536;
-const PICTURE_TOKENS = (GRID.gridHeight * GRID.gridWidth) / 4;
 const QUESTION_TOKENS = 20;
 const CONTEXT = 128;
-const LONG = 2048;
 const CAPACITY = 4096;
 
 export async function measureSpeed(options: SpeedOptions): Promise<Speed> {
@@ -78,22 +92,23 @@ export async function measureSpeed(options: SpeedOptions): Promise<Speed> {
 async function measure(
   backend: Backend,
   card: CudaDevice | undefined,
-  { batches, steps, rounds }: SpeedOptions,
+  { batches, steps, rounds, work }: SpeedOptions,
   loadMs: number,
 ): Promise<Speed> {
   const { visionEncoder } = backend;
-  const pixelValues = Float32Array.from(
-    { length: GRID.gridHeight * GRID.gridWidth * PATCH },
-    (_, i) => Math.sin(i * 12.9898),
+  const { gridHeight, gridWidth, promptTokens } = work;
+  const pictureTokens = (gridHeight * gridWidth) / 4;
+  const pixelValues = Float32Array.from({ length: gridHeight * gridWidth * PATCH }, (_, i) =>
+    Math.sin(i * 12.9898),
   );
-  const picture = { ...GRID, pixelValues };
+  const picture = { gridHeight, gridWidth, pixelValues };
   const visionMs = await medianMs(rounds, () => visionEncoder.encode(picture));
-  const prefill2048Ms = await medianMs(rounds, () => readText(backend, LONG));
+  const prefillMs = await medianMs(rounds, () => readText(backend, promptTokens));
   const firstTokenMs = await medianMs(rounds, async () => {
     const features = await visionEncoder.encode(picture);
     const images = [{ start: 1, features }];
-    const spans = [{ start: 1, rows: GRID.gridHeight / 2, columns: GRID.gridWidth / 2 }];
-    const ids = someIds(PICTURE_TOKENS + QUESTION_TOKENS + 2);
+    const spans = [{ start: 1, rows: gridHeight / 2, columns: gridWidth / 2 }];
+    const ids = someIds(pictureTokens + QUESTION_TOKENS + 2);
     const { positions } = mropePositions(ids.length, spans);
     const slot = backend.slots.open();
     await read(backend, { ids, positions, images }, slot);
@@ -104,7 +119,7 @@ async function measure(
     const found = [];
     for (const chats of batches) {
       const before = { ...card?.traffic };
-      const { stepMs, ids } = await answer(backend, chats, steps);
+      const { stepMs, ids } = await answer(backend, chats, steps, Math.min(CONTEXT, promptTokens));
       const perStep = (way: "toDevice" | "fromDevice") =>
         Math.round(((card?.traffic[way] ?? 0) - (before[way] ?? 0)) / (steps + WARM_STEPS));
       if (chats === batches[0]) tokens.push(...ids);
@@ -117,7 +132,15 @@ async function measure(
   const memory = card ? await card.memory() : undefined;
   const memoryMiB = memory && Math.round((memory.total - memory.free) / 2 ** 20);
   return {
-    ...{ visionMs, prefill2048Ms, firstTokenMs, decode, gapMs: gaps.longestMs },
+    ...{
+      pictureTokens,
+      promptTokens,
+      visionMs,
+      prefillMs,
+      firstTokenMs,
+      decode,
+      gapMs: gaps.longestMs,
+    },
     ...{ tokens, loadMs, memoryMiB },
   };
 }
@@ -141,14 +164,14 @@ async function read({ decoder, mostTokens }: Backend, input: DecoderInput, slot:
 const WARM_STEPS = 8;
 
 /** Greedy answers of several chats at once. The median of the steps, and what the first chat said. */
-async function answer(backend: Backend, chats: number, steps: number) {
+async function answer(backend: Backend, chats: number, steps: number, context: number) {
   const { decoder, slots } = backend;
   const open = Array.from({ length: chats }, () => slots.open());
   const rows: { slot: (typeof open)[number]; id: number; position: number }[] = [];
   for (const [index, slot] of open.entries()) {
-    const ids = someIds(CONTEXT, index);
-    await read(backend, { ids, positions: mropePositions(CONTEXT, []).positions }, slot);
-    rows.push({ slot, id: 1000 + index, position: CONTEXT });
+    const ids = someIds(context, index);
+    await read(backend, { ids, positions: mropePositions(context, []).positions }, slot);
+    rows.push({ slot, id: 1000 + index, position: context });
   }
   const ids: number[] = [];
   const times: number[] = [];

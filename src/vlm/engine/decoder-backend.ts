@@ -36,6 +36,8 @@ export interface TopScores {
 export interface KvBlock {
   readonly tokens: number;
   readonly byteLength: number;
+  /** A copy in the memory of the host, which slots take as well; undefined where it lies there already. */
+  readonly toHost?: (() => Promise<KvBlock>) | undefined;
   /** Gives memory back that no garbage collector knows of. The block is of no use afterwards. */
   dispose?(): void;
 }

@@ -12,7 +12,8 @@ import type { KvPart } from "./kv-slots.ts";
 
 /** Part after part, head after head, the tokens one after the other. */
 export interface DeviceKvBlock extends KvBlock {
-  readonly value: Value;
+  /** On the device, or in the memory of the host. */
+  readonly value: Value | Uint8Array;
 }
 
 interface Slab extends KvPart {
@@ -119,12 +120,22 @@ export class DeviceSlots implements SlotPool {
     const value = await this.memory.allocate("u8", [byteLength], "kept keys and values");
     const calls = this.#copies(row, start, tokens, { value, tokens }, false);
     await this.memory.finish(calls);
-    return { tokens, byteLength, value, dispose: () => value.dispose() };
+    const toHost = async () => ({ tokens, byteLength, value: await this.memory.fetch(value) });
+    return { tokens, byteLength, value, toHost, dispose: () => value.dispose() };
   }
 
   /** @internal */
   async write(row: number, start: number, block: DeviceKvBlock, tokens: number): Promise<void> {
-    await this.memory.finish(this.#copies(row, start, tokens, block, true));
+    const { value, byteLength } = block;
+    if (!(value instanceof Uint8Array)) {
+      const packed = { value, tokens: block.tokens };
+      await this.memory.finish(this.#copies(row, start, tokens, packed, true));
+      return;
+    }
+    using there = await this.memory.allocate("u8", [byteLength], "kept keys and values");
+    const packed = { value: there, tokens: block.tokens };
+    const calls = this.memory.upload(there, value);
+    await this.memory.finish([...calls, ...this.#copies(row, start, tokens, packed, true)]);
   }
 
   /** Gives the memory back. Calling it again is fine. */
@@ -141,7 +152,7 @@ export class DeviceSlots implements SlotPool {
     row: number,
     start: number,
     tokens: number,
-    block: Pick<DeviceKvBlock, "value" | "tokens">,
+    block: { readonly value: Value; readonly tokens: number },
     into: boolean,
   ) {
     let offset = 0;

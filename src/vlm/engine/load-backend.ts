@@ -39,7 +39,12 @@ export interface Backend {
   readonly decoder: DecoderBackend;
   readonly slots: SlotPool;
   /** What the caches may hold when nobody says so. */
-  readonly cacheBytes: { readonly features: number; readonly prefixes: number };
+  readonly cacheBytes: {
+    readonly features: number;
+    readonly prefixes: number;
+    /** Prefixes that have no room on the device any more. @default 0: the device is the host */
+    readonly hostPrefixes?: number;
+  };
   /** Most tokens of a run, where a device computes longer ones wrongly. */
   readonly mostTokens: number;
   /** What makes its answers worse than those of the published model, for people. */
@@ -102,7 +107,9 @@ async function loadInDeviceForm(model: OnnxPackage, options: BackendOptions): Pr
     : contextsThatFit(contextBytes);
   const slots = await decoder.createSlots(maxConcurrent ?? fitting, contextTokens);
   onMade(() => slots.dispose());
-  const cacheBytes = card ? deviceShares(card.remaining) : defaultCacheBytes();
+  const cacheBytes = card
+    ? { ...deviceShares(card.remaining), hostPrefixes: defaultCacheBytes().prefixes }
+    : defaultCacheBytes();
   const mostTokens = Number.POSITIVE_INFINITY;
   return { visionEncoder, decoder, slots, cacheBytes, mostTokens };
 }

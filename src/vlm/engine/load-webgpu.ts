@@ -33,10 +33,10 @@ export async function loadOnWebGpu(model: OnnxPackage, options: BackendOptions):
     const slots = await decoder.createSlotsOnWebGpu(count, contextTokens);
     onMade(() => slots.dispose());
     await memory.expect(slots.values, `keys and values of ${count} contexts`);
-    const { features, prefixes: ofHost } = defaultCacheBytes();
+    const { features, prefixes: hostPrefixes } = defaultCacheBytes();
     // What is kept lies on the device: no more of it than of what is in use.
-    const prefixes = Math.min(ofHost, slots.byteLength);
-    const cacheBytes = { features, prefixes };
+    const prefixes = Math.min(hostPrefixes, slots.byteLength);
+    const cacheBytes = { features, prefixes, hostPrefixes };
     return { visionEncoder, decoder, slots, cacheBytes, mostTokens: await webGpuMostTokens() };
   } finally {
     await memory.dispose();

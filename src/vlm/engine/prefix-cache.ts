@@ -1,6 +1,7 @@
 // Keys and values computed before, by content: blocks of tokens, each named by itself and everything in front of it.
 // In: slots to copy from, and slots to copy into. It is bounded in bytes and forgets what was not used for longest,
-// ends of sequences before their beginnings. It knows nothing of what is inside a block.
+// ends of sequences before their beginnings. Where blocks lie on a device, those that no longer fit there go to the memory
+// of the host before they are forgotten, and come back when they are used. It knows nothing of what is inside a block.
 
 import { LRUCache } from "lru-cache";
 import { TimeSlice } from "../image/time-slice.ts";
@@ -10,6 +11,8 @@ import { type ContentPart, TokenContent } from "./token-content.ts";
 export interface PrefixCacheOptions {
   /** `0` keeps nothing. */
   readonly maxBytes: number;
+  /** Of the memory of the host, beside that of a device. @default 0 */
+  readonly maxHostBytes?: number;
   /** @default 32 */
   readonly blockTokens?: number;
 }
@@ -34,7 +37,9 @@ interface Entry {
   /** Name of the block in front; "" for the first. */
   readonly parent: string;
   readonly part: ContentPart;
-  readonly kv: KvBlock;
+  kv: KvBlock;
+  /** Has it left the device for the host? */
+  onHost: boolean;
   /** Keys of the pictures in it and in front of it. */
   readonly pictures: ReadonlySet<string>;
   /** Whoever stored or used it. */
@@ -50,16 +55,23 @@ const NOTHING: ReadonlySet<Entry> = new Set();
 export class PrefixCache {
   readonly blockTokens: number;
   readonly #maxBytes: number;
+  readonly #maxHostBytes: number;
+  #hostBytes = 0;
   readonly #entries: LRUCache<string, Entry> | undefined;
   readonly #children = new Map<string, Set<Entry>>();
 
-  constructor({ maxBytes, blockTokens = DEFAULT_BLOCK_TOKENS }: PrefixCacheOptions) {
+  constructor({
+    maxBytes,
+    maxHostBytes = 0,
+    blockTokens = DEFAULT_BLOCK_TOKENS,
+  }: PrefixCacheOptions) {
     this.blockTokens = blockTokens;
     this.#maxBytes = maxBytes;
-    if (maxBytes === 0) return;
+    this.#maxHostBytes = maxHostBytes;
+    if (maxBytes === 0) return; // Nor anything on the host: everything goes there by way of the device.
     this.#entries = new LRUCache({
-      maxSize: maxBytes,
-      sizeCalculation: ({ kv }) => kv.byteLength + ENTRY_OVERHEAD_BYTES,
+      maxSize: maxBytes + maxHostBytes,
+      sizeCalculation: sizeOf,
       dispose: (entry) => this.#unlink(entry),
     });
   }
@@ -72,9 +84,14 @@ export class PrefixCache {
     return this.#entries?.size ?? 0;
   }
 
-  /** Never more than `maxBytes`. */
+  /** Never more than `maxBytes` and `maxHostBytes` together. */
   get totalBytes(): number {
     return this.#entries?.calculatedSize ?? 0;
+  }
+
+  /** Of them those on the host that were on a device before: never more than `maxHostBytes`. */
+  get hostBytes(): number {
+    return this.#hostBytes;
   }
 
   /** How many of the first tokens are there, up to `limit`. */
@@ -134,7 +151,8 @@ export class PrefixCache {
       chain.push(entry);
       // Its beginnings were all used just now: what goes to make room is something else.
       this.#touch(chain.slice(0, -1), owner);
-      if (!known) this.#link(entry);
+      if (!known) await this.#add(entry);
+      else if (known.onHost) await this.#bringBack(known, slot, start, stop);
       this.#touch(chain, owner);
     }
   }
@@ -211,6 +229,7 @@ export class PrefixCache {
       parent: this.#parentName(content, start),
       part,
       kv: await slot.read(start, stop),
+      onHost: false,
       pictures: pictures.every((key) => inFront.has(key))
         ? inFront
         : new Set([...inFront, ...pictures]),
@@ -221,6 +240,64 @@ export class PrefixCache {
   #parentName(content: TokenContent, start: number): string {
     if (start === 0) return "";
     return content.blockName(start / this.blockTokens - 1, this.blockTokens);
+  }
+
+  async #add(entry: Entry): Promise<void> {
+    await this.#makeRoom(sizeOf(entry));
+    this.#link(entry);
+  }
+
+  /** What was not used for longest goes from the device to the host, or is forgotten. */
+  async #makeRoom(bytes: number): Promise<void> {
+    while (this.totalBytes - this.#hostBytes + bytes > this.#maxBytes) {
+      const oldest = this.#oldest(false);
+      if (!oldest) return;
+      if (await this.#sendToHost(oldest)) continue;
+      if (this.#has(oldest)) this.#entries?.delete(oldest.name);
+    }
+  }
+
+  /** Is it there now? */
+  async #sendToHost(entry: Entry): Promise<boolean> {
+    const size = sizeOf(entry);
+    if (!entry.kv.toHost || size > this.#maxHostBytes) return false;
+    const copy = await entry.kv.toHost().catch(() => undefined);
+    if (!copy || !this.#has(entry)) {
+      copy?.dispose?.(); // Forgotten on the way.
+      return false;
+    }
+    while (this.#hostBytes + size > this.#maxHostBytes) {
+      this.#entries?.delete(this.#oldest(true)!.name);
+    }
+    entry.kv.dispose?.();
+    entry.kv = copy;
+    entry.onHost = true;
+    this.#hostBytes += size;
+    return true;
+  }
+
+  /** A slot holds again what is on the host: it is kept on the device from now on. */
+  async #bringBack(entry: Entry, slot: KvSlot, start: number, stop: number): Promise<void> {
+    if (entry.part.ids.length !== stop - start) return;
+    await this.#makeRoom(sizeOf(entry));
+    const there = await slot.read(start, stop).catch(() => undefined);
+    if (!there) return;
+    if (!this.#has(entry)) return there.dispose?.();
+    entry.kv.dispose?.();
+    entry.kv = there;
+    entry.onHost = false;
+    this.#hostBytes -= sizeOf(entry);
+  }
+
+  #has(entry: Entry): boolean {
+    return this.#entries?.peek(entry.name) === entry;
+  }
+
+  #oldest(onHost: boolean): Entry | undefined {
+    for (const entry of this.#entries?.rvalues() ?? []) {
+      if (entry?.onHost === onHost) return entry;
+    }
+    return undefined;
   }
 
   #link(entry: Entry): void {
@@ -243,6 +320,7 @@ export class PrefixCache {
 
   #unlink(entry: Entry): void {
     entry.kv.dispose?.();
+    if (entry.onHost) this.#hostBytes -= sizeOf(entry);
     const siblings = this.#children.get(entry.parent);
     siblings?.delete(entry);
     if (siblings?.size === 0) this.#children.delete(entry.parent);
@@ -254,4 +332,8 @@ export class PrefixCache {
       if (this.#entries?.get(entry.name) === entry) entry.chats.add(chat);
     }
   }
+}
+
+function sizeOf({ kv }: Entry): number {
+  return kv.byteLength + ENTRY_OVERHEAD_BYTES;
 }

@@ -9,19 +9,17 @@ export class WebGpuBlock implements KvBlock {
   readonly byteLength: number;
   /** For every part (heads * tokens, width): head after head. */
   readonly tables: KvTables;
-  readonly onDevice: boolean;
+  readonly toHost: (() => Promise<WebGpuBlock>) | undefined;
   readonly #copies: WebGpuKvCopies;
 
   constructor(copies: WebGpuKvCopies, tables: KvTables, tokens: number, onDevice = true) {
     this.#copies = copies;
     this.tables = tables;
     this.tokens = tokens;
-    this.onDevice = onDevice;
+    this.toHost = onDevice
+      ? async () => new WebGpuBlock(copies, await copies.fetch(tables), tokens, false)
+      : undefined;
     this.byteLength = tables.reduce((sum, table) => sum + table.byteLength, 0);
-  }
-
-  async toHost(): Promise<WebGpuBlock> {
-    return new WebGpuBlock(this.#copies, await this.#copies.fetch(this.tables), this.tokens, false);
   }
 
   /** Rows of the tables that hold the first tokens: head after head. */

@@ -106,6 +106,15 @@ export class DeviceMemory {
     return [];
   }
 
+  /** The bytes of a value, in the memory of the host. */
+  async fetch(source: Value): Promise<Uint8Array<ArrayBuffer>> {
+    const { byteLength } = source;
+    if (!this.#cuda) return hostBytes(source).slice();
+    const bytes = offHeap(new Uint8Array(byteLength));
+    await this.finish([this.#cuda.copyFromDevice(bytes, source.address, byteLength)]);
+    return bytes;
+  }
+
   /** Makes calls that belong to no run, and waits for them. */
   async finish(calls: readonly NativeCall[]): Promise<void> {
     if (this.#cuda) await this.#cuda.call([...calls, this.#cuda.synchronize()]);

@@ -100,7 +100,7 @@ describe("slots on WebGPU", () => {
       } else if (action === 5 && any.length > 0) {
         const other = open[below(open.length)]!;
         const block = await any.read(0, any.length);
-        const kept = below(2) === 0 ? block : await block.toHost();
+        const kept = below(2) === 0 ? block : await block.toHost!();
         const part = Math.min(1 + below(any.length), CAPACITY - other.length);
         const copied = tokens.slice(0, part);
         if (part > 0) {

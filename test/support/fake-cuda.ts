@@ -9,6 +9,7 @@ import type { CudaNative } from "../../src/vlm/runtime/cuda-ladder.ts";
 import { CUDA_PROVIDER_FILE } from "../../src/vlm/runtime/cuda-provider.ts";
 import type { NativeCall, NativeResult } from "../../src/vlm/runtime/device-thread.ts";
 import { OrtError } from "../../src/vlm/runtime/ort-error.ts";
+import type { PluginDevice } from "../../src/vlm/runtime/provider-plugins.ts";
 
 const MIB = 2 ** 20;
 
@@ -54,6 +55,12 @@ export class FakeCuda {
   readonly threads: string[] = [];
   readonly endedThreads: string[] = [];
   readonly directory: string;
+  /** The provider as a plugin, and the devices that it names once it is registered. */
+  plugin: string | undefined;
+  pluginDevices: PluginDevice[] = [];
+  /** What registering it fails with. */
+  pluginFailure: string | undefined;
+  readonly registered: string[] = [];
   readonly #allocated = new Map<bigint, number>();
   readonly #functions = new Map<bigint, { readonly name: string; readonly args: Argument[] }>();
   readonly #statuses = new Map<bigint, string>();
@@ -90,6 +97,18 @@ export class FakeCuda {
         },
         memory: (_address, byteLength) => new ArrayBuffer(byteLength),
       },
+      plugins: {
+        register: async (name, file) => {
+          if (this.pluginFailure !== undefined) throw new OrtError(1, this.pluginFailure);
+          this.registered.push(`${name} ${file}`);
+        },
+        // The core names the CPU first, as it did when it was asked.
+        devices: async () => [
+          { handle: 1n, provider: "CPUExecutionProvider" },
+          ...(this.registered.length > 0 ? this.pluginDevices : []),
+        ],
+      },
+      findPlugin: () => this.plugin,
       thread: {
         call: async (calls) => this.#make(calls),
         callAtExit: () => true,

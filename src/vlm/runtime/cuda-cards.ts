@@ -2,8 +2,10 @@
 
 import { CudaDevice } from "./cuda-device.ts";
 import type { CudaNative, RungListener } from "./cuda-ladder.ts";
+import { findCudaPlugin } from "./cuda-plugin.ts";
 import { DeviceThread } from "./device-thread.ts";
 import { loadOrt } from "./ort.ts";
+import { ProviderPlugins } from "./provider-plugins.ts";
 
 /** Cards by index. */
 export class CudaCards {
@@ -56,7 +58,10 @@ export class CudaCards {
   }
 }
 
-const cards = new CudaCards((name) => ({ ort: loadOrt(), thread: new DeviceThread(name) }));
+const cards = new CudaCards((name) => {
+  const [ort, thread] = [loadOrt(), new DeviceThread(name)];
+  return { ort, thread, plugins: new ProviderPlugins(ort, thread), findPlugin: findCudaPlugin };
+});
 
 /**
  * The card of this number, opened at the first call.

@@ -5,10 +5,12 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { ModelLoadError } from "../errors.ts";
 import { findCudaLibraries } from "./cuda-libraries.ts";
+import { openCudaPlugin } from "./cuda-plugin.ts";
 import { CUDA_PROVIDER_FILE, inspectProvider } from "./cuda-provider.ts";
 import type { DeviceThread, NativeResult } from "./device-thread.ts";
 import { type Ort, offHeap } from "./ort.ts";
 import { SUPPORTED_VERSIONS } from "./ort-library.ts";
+import type { PluginDevice, ProviderPlugins } from "./provider-plugins.ts";
 
 /** A card, and what was loaded to use it. */
 export interface CudaFacts {
@@ -20,6 +22,8 @@ export interface CudaFacts {
   /** Path of the runtime library. */
   readonly runtime: string;
   readonly provider: string;
+  /** The card in the provider's form as a plugin, where that is used. */
+  readonly plugin: PluginDevice | undefined;
   readonly libraries: readonly string[];
 }
 
@@ -30,6 +34,9 @@ export interface CudaNative {
     "version" | "directory" | "loadLibrary" | "describeForeign" | "check" | "memory"
   >;
   readonly thread: Pick<DeviceThread, "call" | "callAtExit" | "end">;
+  readonly plugins: Pick<ProviderPlugins, "register" | "devices">;
+  /** The provider's form as a plugin; undefined where there is none. */
+  readonly findPlugin: (beside: string) => string | undefined;
 }
 
 /** In the order in which they are climbed. */
@@ -70,20 +77,50 @@ export async function climbCuda(
     );
   }
   told("capability", capability.toFixed(1));
-  const provider = join(ort.directory, CUDA_PROVIDER_FILE);
-  const cuda = await checkProvider(provider, ort.version, device);
-  told("provider", `${provider} (ONNX Runtime ${ort.version}, CUDA ${cuda})`);
-  if (version < cuda) {
+  const expectDriver = (cuda: 12 | 13) => {
+    if (version >= cuda) return;
     throw unavailableAt(
       device,
       "version",
       `the driver can do CUDA ${version.toFixed(1)}, and the provider needs ${cuda}. Install a newer NVIDIA driver` +
         `${cuda === 13 ? " (580 or later)" : ""}.`,
     );
+  };
+  const facts = { name, driver: version, capability };
+  const plugin = await climbPlugin(index, native, expectDriver);
+  if (typeof plugin !== "string") {
+    told("provider", `${plugin.provider} (plugin)`);
+    told("libraries", plugin.libraries.join(", "));
+    return { ...facts, ...plugin, runtime: plugin.libraries[0]! };
   }
+  const provider = join(ort.directory, CUDA_PROVIDER_FILE);
+  const cuda = await checkProvider(provider, ort.version, device);
+  told("provider", `${provider} (ONNX Runtime ${ort.version}, CUDA ${cuda})${plugin}`);
+  expectDriver(cuda);
   const libraries = loadLibraries(ort, cuda, device);
   told("libraries", libraries.join(", "));
-  return { name, driver: version, capability, runtime: libraries[0]!, provider, libraries };
+  return { ...facts, runtime: libraries[0]!, provider, plugin: undefined, libraries };
+}
+
+/** The provider as a plugin; where it cannot be used, why not, for people: "" where there is none. */
+async function climbPlugin(
+  index: number,
+  { ort, plugins, findPlugin }: CudaNative,
+  expectDriver: (cuda: 12 | 13) => void,
+): Promise<
+  (Pick<CudaFacts, "provider" | "libraries"> & { readonly plugin: PluginDevice }) | string
+> {
+  const provider = findPlugin(ort.directory);
+  if (provider === undefined) return "";
+  try {
+    const { cuda } = await inspectProvider(provider, []);
+    if (cuda === undefined) return `, not ${provider}: it needs neither CUDA 12 nor CUDA 13`;
+    expectDriver(cuda);
+    const libraries = loadLibraries(ort, cuda, `cuda:${index}`);
+    return { provider, libraries, plugin: await openCudaPlugin(index, provider, plugins) };
+  } catch (error) {
+    return `, not ${provider}: ${error instanceof Error ? error.message : String(error)}`;
+  }
 }
 
 /** The error of a rung, saying what to do. */

@@ -93,6 +93,11 @@ function wheelDirectories(nvidia: string, major: 12 | 13, windows: boolean): str
   return [...inside(`cu${major}`), ...namesLike(nvidia, "").flatMap(inside)];
 }
 
+/** Directories that Python packages of this machine are installed into. */
+export function pythonPackages(): string[] {
+  return sitePackages(process.env, homedir(), "", process.platform === "win32");
+}
+
 /** Directories that Python packages are installed into: of the Python on the PATH, and of the usual places. */
 function sitePackages(
   environment: NodeJS.ProcessEnv,

@@ -4,7 +4,9 @@
 import { isVlmError, ModelLoadError } from "../errors.ts";
 import { openCuda } from "./cuda-cards.ts";
 import { CudaDevice } from "./cuda-device.ts";
+import { findCudaPlugin } from "./cuda-plugin.ts";
 import { addresses, type Handle, loadOrt, type Ort, offHeap } from "./ort.ts";
+import { ProviderPlugins } from "./provider-plugins.ts";
 import { openWebGpu, type WebGpuDevice } from "./webgpu-device.ts";
 
 /** Where a model runs. */
@@ -42,8 +44,13 @@ export type OpenDevice = CudaDevice | WebGpuDevice;
 export async function openDevice(device: Device): Promise<OpenDevice | undefined> {
   if (device === "cpu") return undefined;
   const provider = device === "webgpu" ? "WebGpuExecutionProvider" : "CUDAExecutionProvider";
-  if (!availableProviders().includes(provider)) throw unavailable(device);
+  if (!availableProviders().includes(provider) && !hasPlugin(device)) throw unavailable(device);
   return device === "webgpu" ? openWebGpu() : await openCuda(cudaIndex(device));
+}
+
+/** A core that was built without CUDA computes on cards by way of a plugin. */
+function hasPlugin(device: Device): boolean {
+  return deviceKind(device) === "cuda" && findCudaPlugin(loadOrt().directory) !== undefined;
 }
 
 /**
@@ -129,6 +136,17 @@ async function appendCuda(
   device: CudaDevice,
   { captureGraphs = false }: ProviderOptions,
 ): Promise<void> {
+  const { plugin } = device.facts;
+  if (plugin) {
+    const append = new ProviderPlugins(ort, device.thread).append(sessionOptions, plugin, {
+      use_tf32: "0",
+      enable_cuda_graph: captureGraphs ? "1" : "0",
+      has_user_compute_stream: "1",
+      user_compute_stream: String(device.stream),
+    });
+    await device.call([append]);
+    return;
+  }
   const options = ort.create("CreateCUDAProviderOptions");
   try {
     // This call loads the provider, and says what is wrong with it; appending only says that something is.

@@ -57,6 +57,12 @@ export const STATUS_FUNCTIONS = {
   AddExternalInitializers: [210, ["address", "address", "address", "size"]],
   SessionOptionsAppendExecutionProvider: [216, ["address", "text", "address", "address", "size"]],
   UpdateCUDAProviderOptionsWithValue: [263, ["address", "text", "address"]],
+  RegisterExecutionProviderLibrary: [301, ["address", "text", "path"]],
+  GetEpDevices: [303, ["address", "address", "address"]],
+  SessionOptionsAppendExecutionProvider_V2: [
+    304,
+    ["address", "address", "address", "size", "address", "address", "size"],
+  ],
   CopyTensors: [386, ["address", "address", "address", "address", "size"]],
   SessionOptionsSetLoadCancellationFlag: [293, ["address", "int"]],
 } as const satisfies Record<string, readonly [number, readonly Parameter[]]>;
@@ -74,9 +80,13 @@ export const RELEASE_FUNCTIONS = {
   ReleaseCUDAProviderOptions: 208,
 } as const;
 
+/** Functions that return a text of the object they are given. */
+export const TEXT_FUNCTIONS = { EpDevice_EpName: 312 } as const;
+
 export const GET_ERROR_CODE = 1;
 export const GET_ERROR_MESSAGE = 2;
 export const RELEASE_STATUS = 93;
 
 export type StatusFunction = keyof typeof STATUS_FUNCTIONS;
 export type ReleaseFunction = keyof typeof RELEASE_FUNCTIONS;
+export type TextFunction = keyof typeof TEXT_FUNCTIONS;

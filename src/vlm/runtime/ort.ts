@@ -28,6 +28,8 @@ import {
   type ReleaseFunction,
   STATUS_FUNCTIONS,
   type StatusFunction,
+  TEXT_FUNCTIONS,
+  type TextFunction,
 } from "./ort-functions.ts";
 import { findCore, ORT_VERSION, SUPPORTED_VERSIONS } from "./ort-library.ts";
 
@@ -219,6 +221,11 @@ export class Ort {
     return new Promise((resolve, reject) => {
       trim.async(0, (error: unknown) => (error ? reject(error) : resolve()));
     });
+  }
+
+  /** What a function says of an object. */
+  textOf(name: TextFunction, handle: Handle): string {
+    return this.#function(TEXT_FUNCTIONS[name], "str", ["address"])(handle);
   }
 
   /** Reads a NUL-terminated string. */

@@ -19,10 +19,13 @@ const GGUF = [
 ];
 
 /**
+ * `engines`: names, or names with a format, such as `llama.node Q8_0`.
+ *
  * @param {{ checkpoint: string, root: string, size: string, engines: string[] }} options
  * @returns {Promise<{ name: string, engine: string, model: string, mmproj?: string }[]>}
  */
-export async function competitors({ checkpoint, root, size, engines }) {
+export async function competitors({ checkpoint, root, size, engines: asked }) {
+  const engines = ENGINES.filter((engine) => asked.some((name) => isOf(name, engine)));
   const made = [];
   if (engines.includes("napcat-vlm")) made.push(...(await packages(checkpoint)));
   const ofGguf = engines.filter((engine) => ["node-llama-cpp", "llama.node"].includes(engine));
@@ -36,9 +39,13 @@ export async function competitors({ checkpoint, root, size, engines }) {
   if (engines.includes("transformers-js")) {
     const model = join(root, `${size}-transformers-js`);
     await exportForTransformersJs(checkpoint, model);
-    made.push({ name: "transformers.js q4", engine: "transformers-js", model });
+    made.push({ name: "transformers-js q4", engine: "transformers-js", model });
   }
-  return made;
+  return made.filter(({ name, engine }) => asked.includes(engine) || asked.includes(name));
+}
+
+function isOf(name, engine) {
+  return name === engine || name.startsWith(`${engine} `);
 }
 
 async function packages(checkpoint) {

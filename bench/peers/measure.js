@@ -13,30 +13,34 @@ const opened = await open({ ...options, contextTokens: Math.max(...CONTEXTS) + 6
 const chat = new RandomChat(Date.now());
 
 await opened.prefill(chat, 32); // what only the first run pays
-for (const tokens of PROMPTS) say(`prefill.${tokens}`, await opened.prefill(chat, tokens));
 // One conversation that grows: engines that know its beginning read the rest only.
 let text = "";
 let read = 0;
-const grown = (tokens) => {
-  text += chat.words(tokens - read);
-  read = tokens;
-  return text;
-};
-const [longest] = CONTEXTS.slice(-1);
-for (const tokens of CONTEXTS.slice(0, -1)) await decode(tokens);
-if (opened.picture !== undefined) {
-  await opened.picture(pictureOf(PICTURES[0]), chat.words(QUESTION_WORDS));
-  for (const size of PICTURES) await picture(size);
-}
-await decode(longest);
+const [short, middle, long] = CONTEXTS;
+const [small, usual, large] = PICTURES;
+await prefill(PROMPTS[0]);
+await decode(short);
+await picture(small);
+await picture(usual);
+await prefill(PROMPTS[1]);
+await decode(middle);
+await picture(large);
+await decode(long);
 await opened.close();
 process.exit(0);
 
+async function prefill(tokens) {
+  say(`prefill.${tokens}`, await opened.prefill(chat, tokens));
+}
+
 async function decode(tokens) {
-  say(`decode.context-${tokens}`, await opened.decode(grown(tokens), ANSWER_TOKENS));
+  text += chat.words(tokens - read);
+  read = tokens;
+  say(`decode.context-${tokens}`, await opened.decode(text, ANSWER_TOKENS));
 }
 
 async function picture(size) {
+  if (opened.picture === undefined) return;
   const name = size.join("x");
   const question = chat.words(QUESTION_WORDS);
   const { visionMs, firstMs } = await opened.picture(pictureOf(size), question);

@@ -27,16 +27,17 @@ const { values } = parseArgs({
   },
 });
 const engines = values.engines.split(",");
-for (const engine of engines) {
-  if (ENGINES.includes(engine)) continue;
-  throw new TypeError(`Expected \`--engines\` to be of ${ENGINES.join(", ")}, got \`${engine}\`.`);
-}
 const threads = Number(values.threads ?? (defaultThreads() || cpus().length));
 const root = benchDirectory();
 const checkpoint = join(root, values.size);
 await mkdir(join(root, "results"), { recursive: true });
 await ensureRandomCheckpoint(checkpoint, values.size, new AbortController().signal);
 const asked = await competitors({ checkpoint, root, size: values.size, engines });
+if (asked.length === 0) {
+  throw new TypeError(
+    `Expected \`--engines\` to name some of ${ENGINES.join(", ")}, got \`${values.engines}\`.`,
+  );
+}
 
 /** @type {Map<string, Map<string, number[]>>} by figure, then by engine */
 const samples = new Map();

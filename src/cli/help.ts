@@ -57,7 +57,7 @@ export const HELP = `napcat-vlm: 会看图的 QQ 机器人 · QQ bots that see
   --lang zh|en                                  doctor: 报告的语言 · of the report (系统语言 the system's)
   --json                                        doctor: JSON 格式的报告 · the report as JSON
   --picture URL                                 doctor: 试着下载一张图 · fetch one picture as a test
-  --size mini|2b|4b|8b                          bench, prove: 随机模型的大小 · of the random model
+  --size nano|mini|2b|4b|8b                     bench, prove: 随机模型的大小 · of the random model
   --threads N                                   bench: 线程数 · threads (物理核心 · physical cores)
   --cuda 12|13                                  setup-cuda: 默认按驱动选择 · by the driver when left out
   --mirror URL                                  setup-cuda: 镜像 · a NuGet feed, a directory, or the file

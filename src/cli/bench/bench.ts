@@ -45,6 +45,7 @@ export interface BenchCommand {
 
 /** Time for the samples of one figure. */
 const BUDGET_MS: Readonly<Record<ShapeName, number>> = {
+  nano: 4_000,
   mini: 4_000,
   "2b": 25_000,
   "4b": 60_000,

@@ -23,6 +23,16 @@ const VISION_2B = { depth: 24, hidden: 1024, intermediate: 4096, heads: 16, taps
 const VISION_8B = { depth: 27, hidden: 1152, intermediate: 4304, heads: 16, taps: [8, 16, 24] };
 
 const SHAPES: Readonly<Record<ShapeName, Shape>> = {
+  // Nothing but the vocabulary of the large ones: 40 million weights.
+  nano: {
+    hidden: 256,
+    intermediate: 512,
+    layers: 2,
+    heads: 2,
+    kvHeads: 1,
+    tied: true,
+    vision: { depth: 3, hidden: 128, intermediate: 256, heads: 2, taps: [0, 1, 2] },
+  },
   // About 0.2 billion weights, and the vocabulary of the large ones.
   mini: {
     hidden: 768,

@@ -79,7 +79,7 @@ function casesOf({ device, size, questionMs }: SpeedWork): readonly Case[] {
     return CARD_CASES.filter(({ shape }) => shape === "2b").map((one) => ({ ...one, shape: size }));
   }
   // Through a software driver a 2B would take hours, and say nothing about any card.
-  const plain = isSoftware(device, questionMs) ? "mini" : "2b";
+  const plain = isSoftware(device, questionMs) ? "nano" : "2b";
   const decoder = DECODER_PRECISIONS[kind][0]!;
   return [{ shape: size ?? plain, decoder, captureGraphs: false }];
 }

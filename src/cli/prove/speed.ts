@@ -30,12 +30,24 @@ export interface SpeedWork {
   readonly gridWidth: number;
   /** Of the long prompt, in tokens. */
   readonly promptTokens: number;
+  /** Steps before those that are measured. */
+  readonly warmSteps: number;
 }
 
 /** A picture of 512 tokens, a prompt of 2048. */
-export const FULL_WORK: SpeedWork = { gridHeight: 32, gridWidth: 64, promptTokens: 2048 };
+export const FULL_WORK: SpeedWork = {
+  gridHeight: 32,
+  gridWidth: 64,
+  promptTokens: 2048,
+  warmSteps: 8,
+};
 /** For drivers that compute a thousand times more slowly than a card. */
-export const LIGHT_WORK: SpeedWork = { gridHeight: 8, gridWidth: 8, promptTokens: 62 };
+export const LIGHT_WORK: SpeedWork = {
+  gridHeight: 8,
+  gridWidth: 8,
+  promptTokens: 62,
+  warmSteps: 1,
+};
 
 export interface Speed {
   readonly pictureTokens: number;
@@ -96,7 +108,7 @@ async function measure(
   loadMs: number,
 ): Promise<Speed> {
   const { visionEncoder } = backend;
-  const { gridHeight, gridWidth, promptTokens } = work;
+  const { gridHeight, gridWidth, promptTokens, warmSteps } = work;
   const pictureTokens = (gridHeight * gridWidth) / 4;
   const pixelValues = Float32Array.from({ length: gridHeight * gridWidth * PATCH }, (_, i) =>
     Math.sin(i * 12.9898),
@@ -119,9 +131,9 @@ async function measure(
     const found = [];
     for (const chats of batches) {
       const before = { ...card?.traffic };
-      const { stepMs, ids } = await answer(backend, chats, steps, Math.min(CONTEXT, promptTokens));
+      const { stepMs, ids } = await answer(backend, chats, steps, work);
       const perStep = (way: "toDevice" | "fromDevice") =>
-        Math.round(((card?.traffic[way] ?? 0) - (before[way] ?? 0)) / (steps + WARM_STEPS));
+        Math.round(((card?.traffic[way] ?? 0) - (before[way] ?? 0)) / (steps + warmSteps));
       if (chats === batches[0]) tokens.push(...ids);
       const tokensPerSecond = (1000 * chats) / stepMs;
       const bytes = { bytesDown: perStep("toDevice"), bytesUp: perStep("fromDevice") };
@@ -153,7 +165,11 @@ async function readText(backend: Backend, tokens: number): Promise<void> {
 }
 
 /** A prompt in one run, or in as few as the device computes rightly. */
-async function read({ decoder, mostTokens }: Backend, input: DecoderInput, slot: KvSlot) {
+async function read(
+  { decoder, mostTokens }: Pick<Backend, "decoder" | "mostTokens">,
+  input: DecoderInput,
+  slot: KvSlot,
+) {
   const { length } = input.ids;
   for (let start = 0; start < length; start += mostTokens) {
     const part = sliceInput(input, start, Math.min(start + mostTokens, length));
@@ -161,21 +177,28 @@ async function read({ decoder, mostTokens }: Backend, input: DecoderInput, slot:
   }
 }
 
-const WARM_STEPS = 8;
-
 /** Greedy answers of several chats at once. The median of the steps, and what the first chat said. */
-async function answer(backend: Backend, chats: number, steps: number, context: number) {
-  const { decoder, slots } = backend;
+async function answer(
+  { decoder, slots, mostTokens }: Backend,
+  chats: number,
+  steps: number,
+  { promptTokens, warmSteps }: SpeedWork,
+) {
+  const context = Math.min(CONTEXT, promptTokens);
   const open = Array.from({ length: chats }, () => slots.open());
   const rows: { slot: (typeof open)[number]; id: number; position: number }[] = [];
   for (const [index, slot] of open.entries()) {
     const ids = someIds(context, index);
-    await read(backend, { ids, positions: mropePositions(context, []).positions }, slot);
+    await read(
+      { decoder, mostTokens },
+      { ids, positions: mropePositions(context, []).positions },
+      slot,
+    );
     rows.push({ slot, id: 1000 + index, position: context });
   }
   const ids: number[] = [];
   const times: number[] = [];
-  for (let step = 0; step < steps + WARM_STEPS; step++) {
+  for (let step = 0; step < steps + warmSteps; step++) {
     const start = performance.now();
     const scores = await decoder.decode(rows);
     for (const [index, row] of rows.entries()) {
@@ -183,7 +206,7 @@ async function answer(backend: Backend, chats: number, steps: number, context: n
       row.id = found instanceof Float32Array ? likeliest(found) : found.ids[0]!;
       row.position++;
     }
-    if (step >= WARM_STEPS) times.push(performance.now() - start);
+    if (step >= warmSteps) times.push(performance.now() - start);
     ids.push(rows[0]!.id);
   }
   for (const slot of open) slot.dispose();

@@ -100,10 +100,33 @@ export class Disk {
 
   /** Makes a directory and those around it. @throws DiskError `refused` where it may not. */
   async makeDirectory(path: string): Promise<void> {
-    await this.#patience.until(path, () => this.#parts.fs.mkdir(path, { recursive: true }), {
+    await this.#patience.until(path, () => this.#makeDirectory(resolve(path)), {
       patienceMs: CREATE_PATIENCE_MS,
       refusal: "refused",
     });
+  }
+
+  /**
+   * Not by Node's own recursion: that never ends, and cannot be stopped, where nothing can be made in a directory which
+   * is there and the system says that something is not there, as in /proc.
+   */
+  async #makeDirectory(path: string): Promise<void> {
+    const { fs } = this.#parts;
+    try {
+      await fs.mkdir(path).catch(async (error) => {
+        if (codeOf(error) !== "ENOENT" || dirname(path) === path) throw error;
+        await this.#makeDirectory(dirname(path));
+        await fs.mkdir(path);
+      });
+    } catch (cause) {
+      const isThere = await fs.stat(path).then(
+        (found) => found.isDirectory(),
+        () => false,
+      );
+      if (isThere) return;
+      if (cause instanceof DiskError || codeOf(cause) !== "ENOENT") throw cause;
+      throw new DiskError("refused", path, { cause });
+    }
   }
 
   /** Finds out whether files can be made in a directory. @throws DiskError `refused` or `full` */

@@ -227,6 +227,29 @@ describe("a place that may not be written", () => {
     await expect(making).rejects.toThrow(/[Cc]hoose/);
   });
 
+  it("says so where nothing can be made, though the system means that nothing is there", async () => {
+    const { parent } = await tree();
+    const path = join(parent, "a", "b", "c");
+    const { disk, calls } = scriptedDisk((call, [at]) =>
+      call === "mkdir" && String(at) !== join(parent, "a") ? "ENOENT" : undefined,
+    );
+    await expect(disk.makeDirectory(path)).rejects.toMatchObject({ trouble: "refused" });
+    expect(calls.filter((call) => call === "mkdir").length).toBeLessThan(10);
+  });
+
+  it("is no place that is there already, or is made by somebody else at the same moment", async () => {
+    const { parent } = await tree();
+    const { disk } = scriptedDisk(() => undefined);
+    const path = join(parent, "a", "b", "c");
+    await Promise.all([disk.makeDirectory(path), disk.makeDirectory(path)]);
+    await disk.makeDirectory(path);
+    expect(await readdir(join(parent, "a", "b"))).toEqual(["c"]);
+    const full = scriptedDisk((call) => (call === "mkdir" ? "EROFS" : undefined));
+    await full.disk.makeDirectory(path);
+    await writeFile(join(path, "file"), "");
+    await expect(disk.makeDirectory(join(path, "file"))).rejects.toMatchObject({ code: "EEXIST" });
+  });
+
   it("is found by writing where making a directory works", async () => {
     const { parent } = await tree();
     const { disk } = scriptedDisk(failing("writeFile", "EACCES"));

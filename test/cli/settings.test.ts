@@ -95,8 +95,10 @@ describe("resolveSettings", () => {
       '--precision: expected one of "fp32", "w8a8", "q4", "fp16", "q4f16", "w8a16", got `int8`.',
     ],
     [{ host: "http://a" }, {}, "--host: expected a host name or an IP address"],
-    [{ napcat: "127.0.0.1:3001" }, {}, "--napcat: expected a WebSocket address such as"],
-    [{ napcat: "http://a" }, {}, "--napcat: expected a WebSocket address such as"],
+    [{ napcat: "127.0.0.1:3001" }, {}, "--napcat: expected a ws:// or wss:// address"],
+    [{ napcat: "http://a" }, {}, "--napcat: expected a ws:// or wss:// address"],
+    [{ napcat: "ws://a/?access_token=CANARY" }, {}, /^--napcat: expected (?!.*CANARY)/u],
+    [{ napcat: "ws://a:CANARY@b" }, {}, /^--napcat: expected (?!.*CANARY)/u],
     [{ model: "" }, {}, "--model is empty."],
     [{ model: "openai:http://user:pass@host/v1" }, {}, "--model: expected a directory, a name, or"],
   ])("refuses %o with %o", (flags, env, message) => {

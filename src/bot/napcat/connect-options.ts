@@ -29,8 +29,11 @@ export type ResolvedConnectOptions = Required<Omit<ConnectNapCatOptions, "token"
   readonly signal: AbortSignal | undefined;
 };
 
+/** What {@link isServerUrl} takes, in words. */
+export const SERVER_URL = "a ws:// or wss:// address without a query, a password or the path /api";
+
 /** node-napcat-ts appends a query itself, and events do not come on the path `/api`. */
-function isServerUrl(value: unknown): boolean {
+export function isServerUrl(value: unknown): boolean {
   if (typeof value !== "string" || !URL.canParse(value)) return false;
   const url = new URL(value);
   return (
@@ -44,11 +47,7 @@ function isServerUrl(value: unknown): boolean {
 
 /** @internal */
 export const CONNECT_SCHEMA = object({
-  url: matching<string>(
-    "a ws:// or wss:// address without a query, a password or the path /api",
-    isServerUrl,
-    "string",
-  ),
+  url: matching<string>(SERVER_URL, isServerUrl, "string"),
   token: matching<string>(
     "a string of whole characters",
     // Half a surrogate pair cannot be part of an address.

@@ -2,6 +2,7 @@
 // value, or what was expected. The same checks wherever it comes from.
 
 import { z } from "zod";
+import { isServerUrl, SERVER_URL } from "../../bot/napcat/connect-options.ts";
 import { either, integer, list, matching, nonEmptyText, oneOf } from "../../parse-options.ts";
 import { PRECISIONS } from "../../vlm/convert/linear-layers.ts";
 import { parseRemoteAddress } from "../../vlm/remote/remote-address.ts";
@@ -40,11 +41,7 @@ export const SHORT_KEYS = {
     [integer(0, 65_535), matching<string>(PORT, (value) => isPort(value), "string")],
     PORT,
   ),
-  napcat: matching<string>(
-    "a WebSocket address such as ws://127.0.0.1:3001",
-    isWebSocketUrl,
-    "string",
-  ),
+  napcat: matching<string>(`${SERVER_URL}, such as ws://127.0.0.1:3001`, isServerUrl, "string"),
   napcatToken: nonEmptyText(),
   imageHosts: either(
     [
@@ -85,12 +82,6 @@ export const VARIABLES: Readonly<Record<ShortKey, string>> = {
 
 function isPort(value: unknown): boolean {
   return typeof value === "string" && /^\d+$/u.test(value) && Number(value) <= 65_535;
-}
-
-function isWebSocketUrl(value: unknown): boolean {
-  return (
-    typeof value === "string" && URL.canParse(value) && /^wss?:$/u.test(new URL(value).protocol)
-  );
 }
 
 /** A list, or the same as text with spaces. */

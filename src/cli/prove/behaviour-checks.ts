@@ -99,6 +99,14 @@ export async function checkBehaviour(work: BehaviourWork): Promise<number | unde
         loseAndAsk(loaded, device, questions[2]!),
       );
     }
+    await checks.run(name("is disposed of, and loads again"), async () => {
+      await loaded.dispose();
+      const start = performance.now();
+      await using again = await loadQwen3Vl(options);
+      const right = await isRight(again, questions[3]!);
+      const seconds = ((performance.now() - start) / 1000).toFixed(1);
+      return { ok: right, value: `answers after ${seconds} s` };
+    });
     return questionMs;
   } finally {
     await loaded.dispose();

@@ -27,7 +27,7 @@ const SHAPES: Readonly<Record<ShapeName, Shape>> = {
   nano: {
     hidden: 256,
     intermediate: 512,
-    layers: 2,
+    layers: 3,
     heads: 2,
     kvHeads: 1,
     tied: true,

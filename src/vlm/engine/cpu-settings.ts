@@ -3,6 +3,8 @@
 
 import type { Int8Weights } from "../convert/linear-layers.ts";
 import { saturationProbe } from "../convert/saturation-probe.ts";
+import { ModelLoadError } from "../errors.ts";
+import { loadOrt } from "../runtime/ort.ts";
 import { Session, type SessionOptions } from "../runtime/session.ts";
 import { Value } from "../runtime/value.ts";
 
@@ -12,6 +14,9 @@ interface Int8Products {
   /** Paired weights do not. */
   readonly pairsAreExact: boolean;
 }
+
+/** The setting makes it end the process where a product has no bias. */
+const ABORTS_WITH_SETTING = "1.29.0";
 
 let products: Promise<Int8Products> | undefined;
 
@@ -32,6 +37,7 @@ export async function preferredInt8Weights(): Promise<Int8Weights> {
  * only make runs slower, so it is set where a probe of this form of weights shows the overflow.
  *
  * @param form of the graph's int8 weights
+ * @throws ModelLoadError `model-unsupported` where this ONNX Runtime cannot do that
  */
 export async function withCpuSettings(
   options: SessionOptions,
@@ -39,6 +45,13 @@ export async function withCpuSettings(
 ): Promise<SessionOptions> {
   const { saturate, pairsAreExact } = await int8Products();
   if (form === "u8" || !saturate || (form === "s8-paired" && pairsAreExact)) return options;
+  if (loadOrt().version === ABORTS_WITH_SETTING) {
+    throw new ModelLoadError(
+      "model-unsupported",
+      `On this CPU, ONNX Runtime ${ABORTS_WITH_SETTING} cannot load int8 weights in the form of this package. ` +
+        "Convert the checkpoint on this machine, or leave NAPCAT_VLM_ORT out.",
+    );
+  }
   return {
     ...options,
     configEntries: { "session.x64quantprecision": "1", ...options.configEntries },

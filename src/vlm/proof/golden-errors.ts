@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import { convertCheckpoint } from "../convert/convert.ts";
 import type { PackagePrecision } from "../convert/package-graphs.ts";
+import { preferredInt8Weights } from "../engine/cpu-settings.ts";
 import type { Scores } from "../engine/decoder-backend.ts";
 import { sliceInput } from "../engine/decoder-input.ts";
 import { type Backend, loadBackend } from "../engine/load-backend.ts";
@@ -118,6 +119,8 @@ async function compute(
     precision: decoder,
     visionPrecision: vision,
     device: place.made,
+    // As a load on this machine would have it.
+    ...(place.made === "cpu" ? { int8Weights: await preferredInt8Weights() } : {}),
     signal,
   });
   const disposals: (() => Promise<void> | void)[] = [];

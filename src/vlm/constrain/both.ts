@@ -11,6 +11,7 @@ export function all(first: Piece, ...others: readonly Piece[]): Piece {
 function both(one: Piece, other: Piece): Piece {
   const [a, b] = [ByteNfa.of(one), ByteNfa.of(other)];
   return (nfa, from) => {
+    for (const set of [...a.sets, ...b.sets]) nfa.sets.add(set);
     const states = new Map<number, number>();
     const open: (readonly [number, number, number])[] = [];
     const pair = (left: number, right: number): number => {

@@ -1,7 +1,7 @@
 // A nondeterministic automaton over bytes, put together from pieces: literals, sets of characters, sequences, choices,
 // repetitions. In: pieces. Out: states, and how far each is from the end. It knows no expressions and no JSON.
 
-import { type CodePoints, utf8Sequences } from "./code-points.ts";
+import { type CodePoints, union, utf8Sequences } from "./code-points.ts";
 import { TooComplexError } from "./too-complex.ts";
 
 /** More states than this are not built: the memory of a pattern stays within a few megabytes. */
@@ -21,6 +21,8 @@ export class ByteNfa {
   readonly transitions: Transition[][] = [[]];
   /** States reached without a byte. */
   readonly silent: number[][] = [[]];
+  /** Sets of characters that it was put together from, those of single ones too. */
+  readonly sets = new Set<CodePoints>();
   end = 0;
 
   static of(piece: Piece): ByteNfa {
@@ -81,7 +83,9 @@ export const nothing: Piece = (_, from) => from;
 
 export function literal(text: string): Piece {
   const bytes = Buffer.from(text, "utf8");
+  const characters = singles([text]);
   return (nfa, from) => {
+    for (const character of characters) nfa.sets.add(character);
     let at = from;
     for (const byte of bytes) {
       const next = nfa.state();
@@ -95,7 +99,9 @@ export function literal(text: string): Piece {
 /** One character of a set, in UTF-8. */
 export function oneOf(set: CodePoints): Piece {
   const sequences = utf8Sequences(set);
+  const sorted = union(set);
   return (nfa, from) => {
+    nfa.sets.add(sorted);
     const end = nfa.state();
     // Ways that end alike share their ends.
     const shared = new Map<string, number>();
@@ -161,7 +167,9 @@ export function repeated(piece: Piece, min: number, max: number): Piece {
 /** One of many texts, as a tree of their beginnings. */
 export function anyText(texts: Iterable<string>): Piece {
   const all = [...texts].map((text) => Buffer.from(text, "utf8"));
+  const characters = singles(texts);
   return (nfa, from) => {
+    for (const character of characters) nfa.sets.add(character);
     const end = nfa.state();
     const children = new Map<number, number>();
     for (const bytes of all) {
@@ -185,4 +193,10 @@ export function anyText(texts: Iterable<string>): Piece {
     }
     return end;
   };
+}
+
+/** A set for each character. */
+function singles(texts: Iterable<string>): CodePoints[] {
+  const points = new Set([...texts].flatMap((text) => Array.from(text, (c) => c.codePointAt(0)!)));
+  return Array.from(points, (point) => [[point, point]]);
 }

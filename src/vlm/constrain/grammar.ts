@@ -37,6 +37,12 @@ export function reference(): Reference {
   return { kind: "reference", to: undefined };
 }
 
+/** All that a grammar is made of in the end. */
+export function automataOf(root: Rule): ReadonlySet<Automaton> {
+  const matches = [...rulesOf(root)].flatMap((rule) => (rule.kind === "match" ? [rule] : []));
+  return new Set(matches.map(({ automaton }) => automaton));
+}
+
 /** Fewest bytes of each rule of a grammar; Infinity for those that never end. */
 export class Lengths {
   readonly #lengths = new Map<Rule, number>();

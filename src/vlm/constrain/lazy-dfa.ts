@@ -3,6 +3,7 @@
 
 import type { Automaton } from "./automaton.ts";
 import { ByteNfa, type Piece } from "./byte-nfa.ts";
+import type { CodePoints } from "./code-points.ts";
 import { Effort } from "./effort.ts";
 
 const UNKNOWN = -2;
@@ -53,6 +54,12 @@ export class LazyDfa implements Automaton {
   /** States that were made so far. */
   get size(): number {
     return this.#members.length;
+  }
+
+  /** Sets of characters that it tells apart, each once. */
+  get sets(): readonly CodePoints[] {
+    const byName = new Map(Array.from(this.#nfa.sets, (set) => [set.join(";"), set]));
+    return [...byName.values()];
   }
 
   /** A byte of each class: bytes up to the next one lead to the same states. */

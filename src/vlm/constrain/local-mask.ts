@@ -13,6 +13,8 @@ export interface LocalMask {
   readonly bits: TokenMask | undefined;
   /** Nodes, with others below them, at which the automaton may end. */
   readonly exits: Int32Array;
+  /** In the place of a list of very many: may the automaton end at this node? */
+  readonly mayEnd?: ((node: number) => boolean) | undefined;
 }
 
 /** More tokens than this are cheaper as bits. */

@@ -2,6 +2,7 @@
 // In: a piece. Out: a piece whose states are those of its smallest deterministic automaton, where that is small enough.
 
 import type { ByteNfa, Piece } from "./byte-nfa.ts";
+import type { CodePoints } from "./code-points.ts";
 import { LazyDfa } from "./lazy-dfa.ts";
 import { TooComplexError } from "./too-complex.ts";
 
@@ -21,6 +22,8 @@ interface Table {
   /** (states, classes) -1: none. The first state is the start. */
   readonly next: readonly (readonly number[])[];
   readonly accepting: readonly boolean[];
+  /** Of characters that it tells apart. */
+  readonly sets: readonly CodePoints[];
 }
 
 function explored(piece: Piece): Table | undefined {
@@ -34,7 +37,8 @@ function explored(piece: Piece): Table | undefined {
       if (state >= MAX_STATES) return undefined;
       next.push(classes.map((byte) => dfa.next(state, byte)));
     }
-    return { classes, next, accepting: next.map((_, state) => dfa.accepting(state)) };
+    const accepting = next.map((_, state) => dfa.accepting(state));
+    return { classes, next, accepting, sets: dfa.sets };
   } catch (error) {
     if (error instanceof TooComplexError) return undefined;
     throw error;
@@ -59,7 +63,8 @@ function merged({ next, accepting }: Table): number[] {
 }
 
 function build(nfa: ByteNfa, from: number, table: Table, blocks: readonly number[]): number {
-  const { classes, next, accepting } = table;
+  const { classes, next, accepting, sets } = table;
+  for (const set of sets) nfa.sets.add(set);
   const end = nfa.state();
   const states = new Map<number, number>();
   const stateOf = (block: number): number => {

@@ -7,11 +7,12 @@ import { TimeSlice } from "../image/time-slice.ts";
 import type { KnownTool } from "../text/tool-call-text.ts";
 import type { ResponseFormat } from "../vision-language-model.ts";
 import { anyArray, anyObject } from "./any-json.ts";
+import type { Automaton } from "./automaton.ts";
 import { oneOf } from "./byte-nfa.ts";
 import { callRule } from "./call-form.ts";
 import { Constraint } from "./constraint.ts";
 import { Effort } from "./effort.ts";
-import { anyOf, Lengths, match, type Rule } from "./grammar.ts";
+import { anyOf, automataOf, Lengths, match, type Rule } from "./grammar.ts";
 import { GrammarStates } from "./grammar-states.ts";
 import { jsonSchemaRule } from "./json-schema.ts";
 import { oneText } from "./json-terminals.ts";
@@ -37,6 +38,7 @@ const LONGEST_SHORTEST = 100_000;
 
 interface Form {
   readonly states: GrammarStates;
+  readonly automata: ReadonlySet<Automaton>;
   readonly effort: Effort;
 }
 
@@ -66,9 +68,10 @@ export class ResponseFormats {
 
   /** For a grammar made elsewhere. @param name tells it from others */
   async constraintOf(name: string, make: (effort: Effort) => Rule): Promise<Constraint> {
-    const states = this.#statesOf(name, make);
+    const { states, automata } = this.#formOf(name, make);
     this.#masks ??= this.#readVocabulary();
     const masks = await this.#masks;
+    await masks.prepareFor(automata, new TimeSlice());
     const { tokenBytes, endIds } = this.#vocabulary;
     const constraint = new Constraint({ states, masks, bytesOf: tokenBytes, endIds });
     // What is too much for one token is known before anything is computed.
@@ -76,9 +79,9 @@ export class ResponseFormats {
     return constraint;
   }
 
-  #statesOf(name: string, make: (effort: Effort) => Rule): GrammarStates {
+  #formOf(name: string, make: (effort: Effort) => Rule): Form {
     const known = this.#forms.get(name);
-    if (known && !known.states.full && !known.effort.worn) return known.states;
+    if (known && !known.states.full && !known.effort.worn) return known;
     try {
       const effort = new Effort();
       const rule = make(effort);
@@ -90,9 +93,9 @@ export class ResponseFormats {
             : `even its shortest answer has ${shortest} bytes`,
         );
       }
-      const states = new GrammarStates(rule);
-      this.#forms.set(name, { states, effort });
-      return states;
+      const form = { states: new GrammarStates(rule), automata: automataOf(rule), effort };
+      this.#forms.set(name, form);
+      return form;
     } catch (error) {
       if (error instanceof TooComplexError) throw tooComplex(error);
       if (!(error instanceof UnsupportedPatternError)) throw error;

@@ -5,16 +5,21 @@
 import { LRUCache } from "lru-cache";
 import type { TimeSlice } from "../image/time-slice.ts";
 import type { Automaton } from "./automaton.ts";
+import { CharacterKinds } from "./character-kinds.ts";
+import type { CodePoints } from "./code-points.ts";
 import type { Frame, GrammarState, GrammarStates } from "./grammar-states.ts";
 import { JsonText } from "./json-text.ts";
 import { JsonTextMasks } from "./json-text-masks.ts";
 import { LazyDfa } from "./lazy-dfa.ts";
 import { allow, type LocalMask, maskBytes, type TokenMask, TokenWalk } from "./local-mask.ts";
+import { TokenClasses } from "./token-classes.ts";
 import type { TokenTrie } from "./token-trie.ts";
 import { TooComplexError } from "./too-complex.ts";
 
 /** Of one automaton. */
 const CACHED_BYTES = 8 * 2 ** 20;
+/** Of all vocabularies in kinds of characters. */
+const CLASSES_BYTES = 24 * 2 ** 20;
 /** Steps of one mask beyond the automata: a hundred times what usual grammars need. */
 const MAX_STEPS = 5_000_000;
 
@@ -27,6 +32,11 @@ export class TokenMasks {
   readonly #texts: JsonTextMasks;
   /** By automaton, then by state. An automaton that no grammar has any more takes its masks with it. */
   readonly #locals = new WeakMap<Automaton, LRUCache<number, LocalMask>>();
+  readonly #classes = new WeakMap<Automaton, TokenClasses>();
+  readonly #classesByKinds = new LRUCache<string, TokenClasses>({
+    maxSize: CLASSES_BYTES,
+    sizeCalculation: ({ bytes }) => bytes,
+  });
   readonly #masks = new LRUCache<GrammarState, TokenMask>({ max: 256 });
   readonly #places: (GrammarState | undefined)[] = [];
 
@@ -47,10 +57,30 @@ export class TokenMasks {
       const local = this.#local(automaton, at);
       if (local.bits) for (let i = 0; i < mask.length; i++) mask[i]! |= local.bits[i]!;
       if (local.ids) for (const id of local.ids) allow(mask, id);
-      if (local.exits.length > 0) this.#goOn(local.exits, next, states, mask, budget);
+      if (local.mayEnd) {
+        this.#goOnBehind(local.mayEnd, next, states, mask, budget);
+      } else if (local.exits.length > 0) {
+        const follows = states.resumed(next);
+        for (const exit of local.exits) this.#goOn(exit, follows, states, mask, budget);
+      }
     }
     this.#masks.set(state, mask);
     return mask;
+  }
+
+  /** Reads the vocabulary in the kinds of characters of automata that let many tokens through. */
+  async prepareFor(automata: Iterable<Automaton>, slice: TimeSlice): Promise<void> {
+    for (const automaton of automata) {
+      if (!(automaton instanceof LazyDfa) || this.#classes.has(automaton)) continue;
+      const { sets } = automaton;
+      const kinds = sets.some(hasManyCharacters) ? CharacterKinds.of(sets) : undefined;
+      if (slice.over) await slice.rest();
+      if (!kinds) continue;
+      const known = this.#classesByKinds.get(kinds.name);
+      const classes = known ?? (await TokenClasses.build(this.trie, kinds, slice));
+      this.#classesByKinds.set(kinds.name, classes);
+      this.#classes.set(automaton, classes);
+    }
   }
 
   /** Finds out what strings may hold before anybody waits for it. */
@@ -68,15 +98,31 @@ export class TokenMasks {
     }
     let local = known.get(state);
     if (!local) {
-      local = this.#walk.from(automaton, state);
+      const classes = this.#classes.get(automaton);
+      local = classes ? classes.from(automaton, state) : this.#walk.from(automaton, state);
       known.set(state, local);
     }
     return local;
   }
 
-  /** Tokens that end one part and begin what follows. */
+  /** Tokens that end one part at a node and begin what follows. */
   #goOn(
-    exits: Int32Array,
+    exit: number,
+    follows: GrammarState,
+    states: GrammarStates,
+    mask: TokenMask,
+    budget: { steps: number },
+  ): void {
+    if (follows.threads.length === 0) return;
+    const { depth, end } = this.trie;
+    const last = end[exit]!;
+    this.#places[depth[exit]!] = follows;
+    this.#goDown(exit + 1, last, states, mask, budget);
+  }
+
+  /** The same from everywhere at once: what follows mostly begins with one of few bytes, and those nodes are known. */
+  #goOnBehind(
+    mayEnd: (node: number) => boolean,
     next: Frame | undefined,
     states: GrammarStates,
     mask: TokenMask,
@@ -84,24 +130,48 @@ export class TokenMasks {
   ): void {
     const follows = states.resumed(next);
     if (follows.threads.length === 0) return;
-    const { byte, depth, end, token } = this.trie;
-    const places = this.#places;
-    for (const exit of exits) {
-      places[depth[exit]!] = follows;
-      const last = end[exit]!;
-      for (let node = exit + 1; node < last; ) {
+    const { byByte, depth, end, parent } = this.trie;
+    for (let byte = 0; byte < 256; byte++) {
+      if (!states.next(follows, byte)) continue;
+      for (const node of byByte[byte]!) {
         if (--budget.steps < 0) throw new TooComplexError("its tokens take too long to find");
-        const at = depth[node]!;
-        const place = states.next(places[at - 1]!, byte[node]!);
-        if (!place) {
-          node = end[node]!;
-          continue;
-        }
-        places[at] = place;
-        const id = token[node]!;
-        if (id >= 0) allow(mask, id);
-        node++;
+        const above = parent[node]!;
+        if (above === -1 || !mayEnd(above)) continue;
+        this.#places[depth[above]!] = follows;
+        this.#goDown(node, end[node]!, states, mask, budget);
       }
     }
   }
+
+  /** Takes the nodes from one on up to another; the place in front of the first is known. */
+  #goDown(
+    first: number,
+    last: number,
+    states: GrammarStates,
+    mask: TokenMask,
+    budget: { steps: number },
+  ): void {
+    const { byte, depth, end, token } = this.trie;
+    const places = this.#places;
+    for (let node = first; node < last; ) {
+      if (--budget.steps < 0) throw new TooComplexError("its tokens take too long to find");
+      const at = depth[node]!;
+      const place = states.next(places[at - 1]!, byte[node]!);
+      if (!place) {
+        node = end[node]!;
+        continue;
+      }
+      places[at] = place;
+      const id = token[node]!;
+      if (id >= 0) allow(mask, id);
+      node++;
+    }
+  }
+}
+
+/** Sets of so many characters let so many tokens through that it is worth to look at kinds of them. */
+const MANY_CHARACTERS = 20;
+
+function hasManyCharacters(set: CodePoints): boolean {
+  return set.reduce((sum, [first, last]) => sum + last - first + 1, 0) >= MANY_CHARACTERS;
 }

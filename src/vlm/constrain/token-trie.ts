@@ -17,6 +17,10 @@ export class TokenTrie {
   /** (nodes) the token that ends here; -1: none */
   readonly token: Int32Array;
   readonly nodes: number;
+  /** (nodes) the node in front, -1 for the first byte of a token */
+  readonly parent: Int32Array;
+  /** (256) the nodes of each byte, in order */
+  readonly byByte: readonly Int32Array[];
   /** One more than the highest id. */
   readonly vocabSize: number;
 
@@ -26,14 +30,17 @@ export class TokenTrie {
     this.token = tokens;
     this.vocabSize = vocabSize;
     this.end = new Int32Array(this.nodes);
+    this.parent = new Int32Array(this.nodes);
     const open: number[] = [];
     for (let node = 0; node <= this.nodes; node++) {
       const depth = node === this.nodes ? 0 : this.depth[node]!;
       while (open.length > 0 && (depth === 0 || this.depth[open.at(-1)!]! >= depth)) {
         this.end[open.pop()!] = node;
       }
+      if (node < this.nodes) this.parent[node] = open.at(-1) ?? -1;
       open.push(node);
     }
+    this.byByte = nodesByByte(this.byte);
   }
 
   /** @param bytesOf the bytes of a token; undefined for those that are never text */
@@ -102,4 +109,16 @@ export class TokenTrie {
     }
     return found;
   }
+}
+
+function nodesByByte(bytes: Uint8Array): Int32Array[] {
+  const counts = new Int32Array(256);
+  for (const byte of bytes) counts[byte]!++;
+  const lists = Array.from(counts, (count) => new Int32Array(count));
+  counts.fill(0);
+  for (let node = 0; node < bytes.length; node++) {
+    const byte = bytes[node]!;
+    lists[byte]![counts[byte]!++] = node;
+  }
+  return lists;
 }

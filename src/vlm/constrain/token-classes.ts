@@ -1,0 +1,234 @@
+// Tokens that no state of an automaton tells apart, as one: spelled in the kinds of characters that its sets know. Of
+// 150,000 tokens a pattern of wide sets sees a few thousand kinds, so a walk for one more of its states is short.
+// In: the tree of all tokens, the sets of an automaton. Out: a small tree, and what a state allows. It knows no grammars.
+
+import type { TimeSlice } from "../image/time-slice.ts";
+import type { CharacterKinds } from "./character-kinds.ts";
+import type { LazyDfa } from "./lazy-dfa.ts";
+import { allow, forbid, type LocalMask } from "./local-mask.ts";
+import { LONGEST_TOKEN, type TokenTrie } from "./token-trie.ts";
+
+/** Edges from here on are single bytes: parts of characters at a token's ends. */
+const BYTES = 1 << 16;
+/** Nodes between two looks at the clock. */
+const STEPS_A_LOOK = 8192;
+
+/** The tokens of one vocabulary, as one partition of all characters spells them. */
+export class TokenClasses {
+  readonly #kinds: CharacterKinds;
+  /** (classes) what is in front of the last character, -1 for the empty text, and that character's kind or byte. */
+  readonly #parents: number[] = [];
+  readonly #edges: number[] = [];
+  /** (trie nodes) -1 where the text is none, or ends inside a character. */
+  readonly #classOf: Int32Array;
+  /** Token ids by class, and (classes + 1) where those of each begin. */
+  readonly #ids: Int32Array;
+  readonly #firstId: Int32Array;
+  /** All of these ids. */
+  readonly #all: Uint32Array;
+
+  private constructor(trie: TokenTrie, kinds: CharacterKinds, found: Found) {
+    this.#kinds = kinds;
+    this.#parents = found.parents;
+    this.#edges = found.edges;
+    this.#classOf = found.classOf;
+    this.#firstId = new Int32Array(found.parents.length + 1);
+    for (const at of found.tokenClass) this.#firstId[at + 1]!++;
+    for (let i = 0; i < found.parents.length; i++) this.#firstId[i + 1]! += this.#firstId[i]!;
+    this.#ids = new Int32Array(found.tokens.length);
+    const next = this.#firstId.slice();
+    this.#all = new Uint32Array(Math.ceil(trie.vocabSize / 32));
+    for (const [index, id] of found.tokens.entries()) {
+      this.#ids[next[found.tokenClass[index]!]!++] = id;
+      allow(this.#all, id);
+    }
+  }
+
+  /** Reads the whole vocabulary, in slices. */
+  static async build(
+    trie: TokenTrie,
+    kinds: CharacterKinds,
+    slice: TimeSlice,
+  ): Promise<TokenClasses> {
+    const reading = readTokens(trie, kinds);
+    let step = reading.next();
+    for (; !step.done; step = reading.next()) if (slice.over) await slice.rest();
+    return new TokenClasses(trie, kinds, step.value);
+  }
+
+  /** Of its memory. */
+  get bytes(): number {
+    return 4 * (this.#classOf.length + this.#ids.length + this.#all.length);
+  }
+
+  /** What a state allows, whatever follows it. @throws TooComplexError */
+  from(automaton: LazyDfa, start: number): LocalMask {
+    const count = this.#parents.length;
+    const states = new Int32Array(count);
+    const ends = new Uint8Array(count);
+    let alive = 0;
+    for (let at = 0; at < count; at++) {
+      const parent = this.#parents[at]!;
+      const before = parent === -1 ? start : states[parent]!;
+      const state = before < 0 ? -1 : this.#step(automaton, before, this.#edges[at]!);
+      states[at] = state;
+      if (state < 0) continue;
+      alive += this.#firstId[at + 1]! - this.#firstId[at]!;
+      if (automaton.accepting(state)) ends[at] = 1;
+    }
+    // Whichever are fewer are gone through one by one.
+    const most = alive > this.#ids.length / 2;
+    const bits = most ? this.#all.slice() : new Uint32Array(this.#all.length);
+    for (let at = 0; at < count; at++) {
+      if (states[at]! < 0 !== most) continue;
+      for (let i = this.#firstId[at]!; i < this.#firstId[at + 1]!; i++) {
+        if (most) forbid(bits, this.#ids[i]!);
+        else allow(bits, this.#ids[i]!);
+      }
+    }
+    const classOf = this.#classOf;
+    const mayEnd = (node: number) => classOf[node]! >= 0 && ends[classOf[node]!] === 1;
+    return { ids: undefined, bits, exits: new Int32Array(0), mayEnd };
+  }
+
+  #step(automaton: LazyDfa, from: number, edge: number): number {
+    if (edge >= BYTES) return automaton.next(from, edge - BYTES);
+    let state = from;
+    for (const byte of this.#kinds.example(edge)) {
+      if (state < 0) break;
+      state = automaton.next(state, byte);
+    }
+    return state;
+  }
+}
+
+interface Found {
+  readonly parents: number[];
+  readonly edges: number[];
+  readonly classOf: Int32Array;
+  readonly tokens: number[];
+  readonly tokenClass: number[];
+}
+
+/** How far a token has come. */
+interface Reading {
+  /** Class of the whole characters so far; -1: none yet. */
+  at: number;
+  /** Bytes of a character that is not whole, and how many are missing. */
+  code: number;
+  missing: number;
+  length: number;
+  /** Only bytes that end a character of the token before. */
+  tail: boolean;
+}
+
+/** Pauses now and then. */
+function* readTokens(
+  { byte, depth, end, token, nodes }: TokenTrie,
+  kinds: CharacterKinds,
+): Generator<void, Found, void> {
+  const found: Found = {
+    parents: [],
+    edges: [],
+    classOf: new Int32Array(nodes).fill(-1),
+    tokens: [],
+    tokenClass: [],
+  };
+  const children = new Map<number, number>();
+  const child = (parent: number, edge: number): number => {
+    const key = (parent + 1) * (2 * BYTES) + edge;
+    let at = children.get(key);
+    if (at === undefined) {
+      at = found.parents.push(parent) - 1;
+      found.edges.push(edge);
+      children.set(key, at);
+    }
+    return at;
+  };
+  const path: Reading[] = Array.from({ length: LONGEST_TOKEN + 1 }, () => ({
+    at: -1,
+    code: 0,
+    missing: 0,
+    length: 0,
+    tail: true,
+  }));
+  for (let node = 0, steps = 0; node < nodes; ) {
+    if (++steps % STEPS_A_LOOK === 0) yield;
+    const level = depth[node]!;
+    const [before, now] = [path[level - 1]!, path[level]!];
+    if (!read(before, byte[node]!, now, kinds, child)) {
+      node = end[node]!;
+      continue;
+    }
+    if (now.missing === 0) found.classOf[node] = now.at;
+    const id = token[node]!;
+    if (id >= 0) {
+      found.tokens.push(id);
+      found.tokenClass.push(now.missing === 0 ? now.at : cutClass(now, child));
+    }
+    node++;
+  }
+  return found;
+}
+
+/** Takes one more byte. @returns false where no text goes on so */
+function read(
+  before: Reading,
+  byte: number,
+  now: Reading,
+  kinds: CharacterKinds,
+  child: (parent: number, edge: number) => number,
+): boolean {
+  now.at = before.at;
+  now.code = 0;
+  now.missing = 0;
+  now.length = 0;
+  now.tail = false;
+  const continues = byte >= 0x80 && byte < 0xc0;
+  if (before.missing > 0) {
+    if (!continues) return false;
+    now.code = (before.code << 6) | (byte & 0x3f);
+    now.missing = before.missing - 1;
+    now.length = before.length;
+    if (now.missing > 0) return true;
+    if (now.code < LEAST_OF_LENGTH[now.length]!) return false;
+  } else if (continues) {
+    // Only at the beginning: the rest of a character that has begun in the token before.
+    if (!before.tail) return false;
+    now.tail = true;
+    now.at = child(before.at, BYTES + byte);
+    return true;
+  } else if (byte >= 0x80) {
+    // No character begins so.
+    if (byte < 0xc2 || byte > 0xf4) return false;
+    now.length = byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : 4;
+    now.missing = now.length - 1;
+    now.code = byte & (0x7f >> now.length);
+    return true;
+  } else {
+    now.code = byte;
+  }
+  const kind = kinds.of(now.code);
+  // A character of no set is in no text.
+  if (kind === undefined) return false;
+  now.at = child(before.at, kind);
+  return true;
+}
+
+/** By the bytes that a character takes: less is spelled otherwise. */
+const LEAST_OF_LENGTH = [0, 0, 0x80, 0x800, 0x1_0000];
+
+/** The class of a token that ends inside a character: that of its whole characters, and then the bytes. */
+function cutClass(
+  { at, code, length, missing }: Reading,
+  child: (parent: number, edge: number) => number,
+): number {
+  const count = length - missing;
+  const head = 0xff & (0xff00 >> length);
+  let found = at;
+  for (let i = 0; i < count; i++) {
+    const bits = code >> (6 * (count - 1 - i));
+    found = child(found, BYTES + (i === 0 ? head | bits : 0x80 | (bits & 0x3f)));
+  }
+  return found;
+}

@@ -28,6 +28,8 @@ export interface ForeignChoices {
   readonly device: string;
   readonly precision: Precision | undefined;
   readonly visionPrecision: VisionPrecision | undefined;
+  /** Of LoRA. */
+  readonly adapters?: readonly string[];
 }
 
 /** The ends of names that are a precision of ours. */
@@ -90,7 +92,7 @@ export async function openForeignPackage(
 /** Such a package is and stays as it was made. @throws ModelLoadError naming what is missing, or what cannot be had of it */
 export function expectForeignChoices(
   { directory, layout, graphs }: ForeignFiles,
-  { device, precision, visionPrecision }: ForeignChoices,
+  { device, precision, visionPrecision, adapters = [] }: ForeignChoices,
 ): void {
   const refusal = (what: string) =>
     new ModelLoadError(
@@ -100,6 +102,7 @@ export function expectForeignChoices(
       { modelDir: directory },
     );
   if (device !== "cpu") throw refusal(`it runs on the CPU only, not on ${device}`);
+  if (adapters.length > 0) throw refusal("LoRA adapters cannot be merged into it");
   const missing = GRAPH_ROLES.filter((role) => graphs[role].length === 0);
   if (missing.length > 0) {
     const names = missing.map((role) =>

@@ -214,6 +214,12 @@ describe("what cannot be had of a package of another program", () => {
     }
   });
 
+  it("is an adapter", async () => {
+    const { code, message } = await refusal(loadQwen3Vl({ model: chat, adapters: ["./lora"] }));
+    expect(code).toBe("model-unsupported");
+    expect(message).toContain("LoRA adapters cannot be merged into it");
+  });
+
   it("is a part that is not there", async () => {
     const copy = await copyOf(mobius);
     await rm(join(copy, "embedding"), { recursive: true });

@@ -35,7 +35,10 @@ export async function findOrPullModel(
     if (!isMissing || name === undefined || !(await ask(name, signal))) throw error;
     const { pull } = await import("./pull.ts");
     const keepCheckpoint = wanted.needsCheckpoint ?? false;
-    const { path, checkpointDir } = await pull({ ...wanted, model: name, keepCheckpoint }, signal);
+    const { path, checkpointDir } = await pull(
+      { ...wanted, model: name, keepCheckpoint, isStarting: true },
+      signal,
+    );
     return keepCheckpoint ? (checkpointDir ?? path) : path;
   }
 }
@@ -85,6 +88,11 @@ async function askOnTerminal(name: string, signal: AbortSignal): Promise<boolean
       { signal },
     );
     return /^\s*(?:y|yes|是|好)?\s*$/i.test(answer);
+  } catch {
+    // Ctrl-C at the question is a no; the command to give later follows.
+    signal.throwIfAborted();
+    process.stdout.write("\n");
+    return false;
   } finally {
     lines.close();
   }

@@ -27,7 +27,7 @@ class BarProgress implements ProgressDisplay {
       this.end();
       return;
     }
-    this.#bar ??= this.#start(progress.total);
+    this.#bar ??= this.#start(progress.done, progress.total);
     this.#bar.setTotal(progress.total);
     this.#bar.update(progress.done, { size: megabytes(progress.done, progress.total) });
   }
@@ -37,7 +37,7 @@ class BarProgress implements ProgressDisplay {
     this.#bar = undefined;
   }
 
-  #start(total: number): SingleBar {
+  #start(done: number, total: number): SingleBar {
     const bar = new SingleBar(
       {
         stream: process.stdout,
@@ -48,7 +48,7 @@ class BarProgress implements ProgressDisplay {
       },
       Presets.shades_classic,
     );
-    bar.start(total, 0, { size: megabytes(0, total) });
+    bar.start(total, done, { size: megabytes(done, total) });
     return bar;
   }
 }

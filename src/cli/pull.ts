@@ -12,6 +12,8 @@ export interface PullCommand {
   readonly revision?: string | undefined;
   readonly keepCheckpoint?: boolean;
   readonly convert?: boolean;
+  /** Somebody waits for it who says himself what comes next. @default false */
+  readonly isStarting?: boolean;
   readonly connections?: number | undefined;
   readonly precision: Settings["precision"];
   readonly device: Settings["device"];
@@ -37,7 +39,7 @@ export async function pull(command: PullCommand, signal: AbortSignal): Promise<P
       onWarning: (message) => shown.say(`注意 note: ${message}`),
     });
     shown.end();
-    tell(pulled);
+    tell(pulled, command.isStarting ?? false);
     return pulled;
   } catch (error) {
     shown.end();
@@ -49,10 +51,14 @@ export async function pull(command: PullCommand, signal: AbortSignal): Promise<P
   }
 }
 
-function tell({ name, path, revision, host, checkpointDir, wasHere }: PulledModel): void {
+function tell(
+  { name, path, revision, host, checkpointDir, wasHere }: PulledModel,
+  isStarting: boolean,
+): void {
   const done = wasHere ? "已是最新 here already" : "完成 done";
   print(`${done}: ${name} · ${host} · ${revision.slice(0, 12)}`);
   print(path);
+  if (isStarting) return;
   if (path === checkpointDir) print(`转换 convert it: napcat-vlm convert ${path}`);
   else print(`试一试 try it: napcat-vlm start --model ${name}`);
 }

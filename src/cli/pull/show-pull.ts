@@ -39,6 +39,9 @@ class BarsOfPull implements PullDisplay {
       case "resolved":
         this.say(resolvedLine(progress));
         break;
+      case "plan":
+        this.say(planLine(progress));
+        break;
       case "download":
         // Of a model of several files, each is converted before the next one comes.
         this.#conversion.end();
@@ -140,6 +143,9 @@ class LinesOfPull implements PullDisplay {
       case "resolved":
         print(resolvedLine(progress));
         break;
+      case "plan":
+        print(planLine(progress));
+        break;
       case "download":
         this.#download(progress);
         break;
@@ -195,6 +201,15 @@ function downloadLine(progress: Download): string {
 
 function resolvedLine({ model, host, revision }: Extract<PullProgress, { type: "resolved" }>) {
   return `${model} · ${host} · ${revision.slice(0, 12)}`;
+}
+
+function planLine({ oneByOne, files, ...bytes }: Extract<PullProgress, { type: "plan" }>): string {
+  const [total, disk] = [bytesText(bytes.totalBytes), bytesText(bytes.diskBytes)];
+  const how = oneByOne
+    ? ["下载一个转换一个", "each is converted before the next comes"]
+    : ["全部下载", "all are fetched"];
+  const what = `权重 ${files} 个文件共 ${total}，${how[0]}，磁盘还要 ${disk}`;
+  return `${what} · weights: ${files} ${files === 1 ? "file" : "files"}, ${total}, ${how[1]}; ${disk} of the disk`;
 }
 
 function waitLine({ milliseconds, why }: Extract<PullProgress, { type: "wait" }>): string {

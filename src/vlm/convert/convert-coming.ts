@@ -33,6 +33,8 @@ export interface ConvertComingOptions extends Pick<ConvertOptions, "signal" | "o
   readonly workDir: string;
   readonly formats: PackageFormats;
   readonly int8Weights: Int8Weights;
+  /** Called before anything large is fetched, with what the disk will have to take. */
+  readonly onRoom?: ((bytes: number) => void) | undefined;
 }
 
 /**
@@ -257,6 +259,7 @@ class ComingConversion {
     const peak = await peakBytes(plan, rooms, { kept: stock.keptTensors, taken });
     if (mark === undefined && peak >= all) return false;
     await disk.assertRoom(this.#options.workDir, peak + SMALL_FILES_BYTES);
+    this.#options.onRoom?.(peak);
     return true;
   }
 }

@@ -116,8 +116,15 @@ export async function convertWhileComing(
       formats: { precision, device },
       int8Weights: await preferredInt8Weights(),
       signal,
-      onProgress: ({ doneBytes, totalBytes }) =>
-        onProgress({ type: "convert", doneBytes, totalBytes }),
+      onRoom: (diskBytes) => {
+        const totalBytes = shards.reduce((sum, { bytes }) => sum + bytes, 0);
+        const files = shards.length;
+        onProgress({ type: "plan", oneByOne: true, files, totalBytes, diskBytes });
+      },
+      onProgress: ({ stage, doneBytes, totalBytes }) => {
+        // Before the first file is here there is nothing to tell.
+        if (stage !== "hashing-checkpoint") onProgress({ type: "convert", doneBytes, totalBytes });
+      },
     },
   );
   return isDone ? outputDir : undefined;

@@ -80,7 +80,8 @@ async function fetchAll(
   let { weights } = needed;
   if (index !== undefined) {
     // Nobody knows how much there is before this one is here.
-    await new Fetching(request, new PullMeter(index.size, onProgress), abort).provide(index);
+    const quiet = new PullMeter(index.size, () => {});
+    await new Fetching(request, quiet, abort).provide(index);
     weights = indexedWeights((await readShardIndex(dir)).values(), listing, host);
   }
   const files = [...settings, ...weights];
@@ -273,7 +274,11 @@ async function roomOf({ dir, existing }: FetchRequest, file: ListedFile): Promis
 async function assertRoom(request: FetchRequest, weights: readonly ListedFile[]): Promise<void> {
   let missing = 0;
   for (const file of weights) missing += (await roomOf(request, file)).toCome;
-  await disk.assertRoom(request.dir, missing + request.packageBytes(sum(weights)));
+  const totalBytes = sum(weights);
+  const diskBytes = missing + request.packageBytes(totalBytes);
+  await disk.assertRoom(request.dir, diskBytes);
+  const files = weights.length;
+  request.onProgress({ type: "plan", oneByOne: false, files, totalBytes, diskBytes });
 }
 
 function sum(files: readonly ListedFile[]): number {

@@ -15,6 +15,17 @@ export type PullProgress =
       readonly files: number;
       readonly totalBytes: number;
     }
+  /** What is needed is known, and there is room for it. */
+  | {
+      readonly type: "plan";
+      /** Each file is converted and removed before the next one comes; else all are here first. */
+      readonly oneByOne: boolean;
+      /** Of weights. */
+      readonly files: number;
+      readonly totalBytes: number;
+      /** That the disk has to take beside what is there, at the fullest moment. */
+      readonly diskBytes: number;
+    }
   | {
       readonly type: "download";
       readonly file: string;

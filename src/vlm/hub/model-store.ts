@@ -6,6 +6,7 @@
 //   models--OWNER--NAME/snapshots/COMMIT/       the files of the hub; gone after the conversion unless kept
 //   models--OWNER--NAME/PRECISION/              a package made from them
 //   models--OWNER--NAME/                        or a package that another program made, which somebody put there
+//   models--OWNER--NAME/.coming/                one that is being made while the files come
 
 import { readdir } from "node:fs/promises";
 import { join, resolve } from "node:path";

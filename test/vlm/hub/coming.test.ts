@@ -3,12 +3,14 @@
 
 import { lstatSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { disk } from "../../../src/disk.ts";
 import { openCheckpoint } from "../../../src/vlm/checkpoint/open-checkpoint.ts";
-import { ConversionPlan } from "../../../src/vlm/convert/conversion-plan.ts";
+import { ConversionPlan, SMALL_FILES_BYTES } from "../../../src/vlm/convert/conversion-plan.ts";
 import { peakBytes } from "../../../src/vlm/convert/peak-bytes.ts";
 import { pull } from "../../../src/vlm/hub/pull.ts";
 import type { PulledModel, PullOptions } from "../../../src/vlm/hub/pull-options.ts";
+import type { PullProgress } from "../../../src/vlm/hub/pull-progress.ts";
 import { formatFixture, quantizedCheckpoint } from "../../support/format-fixture.ts";
 import { goldenCheckpoint } from "../../support/golden-checkpoint.ts";
 import { filesOf, inShards, tinyChatFiles } from "../../support/model-files.ts";
@@ -28,7 +30,10 @@ let hub: ModelHub;
 beforeEach(async () => {
   dir = await tempDir();
 });
-afterEach(() => hub?.close());
+afterEach(() => {
+  vi.restoreAllMocks();
+  return hub?.close();
+});
 
 async function serve(options: ModelHubOptions): Promise<ModelHub> {
   // Otherwise the weights of the smallest models would lie among the small files.
@@ -263,6 +268,95 @@ describe("a model of several files", () => {
     expect((await pulled("coming", { precision: "fp32" })).path).toBe(
       join(modelDir("coming"), "fp32"),
     );
+  });
+
+  it("needs room for its fullest moment, not for all of its files", async () => {
+    const files = inShards(tinyChatFiles(), 4);
+    await serve({ files });
+    const plans: Extract<PullProgress, { type: "plan" }>[] = [];
+    const onProgress = (progress: PullProgress) => {
+      if (progress.type === "plan") plans.push(progress);
+    };
+    const { path } = await pulled("whole", { keepCheckpoint: true, onProgress });
+    await pulled("coming", { onProgress });
+    const [all, inTurn] = plans;
+    expect(all).toMatchObject({ oneByOne: false, files: 4 });
+    expect(inTurn).toMatchObject({ oneByOne: true, files: 4, totalBytes: all?.totalBytes });
+    expect(inTurn?.diskBytes).toBeLessThan(0.8 * (all?.diskBytes ?? 0));
+    const enough = (inTurn?.diskBytes ?? 0) + SMALL_FILES_BYTES;
+    const free = vi.spyOn(disk, "freeBytes");
+    free.mockResolvedValue(enough - 1);
+    hub.sent.clear();
+    await expect(pulled("other")).rejects.toMatchObject({
+      code: "disk-full",
+      neededBytes: enough,
+    });
+    const fetched = tensorsSent().reduce((sum, [, bytes]) => sum + bytes, 0);
+    expect(fetched).toBeLessThanOrEqual(4 * 2 ** 16);
+    free.mockResolvedValue(enough);
+    expectSame((await pulled("other")).path, path);
+  });
+
+  it.each([0, 1, 8, 1_000, 65_535, 65_536, 300_000])(
+    "loses nothing when every connection breaks off once, %i bytes in",
+    async (most) => {
+      const files = inShards(tinyChatFiles(), 3);
+      await serve({ files });
+      const whole = await pulled("whole", { keepCheckpoint: true });
+      hub.sent.clear();
+      const broken = new Set<string>();
+      hub.fault = (exchange) => {
+        const part = `${exchange.file} ${exchange.request.headers.range}`;
+        if (exchange.place !== "cdn" || broken.has(part)) return false;
+        broken.add(part);
+        sendPart(exchange, "206", most);
+        return true;
+      };
+      expectSame((await pulled("coming")).path, whole.path);
+      expect(broken.size).toBeGreaterThan(5);
+    },
+  );
+
+  it("ends at a file with wrong bytes, keeps what was converted, and goes on when the hub is mended", async () => {
+    const files = inShards(tinyChatFiles(), 4);
+    await serve({ files });
+    const whole = await pulled("whole", { keepCheckpoint: true });
+    const [name = "", shard = Buffer.alloc(0)] = weightsOf(files)[1] ?? [];
+    const wrong = Buffer.from(shard);
+    wrong[wrong.byteLength - 1] = (wrong[wrong.byteLength - 1] ?? 0) ^ 1;
+    hub.fault = (exchange) => {
+      if (exchange.place !== "cdn" || exchange.file !== name) return false;
+      sendPart({ ...exchange, data: wrong });
+      return true;
+    };
+    await expect(pulled("coming")).rejects.toMatchObject({ code: "wrong-bytes", file: name });
+    hub.fault = undefined;
+    hub.sent.clear();
+    expectSame((await pulled("coming")).path, whole.path);
+    // The first file had been converted, and did not come again.
+    expect(hub.sent.has(weightsOf(files)[0]?.[0] ?? "")).toBe(false);
+  });
+
+  it("goes on at another hub with what one hub began", async () => {
+    const files = inShards(tinyChatFiles(), 4);
+    await serve({ files });
+    const whole = await pulled("whole", { keepCheckpoint: true });
+    const other = await startModelHub({ files, largeFrom: 3_000 });
+    const [first = "", last = ""] = [weightsOf(files)[0]?.[0], weightsOf(files)[3]?.[0]];
+    hub.fault = ({ place, file, request, response }) => {
+      const isHead = request.headers.range === "bytes=0-65535";
+      if (place !== "cdn" || file !== last || isHead) return false;
+      response.writeHead(500).end();
+      return true;
+    };
+    const env = { HF_ENDPOINT: hub.url, MODELSCOPE_ENDPOINT: other.url, HF_HOME: join(dir, "hf") };
+    await expect(pulled("coming", { hub: "hf", env })).rejects.toMatchObject({
+      code: "hub-unreachable",
+    });
+    const resumed = pulled("coming", { hub: "modelscope", env }).finally(() => other.close());
+    expectSame((await resumed).path, whole.path);
+    expect(other.sent.has(last)).toBe(true);
+    expect(other.sent.has(first)).toBe(false);
   });
 
   it("is found finished by the next pull when the process ended before it could note that", async () => {

@@ -11,9 +11,11 @@ const page = join("bot", "debug-http", "page");
 
 // The script of the device thread is JavaScript already.
 const thread = join("vlm", "runtime", "device-thread-worker.js");
+// Compiled where it runs.
+const kernels = join("vlm", "engine", "step-kernels.cu");
 
 await cp(join(root, "src", page), join(output, page), { recursive: true });
-await cp(join(root, "src", thread), join(output, thread));
+for (const file of [thread, kernels]) await cp(join(root, "src", file), join(output, file));
 await chmod(join(output, "cli.js"), 0o755);
 
 // What editors know of the settings file: its schema, with what the documentation says of every option.

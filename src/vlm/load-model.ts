@@ -100,6 +100,8 @@ async function loadParts(
       maxConcurrent: options.maxConcurrent,
       deviceMemoryBytes: options.deviceMemoryBytes,
       captureGraphs: options.captureGraphs,
+      stepKernels: options.stepKernels,
+      onNote: options.onWarning,
       onPart: (part) => {
         signal?.throwIfAborted();
         onProgress({ type: "load", part });

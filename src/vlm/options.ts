@@ -57,6 +57,11 @@ export interface LoadOptions {
   /** Records the steps of answers on a graphics card once and replays them. CUDA only. @default false */
   readonly captureGraphs?: boolean;
   /**
+   * On an NVIDIA card: steps of up to eight chats by kernels of our own, compiled at the first load, where they compute
+   * what the graph computes. @default true
+   */
+  readonly stepKernels?: boolean;
+  /**
    * Format of the decoder's weights when a checkpoint is converted. @default "w8a8", or "q4" where this machine is
    * twice as fast with it or w8a8 does not fit into its memory; "q4f16" for CUDA, "q4" for WebGPU. Of a package in the
    * layout of onnx-community: which of its decoders is taken
@@ -130,6 +135,7 @@ export interface ResolvedLoadOptions {
   readonly device: Device | "auto";
   readonly deviceMemoryBytes: number | undefined;
   readonly captureGraphs: boolean;
+  readonly stepKernels: boolean;
   readonly precision: Precision | undefined;
   readonly adapters: readonly string[];
   readonly visionPrecision: VisionPrecision | undefined;
@@ -169,6 +175,7 @@ export const LOAD_SCHEMA = object({
   device: matching<string>('"cpu", "webgpu", "cuda:N" or "auto"', isDevice, "string").optional(),
   deviceMemoryBytes: integer(1).optional(),
   captureGraphs: boolean().optional(),
+  stepKernels: boolean().optional(),
   precision: oneOf(PRECISIONS).optional(),
   adapters: list(nonEmptyText(), "a list of directories").optional(),
   visionPrecision: oneOf(VISION_PRECISIONS).optional(),
@@ -212,6 +219,7 @@ export function resolveLoadOptions(options: LoadOptions): ResolvedLoadOptions {
     device: deviceOf(options.device ?? "cpu"),
     deviceMemoryBytes: options.deviceMemoryBytes,
     captureGraphs: options.captureGraphs ?? false,
+    stepKernels: options.stepKernels ?? true,
     precision: options.precision,
     adapters: options.adapters ?? [],
     visionPrecision: options.visionPrecision,

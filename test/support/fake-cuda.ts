@@ -91,6 +91,8 @@ export class FakeCuda {
         },
         describeForeign: (_path, name, parameters, args) =>
           this.#describe(name, "int", parameters, [...(args as Argument[])]),
+        callForeignAsync: async () => 1,
+        address: () => this.#next++,
         check: (result) => {
           const text = typeof result === "bigint" ? this.#statuses.get(result) : undefined;
           if (text !== undefined) throw new OrtError(1, text);

@@ -15,6 +15,7 @@ export interface SpeedOptions {
   readonly directory: string;
   readonly device: Device;
   readonly captureGraphs: boolean;
+  readonly stepKernels: boolean;
   /** Chats that answer at once. */
   readonly batches: readonly number[];
   /** Steps of each, and rounds of everything else. */
@@ -89,6 +90,11 @@ export async function measureSpeed(options: SpeedOptions): Promise<Speed> {
       maxConcurrent: Math.max(...options.batches),
       deviceMemoryBytes: undefined,
       captureGraphs: options.captureGraphs,
+      stepKernels: options.stepKernels,
+      // A proof of something else than what was asked for would be none.
+      onNote: (sentence) => {
+        throw new Error(sentence);
+      },
       onPart: () => {},
       onMade: (dispose) => disposals.push(dispose),
     });

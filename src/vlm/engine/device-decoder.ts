@@ -4,20 +4,23 @@
 import { join } from "node:path";
 import type { Qwen3VlConfig } from "../checkpoint/config.ts";
 import { CANDIDATES } from "../convert/device-decoder-graph.ts";
+import { CudaDevice } from "../runtime/cuda-device.ts";
+import { openDevice } from "../runtime/device.ts";
 import { DeviceMemory, type Staging } from "../runtime/device-memory.ts";
 import { type NamedValues, Session, type SessionOptions } from "../runtime/session.ts";
 import { elementBytes, type Value } from "../runtime/value.ts";
+import { type CardRow, CardSteps, isRefusal } from "./card-steps.ts";
 import type {
   AppendOptions,
   BackendRunOptions,
-  DecodeRow,
   DecoderBackend,
   DecoderInput,
   Scores,
 } from "./decoder-backend.ts";
+import { DeviceBufferPool } from "./device-buffer-pool.ts";
 import { DevicePictures } from "./device-pictures.ts";
 import { DeviceRotary } from "./device-rotary.ts";
-import { type DeviceDecoderSizes, DeviceRunBuffers } from "./device-run-buffers.ts";
+import type { DeviceDecoderSizes, DeviceRunBuffers } from "./device-run-buffers.ts";
 import { type DeviceSlot, DeviceSlots } from "./device-slots.ts";
 import { atStage } from "./inference-error.ts";
 import { kvParts } from "./kv-slots.ts";
@@ -26,13 +29,13 @@ import type { OnnxPackage } from "./onnx-package.ts";
 /** Batches have these sizes: a shape of its own for every number of chats would be as many sets of buffers. */
 const BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128];
 
-interface DeviceRow extends DecodeRow {
-  readonly slot: DeviceSlot;
-}
-
 export interface DeviceDecoderOptions extends SessionOptions {
   /** Records decode runs once per batch size and replays them: less work for the CPU. CUDA only. @default false */
   readonly captureGraphs?: boolean;
+  /** Steps of few chats by kernels of our own, where a card can have them. CUDA only. @default true */
+  readonly stepKernels?: boolean;
+  /** Is told why there are no such kernels. */
+  readonly onNote?: ((sentence: string) => void) | undefined;
 }
 
 /** A loaded decoder. */
@@ -43,18 +46,26 @@ export class DeviceDecoder implements DecoderBackend {
   readonly #sizes: DeviceDecoderSizes;
   readonly #captureGraphs: boolean;
   readonly #pools = new Set<DeviceSlots>();
-  readonly #buffers = new Map<string, DeviceRunBuffers>();
+  readonly #buffers: DeviceBufferPool;
   readonly #graphIds = new Map<string, number>();
   readonly #pictures: DevicePictures;
+  readonly #steps: CardSteps | undefined;
+  readonly #note: (sentence: string) => void;
   #rotary: DeviceRotary | undefined;
-  #logits: Value | undefined;
   #fetched: Staging | undefined;
   #fetching: Promise<unknown> = Promise.resolve();
 
-  private constructor(session: Session, config: Qwen3VlConfig, captureGraphs: boolean) {
+  private constructor(
+    session: Session,
+    config: Qwen3VlConfig,
+    { captureGraphs = false, onNote = () => {} }: DeviceDecoderOptions,
+    steps: CardSteps | undefined,
+  ) {
     this.#session = session;
     this.#text = config.text;
     this.#captureGraphs = captureGraphs;
+    this.#note = onNote;
+    this.#steps = steps;
     this.memory = new DeviceMemory(session);
     this.#sizes = {
       ...config.text,
@@ -62,6 +73,7 @@ export class DeviceDecoder implements DecoderBackend {
       candidates: Math.min(CANDIDATES, config.text.vocabSize),
     };
     this.#pictures = new DevicePictures(this.memory, this.#sizes);
+    this.#buffers = new DeviceBufferPool(this.memory, this.#sizes);
   }
 
   /** @throws ModelLoadError, DeviceError */
@@ -70,8 +82,21 @@ export class DeviceDecoder implements DecoderBackend {
     options: DeviceDecoderOptions = {},
   ): Promise<DeviceDecoder> {
     const file = join(model.directory, model.manifest.decoder.file);
-    const session = await Session.load(file, options);
-    return new DeviceDecoder(session, model.config, options.captureGraphs ?? false);
+    const steps = await loadSteps(model, options);
+    try {
+      const session = await Session.load(file, { ...options, lentInitializers: steps?.weights });
+      const decoder = new DeviceDecoder(session, model.config, options, steps);
+      await decoder.#prepareSteps(model);
+      return decoder;
+    } catch (error) {
+      await steps?.disposeWeights();
+      throw error;
+    }
+  }
+
+  /** Does the graph's session hold the weights? Then nobody has counted their memory. */
+  get weightsInSession(): boolean {
+    return this.#steps === undefined;
   }
 
   /** Bytes of keys and values that one token takes. */
@@ -92,6 +117,7 @@ export class DeviceDecoder implements DecoderBackend {
     const slots = await DeviceSlots.create(this.memory, parts, count, capacity);
     this.#pools.add(slots);
     await this.#prepareTables(capacity + 1);
+    await this.#checkSteps(slots);
     return slots;
   }
 
@@ -111,14 +137,16 @@ export class DeviceDecoder implements DecoderBackend {
   }
 
   async decode(
-    rows: readonly DeviceRow[],
+    rows: readonly CardRow[],
     { signal }: BackendRunOptions = {},
   ): Promise<readonly Scores[]> {
     if (rows.length === 0) return [];
     const releases: (() => void)[] = [];
     try {
       for (const { slot } of rows) releases.push(slot.occupy(1));
-      return await atStage("decode", signal, () => this.#decode(rows, signal));
+      return await atStage("decode", signal, () =>
+        this.#steps?.takes(rows) ? this.#step(rows, signal) : this.#decode(rows, signal),
+      );
     } finally {
       for (const release of releases) release();
     }
@@ -127,10 +155,42 @@ export class DeviceDecoder implements DecoderBackend {
   /** Waits for runs in progress, then frees everything, slots included. Calling it again is fine. */
   async dispose(): Promise<void> {
     for (const slots of this.#pools) slots.dispose();
-    for (const buffers of this.#buffers.values()) buffers.dispose();
-    this.#buffers.clear();
+    this.#buffers.dispose();
     this.#fetched?.dispose();
+    await this.#steps?.dispose();
     await this.#session.dispose();
+    await this.#steps?.disposeWeights();
+  }
+
+  /** Prompts are the graph's affair; whether steps are too depends on the card. */
+  async #prepareSteps(model: OnnxPackage): Promise<void> {
+    try {
+      await this.#steps?.prepare(this.memory, model);
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      this.#note(withoutKernels(error));
+    }
+  }
+
+  /** Kernels that do not compute what the graph computes are not used. */
+  async #checkSteps(slots: DeviceSlots): Promise<void> {
+    if (!this.#steps?.ready) return;
+    try {
+      const difference = await this.#steps.check(slots, this.#rotary!, {
+        byGraph: (rows) => this.#decode(rows),
+        read: async (ids, slot) => {
+          const positions = Int32Array.from({ length: 3 * ids.length }, (_, i) => i % ids.length);
+          await this.#append({ ids, positions }, slot, "none", undefined);
+        },
+        fetch: (logits, first) => this.#fetch(logits, first),
+      });
+      if (this.#steps.trusts(slots)) return;
+      const found = `they differ from the graph by ${difference.toPrecision(2)} of the logits`;
+      this.#note(withoutKernels(new Error(found)));
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      this.#note(withoutKernels(error));
+    }
   }
 
   async #append(
@@ -142,7 +202,7 @@ export class DeviceDecoder implements DecoderBackend {
     const { ids, positions, images = [] } = input;
     const tokens = ids.length;
     const rows = scores === "all" ? tokens : 1;
-    const buffers = await this.#buffersOf(1, tokens, rows);
+    const buffers = await this.#buffers.of({ batch: 1, tokens, rows });
     const rotary = this.#rotary!.place(positions, buffers.positions);
     for (let token = 0; token < tokens; token++) buffers.ids[token] = BigInt(ids[token]!);
     buffers.mask.fill(0);
@@ -164,8 +224,18 @@ export class DeviceDecoder implements DecoderBackend {
       : Array.from({ length: rows }, (_, row) => this.#top(buffers, row));
   }
 
-  async #decode(rows: readonly DeviceRow[], signal?: AbortSignal): Promise<readonly Scores[]> {
-    const [{ slot: first }] = rows as [DeviceRow];
+  async #step(rows: readonly CardRow[], signal?: AbortSignal): Promise<readonly Scores[]> {
+    signal?.throwIfAborted();
+    const scores = await this.#steps!.step(rows, this.#rotary!, (logits, first) =>
+      this.#fetch(logits, first),
+    );
+    signal?.throwIfAborted();
+    for (const { slot } of rows) slot.grow(1);
+    return scores;
+  }
+
+  async #decode(rows: readonly CardRow[], signal?: AbortSignal): Promise<readonly Scores[]> {
+    const [{ slot: first }] = rows as [CardRow];
     const { slots } = first;
     // One alone may lie anywhere; several are in the leading rows, and whoever else is there computes along.
     const alone = rows.length === 1;
@@ -174,7 +244,7 @@ export class DeviceDecoder implements DecoderBackend {
       ? 1
       : Math.min(BUCKETS.find((size) => size > last) ?? last + 1, slots.count);
     const from = alone ? first.row : 0;
-    const buffers = await this.#buffersOf(batch, 1, batch);
+    const buffers = await this.#buffers.of({ batch, tokens: 1, rows: batch });
     const lengths = slots.lengths.slice(from, from + batch);
     buffers.ids.fill(0n);
     // What computes along writes behind its last token.
@@ -251,42 +321,24 @@ export class DeviceDecoder implements DecoderBackend {
     this.#rotary?.dispose();
     this.#rotary = larger;
   }
+}
 
-  async #buffersOf(batch: number, tokens: number, rows: number): Promise<DeviceRunBuffers> {
-    const key = `${batch} ${tokens} ${rows}`;
-    const known = this.#buffers.get(key);
-    if (known) {
-      // Those used last are the last to go.
-      this.#buffers.delete(key);
-      this.#buffers.set(key, known);
-      return known;
-    }
-    const logits = await this.#logitsFor(rows);
-    const shape = { batch, tokens, rows };
-    const made = await DeviceRunBuffers.create(this.memory, this.#sizes, shape, logits);
-    this.#buffers.set(key, made);
-    this.#forgetShapes();
-    return made;
-  }
-
-  /** Prompts have any length: their shapes must not pile up. Those of decode steps are few and stay. */
-  #forgetShapes(): void {
-    const prompts = [...this.#buffers.keys()].filter((key) => key.split(" ")[1] !== "1");
-    for (const key of prompts.slice(0, -MOST_PROMPT_SHAPES)) {
-      this.#buffers.get(key)?.dispose();
-      this.#buffers.delete(key);
-    }
-  }
-
-  async #logitsFor(rows: number): Promise<Value> {
-    const { vocabSize } = this.#sizes;
-    if (this.#logits && this.#logits.dims[0]! >= rows) return this.#logits;
-    const old = this.#logits;
-    this.#logits = await this.memory.allocate("f32", [rows, vocabSize], "logits");
-    // Buffers of other shapes keep the old memory alive as long as they last.
-    old?.dispose();
-    return this.#logits;
+/** The weights of the decoder on a card, where kernels of our own can use them; undefined where the graph has its own. */
+async function loadSteps(
+  model: OnnxPackage,
+  { device = "cpu", stepKernels = true, onNote, signal }: DeviceDecoderOptions,
+): Promise<CardSteps | undefined> {
+  const card = await openDevice(device);
+  if (!stepKernels || !(card instanceof CudaDevice)) return undefined;
+  try {
+    return await CardSteps.load(card, model, signal);
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    onNote?.(withoutKernels(error));
+    return undefined;
   }
 }
 
-const MOST_PROMPT_SHAPES = 8;
+function withoutKernels({ message }: Error): string {
+  return `Answers are computed by the operators of ONNX Runtime, not by kernels of our own: ${message}`;
+}

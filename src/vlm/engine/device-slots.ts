@@ -74,6 +74,13 @@ export class DeviceSlots implements SlotPool {
     return new DeviceSlots(memory, slabs, count, capacity);
   }
 
+  /** Keys or values of one layer for all rows, such as "0.key": (slots, heads, capacity + 1, width). */
+  slab(name: string): Value {
+    const slab = this.#slabs.find((candidate) => candidate.name === name);
+    if (!slab) throw new RangeError(`There are no keys or values \`${name}\``);
+    return slab.value;
+  }
+
   /** The free row that comes first: fewer rows compute along. */
   open(): DeviceSlot {
     const row = this.#owners.indexOf(undefined);

@@ -17,7 +17,7 @@ import {
   deviceContexts,
   deviceShares,
 } from "./memory-share.ts";
-import type { OnnxPackage } from "./onnx-package.ts";
+import { decoderBytes, type OnnxPackage } from "./onnx-package.ts";
 import { VisionEncoder } from "./vision-encoder.ts";
 
 export interface BackendOptions {
@@ -29,6 +29,10 @@ export interface BackendOptions {
   /** Of a graphics card; what is free, times 0.9, when left out. */
   readonly deviceMemoryBytes: number | undefined;
   readonly captureGraphs: boolean;
+  /** Kernels of our own for the steps of few chats, where a card can have them. @default true */
+  readonly stepKernels?: boolean | undefined;
+  /** Is told what is not as it could be, and why. */
+  readonly onNote?: ((sentence: string) => void) | undefined;
   readonly onPart: (part: "vision-encoder" | "decoder") => void;
   /** Is given whatever has to end with the model, in the order of making. */
   readonly onMade: (dispose: () => Promise<void> | void) => void;
@@ -85,22 +89,34 @@ async function loadOnCpu(model: OnnxPackage, options: BackendOptions): Promise<B
 /** In the form for graphics cards, which the CPU can compute too. */
 async function loadInDeviceForm(model: OnnxPackage, options: BackendOptions): Promise<Backend> {
   const { session, contextTokens, maxConcurrent, captureGraphs, onPart, onMade } = options;
+  const { stepKernels = true, onNote } = options;
   const device = await openDevice(session.device ?? "cpu");
   const card = device instanceof CudaDevice ? device : undefined;
   if (card) {
     await limit(card, options.deviceMemoryBytes);
     // A card that was lost has nothing to share out.
     onMade(() => (card.loss.aborted ? undefined : card.limitToFree()));
-    const weights = model.weightBytes;
-    card.reserve(weights, `the weights of ${model.manifest.source.name}`);
-    onMade(() => card.unreserve(weights));
+    const eyes = model.weightBytes - decoderBytes(model);
+    card.expectRoom(model.weightBytes, `the weights of ${model.name}`);
+    card.reserve(eyes, "the vision encoder");
+    onMade(() => card.unreserve(eyes));
   }
   onPart("vision-encoder");
   const visionEncoder = await VisionEncoder.load(model, session);
   onMade(() => visionEncoder.dispose());
   onPart("decoder");
-  const decoder = await DeviceDecoder.load(model, { ...session, captureGraphs });
+  const decoder = await DeviceDecoder.load(model, {
+    ...session,
+    captureGraphs,
+    stepKernels,
+    onNote,
+  });
   onMade(() => decoder.dispose());
+  if (card && decoder.weightsInSession) {
+    const weights = decoderBytes(model);
+    card.reserve(weights, "the decoder");
+    onMade(() => card.unreserve(weights));
+  }
   const contextBytes = contextTokens * decoder.tokenBytes;
   const fitting = card
     ? deviceContexts(contextBytes, card.remaining)

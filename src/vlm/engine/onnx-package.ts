@@ -39,3 +39,8 @@ export async function openPackage(directory: string): Promise<OnnxPackage> {
   const { name } = manifest.source;
   return { directory, manifest, name, config, assumptions, precision, weightBytes };
 }
+
+/** Bytes of the weights of the decoder alone. */
+export function decoderBytes({ manifest }: OnnxPackage): number {
+  return manifest.outputs.find(({ file }) => file === manifest.decoder.dataFile)?.bytes ?? 0;
+}

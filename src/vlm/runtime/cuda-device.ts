@@ -3,6 +3,7 @@
 
 import { sharedController } from "../../abort.ts";
 import { DeviceError } from "../errors.ts";
+import { compileKernels, type KernelSource } from "./cuda-compiler.ts";
 import { type CudaFacts, type CudaNative, climbCuda, type RungListener } from "./cuda-ladder.ts";
 import type { NativeCall, NativeResult } from "./device-thread.ts";
 import { addresses, type Handle, type OffHeapView } from "./ort.ts";
@@ -100,9 +101,14 @@ export class CudaDevice {
     this.limitMemory(this.#used + Math.floor(free * DEFAULT_SHARE));
   }
 
+  /** Is there so much left? @throws DeviceError `device-memory` */
+  expectRoom(byteLength: number, what: string): void {
+    if (byteLength > this.remaining) throw this.#outOfMemory(byteLength, what);
+  }
+
   /** Counts memory that ONNX Runtime takes by itself, such as weights. @throws DeviceError `device-memory` */
   reserve(byteLength: number, what: string): void {
-    if (byteLength > this.remaining) throw this.#outOfMemory(byteLength, what);
+    this.expectRoom(byteLength, what);
     this.#used += byteLength;
   }
 
@@ -204,6 +210,37 @@ export class CudaDevice {
     }
   }
 
+  /** A call of one of CUDA's libraries. */
+  describe(
+    library: string,
+    name: string,
+    parameters: readonly Parameter[],
+    args: readonly (Handle | number | OffHeapView)[],
+  ): NativeCall {
+    return this.#ort.describeForeign(library, name, parameters, args);
+  }
+
+  /**
+   * Makes calls whose failure says nothing of the card, such as a kernel that it cannot hold.
+   *
+   * @returns the error code of the first that failed; 0 when none did
+   */
+  async attempt(calls: readonly NativeCall[]): Promise<number> {
+    this.loss.throwIfAborted();
+    const results = await this.thread.call(calls);
+    return Number(results.find((result) => result !== null && result !== 0) ?? 0);
+  }
+
+  /** Machine code for this card. @throws CompilerError */
+  compile(source: KernelSource): Promise<Uint8Array<ArrayBuffer>> {
+    return compileKernels(source, this.facts, this.#ort);
+  }
+
+  /** Where an array lies that a call is given inside another one. */
+  addressOf(array: OffHeapView): Handle {
+    return this.#ort.address(array);
+  }
+
   /** Makes calls that free something. On a lost card there is nothing left to free, and trying may crash. */
   async release(calls: readonly NativeCall[]): Promise<void> {
     if (!this.loss.aborted) await this.call(calls);
@@ -269,7 +306,7 @@ export class CudaDevice {
     parameters: readonly Parameter[],
     args: readonly (Handle | number | OffHeapView)[],
   ): NativeCall {
-    return this.#ort.describeForeign(this.facts.runtime, name, parameters, args);
+    return this.describe(this.facts.runtime, name, parameters, args);
   }
 }
 

@@ -10,6 +10,7 @@ import { CUDA_PROVIDER_FILE, inspectProvider } from "./cuda-provider.ts";
 import type { DeviceThread, NativeResult } from "./device-thread.ts";
 import { type Ort, offHeap } from "./ort.ts";
 import { SUPPORTED_VERSIONS } from "./ort-library.ts";
+import type { CudaMajor } from "./provider-directory.ts";
 import type { PluginDevice, ProviderPlugins } from "./provider-plugins.ts";
 
 /** A card, and what was loaded to use it. */
@@ -19,6 +20,8 @@ export interface CudaFacts {
   readonly driver: number;
   /** Compute capability, such as 9.0. */
   readonly capability: number;
+  /** Major version of the CUDA libraries. */
+  readonly cuda: CudaMajor;
   /** Path of the runtime library. */
   readonly runtime: string;
   readonly provider: string;
@@ -31,7 +34,14 @@ export interface CudaFacts {
 export interface CudaNative {
   readonly ort: Pick<
     Ort,
-    "version" | "directory" | "loadLibrary" | "describeForeign" | "check" | "memory"
+    | "version"
+    | "directory"
+    | "loadLibrary"
+    | "describeForeign"
+    | "callForeignAsync"
+    | "address"
+    | "check"
+    | "memory"
   >;
   readonly thread: Pick<DeviceThread, "call" | "callAtExit" | "end">;
   readonly plugins: Pick<ProviderPlugins, "register" | "devices">;
@@ -44,7 +54,8 @@ export type CudaRung = "driver" | "version" | "card" | "capability" | "provider"
 
 export type RungListener = (rung: CudaRung, found: string) => void;
 
-const DRIVER = process.platform === "win32" ? "nvcuda.dll" : "libcuda.so.1";
+/** The driver's own library, as the system's loader knows it. */
+export const CUDA_DRIVER = process.platform === "win32" ? "nvcuda.dll" : "libcuda.so.1";
 const CAPABILITY_MAJOR = 75;
 const CAPABILITY_MINOR = 76;
 /** What the official providers hold machine code for, without code that a driver could translate for others. */
@@ -64,7 +75,7 @@ export async function climbCuda(
   const device = `cuda:${index}`;
   const driver = new Driver(native, device);
   await driver.open();
-  told("driver", DRIVER);
+  told("driver", CUDA_DRIVER);
   const version = await driver.version();
   told("version", `CUDA ${version.toFixed(1)}`);
   const { name, capability } = await driver.card(index);
@@ -99,7 +110,7 @@ export async function climbCuda(
   expectDriver(cuda);
   const libraries = loadLibraries(ort, cuda, device);
   told("libraries", libraries.join(", "));
-  return { ...facts, runtime: libraries[0]!, provider, plugin: undefined, libraries };
+  return { ...facts, cuda, runtime: libraries[0]!, provider, plugin: undefined, libraries };
 }
 
 /** The provider as a plugin; where it cannot be used, why not, for people: "" where there is none. */
@@ -108,7 +119,7 @@ async function climbPlugin(
   { ort, plugins, findPlugin }: CudaNative,
   expectDriver: (cuda: 12 | 13) => void,
 ): Promise<
-  (Pick<CudaFacts, "provider" | "libraries"> & { readonly plugin: PluginDevice }) | string
+  (Pick<CudaFacts, "cuda" | "provider" | "libraries"> & { readonly plugin: PluginDevice }) | string
 > {
   const provider = findPlugin(ort.directory);
   if (provider === undefined) return "";
@@ -117,7 +128,7 @@ async function climbPlugin(
     if (cuda === undefined) return `, not ${provider}: it needs neither CUDA 12 nor CUDA 13`;
     expectDriver(cuda);
     const libraries = loadLibraries(ort, cuda, `cuda:${index}`);
-    return { provider, libraries, plugin: await openCudaPlugin(index, provider, plugins) };
+    return { cuda, provider, libraries, plugin: await openCudaPlugin(index, provider, plugins) };
   } catch (error) {
     return `, not ${provider}: ${error instanceof Error ? error.message : String(error)}`;
   }
@@ -152,9 +163,9 @@ class Driver {
 
   async open(): Promise<void> {
     try {
-      this.#ort.loadLibrary(DRIVER);
+      this.#ort.loadLibrary(CUDA_DRIVER);
     } catch (cause) {
-      const advice = `there is no NVIDIA driver: ${DRIVER} cannot be loaded. Install the driver of your card.`;
+      const advice = `there is no NVIDIA driver: ${CUDA_DRIVER} cannot be loaded. Install the driver of your card.`;
       throw unavailableAt(this.#device, "driver", advice, cause);
     }
     await this.#call("driver", "cuInit", ["int"], [0]);
@@ -196,7 +207,7 @@ class Driver {
     parameters: readonly ("address" | "int")[],
     args: readonly (number | Int32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>)[],
   ): Promise<void> {
-    const call = this.#ort.describeForeign(DRIVER, name, parameters, args);
+    const call = this.#ort.describeForeign(CUDA_DRIVER, name, parameters, args);
     const [code] = await this.#thread.call([call]);
     if (code === 0) return;
     throw unavailableAt(this.#device, rung, driverAdvice(name, code ?? null));

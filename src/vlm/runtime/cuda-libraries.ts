@@ -41,6 +41,19 @@ export function cudaLibraryNames(major: 12 | 13, platform: string = process.plat
       ];
 }
 
+/**
+ * CUDA's compiler, as it begins to be called, after the library that it needs itself. Their names end with a minor version,
+ * and both must be of one.
+ */
+export function compilerNames(
+  major: 12 | 13,
+  platform: string = process.platform,
+): readonly [builtins: string, compiler: string] {
+  return platform === "win32"
+    ? [`nvrtc-builtins64_${major}`, `nvrtc64_${major}0_0.dll`]
+    : [`libnvrtc-builtins.so.${major}.`, `libnvrtc.so.${major}`];
+}
+
 /** Finds the libraries of a major version of CUDA. */
 export function findCudaLibraries(major: 12 | 13, options: LookupOptions): CudaLibrary[] {
   const directories = [...new Set(libraryDirectories(major, options))];
@@ -50,6 +63,20 @@ export function findCudaLibraries(major: 12 | 13, options: LookupOptions): CudaL
       ? { name, path: name, found: false }
       : { name, path: join(directory, name), found: true };
   });
+}
+
+/** Finds the compiler and what it needs, in one directory. Undefined where it is not installed. */
+export function findCompiler(
+  major: 12 | 13,
+  options: LookupOptions,
+): readonly string[] | undefined {
+  const [builtins, compiler] = compilerNames(major, options.platform);
+  for (const directory of new Set(libraryDirectories(major, options))) {
+    const [beside] = namesLike(directory, builtins);
+    if (beside === undefined || !existsSync(join(directory, compiler))) continue;
+    return [join(directory, beside), join(directory, compiler)];
+  }
+  return undefined;
 }
 
 /** All directories worth a look, the likeliest first. */

@@ -48,6 +48,7 @@ export const STATUS_FUNCTIONS = {
   GetAllocatorWithDefaultOptions: [78, ["address"]],
   GetAvailableProviders: [125, ["address", "address"]],
   ReleaseAvailableProviders: [126, ["address", "int"]],
+  AddInitializer: [150, ["address", "text", "address"]],
   AddRunConfigEntry: [165, ["address", "text", "text"]],
   AddSessionConfigEntry: [130, ["address", "text", "text"]],
   CreateAllocator: [131, ["address", "address", "address"]],

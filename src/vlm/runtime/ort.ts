@@ -201,6 +201,29 @@ export class Ort {
     parameters: readonly Parameter[],
     args: readonly Argument[],
   ): NativeCall {
+    return this.#call(this.#symbol(path, name), "int", parameters, args, true);
+  }
+
+  /**
+   * Calls such a function on a thread of libuv's pool.
+   *
+   * @returns what it returned, an error code
+   */
+  callForeignAsync(
+    path: string,
+    name: string,
+    parameters: readonly Parameter[],
+    args: readonly Argument[],
+  ): Promise<number> {
+    const native = this.#native(this.#symbol(path, name), "int", parameters);
+    return new Promise((resolve, reject) => {
+      native.async(...args, (error: unknown, code: number) =>
+        error ? reject(error) : resolve(code),
+      );
+    });
+  }
+
+  #symbol(path: string, name: string): Handle {
     this.loadLibrary(path);
     const key = `${path} ${name}`;
     let address = this.#symbols.get(key);
@@ -208,7 +231,7 @@ export class Ort {
       address = this.#libraries.get(path)!.symbol(name, "void *") as Handle;
       this.#symbols.set(key, address);
     }
-    return this.#call(address, "int", parameters, args, true);
+    return address;
   }
 
   /**
@@ -316,6 +339,10 @@ export class Ort {
 
   #function(position: number, result: string, parameters: readonly Parameter[]): NativeFunction {
     const address = this.#koffi.decode(this.#table, 8 * position, "void *");
+    return this.#native(address, result, parameters);
+  }
+
+  #native(address: Handle, result: string, parameters: readonly Parameter[]): NativeFunction {
     // Nameless: koffi's type names are one list per process, and other code uses koffi too.
     const prototype = this.#koffi.proto(
       result,

@@ -66,6 +66,14 @@ export function giveInitializers(ort: Ort, sessionOptions: Handle, values: Named
   }
 }
 
+/** The session uses the very values, wherever they lie: they must outlive it. */
+export function lendInitializers(ort: Ort, sessionOptions: Handle, values: NamedValues): void {
+  for (const [name, value] of Object.entries(values)) {
+    ort.call("AddInitializer", sessionOptions, name, value.acquire());
+    value.giveBack();
+  }
+}
+
 /** What a caller sees of a graph that cannot be loaded. */
 export function loadError(model: string | Uint8Array, cause: OrtError): ModelLoadError {
   const what = typeof model === "string" ? `the file ${model}` : "a graph";

@@ -11,7 +11,7 @@ import type { NativeCall } from "./device-thread.ts";
 import { allocatorOf, cudaValue, webGpuValue } from "./device-values.ts";
 import { addresses, type Handle, LOG_FATAL, loadOrt, type Ort, offHeap } from "./ort.ts";
 import { OrtError } from "./ort-error.ts";
-import { configure, giveInitializers, loadError } from "./session-options.ts";
+import { configure, giveInitializers, lendInitializers, loadError } from "./session-options.ts";
 import { readSignature, type Signature, type TensorSpec } from "./signature.ts";
 import { stopAtExit } from "./stop-at-exit.ts";
 import { type ElementType, shapeText, Value } from "./value.ts";
@@ -27,6 +27,8 @@ export interface SessionOptions {
   readonly memoryArena?: boolean;
   /** Contents of the graph's external tensors, by name, instead of a file. Used where they lie until the session ends. */
   readonly externalInitializers?: NamedValues;
+  /** Values in the place of tensors of the graph, in memory of its device. They must outlive the session. */
+  readonly lentInitializers?: NamedValues | undefined;
   /** Further settings of ONNX Runtime, such as `session.x64quantprecision`. */
   readonly configEntries?: Readonly<Record<string, string>>;
   /** May runs be recorded and replayed, see `RunOptions.graphId`? CUDA only. @default false */
@@ -111,6 +113,7 @@ export class Session {
     try {
       configure(ort, sessionOptions, options);
       giveInitializers(ort, sessionOptions, options.externalInitializers ?? {});
+      lendInitializers(ort, sessionOptions, options.lentInitializers ?? {});
       await appendProvider(ort, sessionOptions, device, open, options);
       const out = addresses(1);
       const call = <Name extends "CreateSession" | "CreateSessionFromArray">(

@@ -130,7 +130,7 @@ class Noise {
     const type = tensor.type as FloatType;
     // Levels are up to 8 or 128 steps from zero.
     if (line.kind === "blocks" && tensor === line.scales) {
-      return repeated(type, SPREAD / (line.bits === 4 ? 4 : 64));
+      return alternating(type, SPREAD / (line.bits === 4 ? 4 : 64));
     }
     if (line.kind === "int8" && tensor === line.scales) return repeated(type, SPREAD / 64);
     if (tensor.shape.length === 1 && /norm/.test(tensor.name)) return repeated(type, 1);
@@ -149,9 +149,23 @@ class Noise {
   }
 }
 
+/**
+ * A number and its negative, by turns. The middle of all levels lies beside zero: with one sign, sums would grow from
+ * layer to layer until 16 bits cannot hold them.
+ */
+function alternating(type: FloatType, value: number): Uint8Array {
+  return inFormat(
+    type,
+    Float32Array.from({ length: 65_536 }, (_, i) => (i % 2 ? -value : value)),
+  );
+}
+
 /** A number again and again. */
 function repeated(type: FloatType, value: number): Uint8Array {
-  const values = new Float32Array(65_536).fill(value);
+  return inFormat(type, new Float32Array(65_536).fill(value));
+}
+
+function inFormat(type: FloatType, values: Float32Array<ArrayBuffer>): Uint8Array {
   if (type === "f32") return new Uint8Array(values.buffer);
   const bits = new Uint16Array(values.length);
   fromFloat32(values, type, bits);

@@ -13,7 +13,7 @@ import type { DeviceRotary } from "./device-rotary.ts";
 import type { DeviceSlot, DeviceSlots } from "./device-slots.ts";
 import type { OnnxPackage } from "./onnx-package.ts";
 import { StepKernels } from "./step-kernels.ts";
-import { loadStepWeights } from "./step-weights.ts";
+import { loadStepWeights, StepWeightsError } from "./step-weights.ts";
 
 export interface CardRow extends DecodeRow {
   readonly slot: DeviceSlot;
@@ -131,6 +131,11 @@ export class CardSteps {
         await owner.read(ids, slot);
       }
       const expected = await this.#logitsOf(await owner.byGraph(rows));
+      if (!expected.every((row) => row.every(Number.isFinite))) {
+        throw new StepWeightsError(
+          "the graph's own logits are no numbers, so there is nothing to compare with",
+        );
+      }
       for (const { slot, position } of rows) slot.truncate(position);
       let largest = 0;
       for (const form of kernels.forms.filter((size) => size <= count)) {

@@ -65,6 +65,8 @@ export class DeviceSlots implements SlotPool {
       for (const part of parts) {
         const dims = [count, part.heads, capacity + 1, part.width];
         const value = await memory.allocate(part.type, dims, "keys and values");
+        // What was there before may be no numbers, and nothing times no number is none either.
+        await memory.finish(memory.clear(value));
         slabs.push({ ...part, value, tokenBytes: part.width * elementBytes(part.type) });
       }
     } catch (error) {

@@ -497,19 +497,16 @@ extern "C" __global__ void __launch_bounds__(MIX_WARPS * WARP) mix(
   __shared__ float values_of[MIX_WARPS][GROUP][HEAD_DIM];
   __shared__ bool is_last;
   let_next_begin();
+  ask_for<HEAD_DIM>(query_norm);
+  ask_for<HEAD_DIM>(key_norm);
+  wait_for_earlier();
   const int head = blockIdx.x, part = blockIdx.y, b = blockIdx.z;
-  // No kernel of a step writes these.
   const int slot = slots[b], tokens = last[b];
   const int used = min(PARTS, tokens / LEAST_TOKENS_OF_PART + 1);
   const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
   const float* row = qkv + b * QKV;
   const u16* cosine = cosines + positions[b] * (HEAD_DIM / 2);
   const u16* sine = sines + positions[b] * (HEAD_DIM / 2);
-  ask_for<HEAD_DIM>(query_norm);
-  ask_for<HEAD_DIM>(key_norm);
-  ask_for<HEAD_DIM / 2>(cosine);
-  ask_for<HEAD_DIM / 2>(sine);
-  wait_for_earlier();
   if (slot < 0 || part >= used) return;
   for (int g = warp; g <= GROUP; g += MIX_WARPS) {
     if (g < GROUP) {

@@ -9,7 +9,7 @@ import { CardWeights, type StoredTensor } from "../runtime/card-weights.ts";
 import type { CudaDevice } from "../runtime/cuda-device.ts";
 import type { OnnxPackage } from "./onnx-package.ts";
 
-/** Weights are there, but not as the kernels know them. */
+/** Weights are there, but not as the kernels know them, or of no use to compare with. */
 export class StepWeightsError extends Error {
   override readonly name = "StepWeightsError";
 }

@@ -27,6 +27,9 @@ export const ORT_ILLEGAL_ACCESS =
   "file=/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_stream_handle.cc ; line=62 ; " +
   "expr=cudaStreamSynchronize(static_cast<cudaStream_t>(GetHandle()));";
 
+/** As NVRTC 13.0 words it. */
+export const COMPILER_LOG = 'kernels.cu(1): error: identifier "x" is undefined';
+
 interface FakeCard {
   readonly name: string;
   readonly capability: readonly [major: number, minor: number];
@@ -91,7 +94,7 @@ export class FakeCuda {
         },
         describeForeign: (_path, name, parameters, args) =>
           this.#describe(name, "int", parameters, [...(args as Argument[])]),
-        callForeignAsync: async () => 1,
+        callForeignAsync: async (_path, name, _parameters, args) => this.#compile(name, args),
         address: () => this.#next++,
         check: (result) => {
           const text = typeof result === "bigint" ? this.#statuses.get(result) : undefined;
@@ -146,6 +149,19 @@ export class FakeCuda {
     return results;
   }
 
+  /** CUDA's compiler, which makes 128 bytes of anything. */
+  #compile(name: string, args: readonly unknown[]): number {
+    this.called.push(name);
+    const failure = this.failures.get(name);
+    if (failure !== undefined) return failure;
+    const out = args.at(-1) as Argument;
+    if (name === "nvrtcGetCUBINSize") return writeAddress(out, 128n);
+    if (name === "nvrtcGetCUBIN") (out as Uint8Array).set([0x7f, 0x45, 0x4c, 0x46]);
+    if (name === "nvrtcGetProgramLogSize") return writeAddress(out, 64n);
+    if (name === "nvrtcGetProgramLog") (out as Uint8Array).set(Buffer.from(COMPILER_LOG));
+    return 0;
+  }
+
   #status(address: bigint): bigint | null {
     return this.#statuses.has(address) ? address : null;
   }
@@ -167,8 +183,13 @@ export class FakeCuda {
     },
     cuDeviceGetAttribute: ([out, attribute, device]) => {
       const [major, minor] = this.cards[Number(device)]!.capability;
-      return write(out, attribute === 75 ? major : minor);
+      const known: Record<number, number> = { 16: 132, 75: major, 76: minor, 97: 232_448 };
+      return write(out, known[Number(attribute)] ?? 0);
     },
+    cuModuleLoadData: ([out]) => writeAddress(out, this.#next++),
+    cuModuleGetFunction: ([out]) => writeAddress(out, this.#next++),
+    cuStreamEndCapture: ([, out]) => writeAddress(out, this.#next++),
+    cuGraphInstantiateWithFlags: ([out]) => writeAddress(out, this.#next++),
     cudaStreamCreateWithFlags: ([out]) => writeAddress(out, this.#next++),
     cudaMemGetInfo: ([free, total]) => {
       const bytes = this.cards[0]!.memoryMiB * MIB;

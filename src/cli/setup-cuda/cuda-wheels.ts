@@ -1,10 +1,10 @@
-// The CUDA libraries that the provider needs, from the wheels that NVIDIA publishes for Python: no toolkit, no Python.
+// The CUDA libraries that the provider needs, and CUDA's compiler, from the wheels that NVIDIA publishes for Python: no toolkit, no Python.
 // In: CUDA's major version. Out: the libraries beside the provider. An index of packages (PyPI or a mirror) names the
 // files and their hashes.
 
 import { join } from "node:path";
 import { disk } from "../../disk.ts";
-import { cudaLibraryNames } from "../../vlm/runtime/cuda-libraries.ts";
+import { compilerNames, cudaLibraryNames, findCompiler } from "../../vlm/runtime/cuda-libraries.ts";
 import type { CudaMajor } from "../../vlm/runtime/provider-directory.ts";
 import { extract } from "./archive.ts";
 import { type DownloadOptions, download, downloadText } from "./download.ts";
@@ -34,35 +34,61 @@ export async function fetchCudaLibraries(
 ): Promise<void> {
   const { cuda, platform, directory } = request;
   const missing = new Map<string, string>();
-  for (const name of cudaLibraryNames(cuda, platform.split("/")[0])) {
+  const system = platform === "win32/x64" ? "win32" : "linux";
+  for (const name of cudaLibraryNames(cuda, system)) {
     const path = join(directory, name);
     if ((await disk.fileSize(path)) === undefined) missing.set(name, `${path}.new`);
   }
   for (const project of ["cuda-runtime", "cublas", "curand"]) {
-    if (missing.size === 0) return;
-    const wheel = await findWheel(
-      cuda === 12 ? `nvidia-${project}-cu12` : `nvidia-${project}`,
-      request,
-      options,
-    );
-    request.onFile(wheel.name);
-    const file = join(directory, wheel.name);
-    await download(wheel.url, file, { ...options, sha256: wheel.sha256 });
-    for (const name of await extract(file, missing, options.signal)) {
-      await disk.moveFile(join(directory, `${name}.new`), join(directory, name));
-      missing.delete(name);
-    }
-    await disk.remove(file);
+    if (missing.size === 0) break;
+    await take(await findWheel(project, request, options), missing, request, options);
   }
   if (missing.size > 0) throw new Error(`the wheels lack ${[...missing.keys()].join(", ")}`);
+  if (findCompiler(cuda, { beside: directory, platform: system }) === undefined) {
+    const wheel = await findWheel("cuda-nvrtc", request, options);
+    const wanted = compilerFiles(cuda, versionOf(wheel.name), system);
+    const names = new Map(wanted.map((name) => [name, join(directory, `${name}.new`)]));
+    await take(wheel, names, request, options);
+    if (names.size > 0) throw new Error(`${wheel.name} lacks ${[...names.keys()].join(", ")}`);
+  }
 }
 
-/** The newest wheel of a project for this platform and major version. */
+/** Downloads a wheel and takes out what is missing, which is then missing no more. */
+async function take(
+  wheel: Wheel,
+  missing: Map<string, string>,
+  { directory, onFile }: WheelRequest,
+  options: DownloadOptions,
+): Promise<void> {
+  onFile(wheel.name);
+  const file = join(directory, wheel.name);
+  await download(wheel.url, file, { ...options, sha256: wheel.sha256 });
+  for (const name of await extract(file, missing, options.signal)) {
+    await disk.moveFile(join(directory, `${name}.new`), join(directory, name));
+    missing.delete(name);
+  }
+  await disk.remove(file);
+}
+
+/** The compiler and what it needs, whose name ends with the minor version. */
+function compilerFiles(
+  cuda: CudaMajor,
+  [major = cuda, minor = 0]: readonly number[],
+  system: "win32" | "linux",
+): readonly string[] {
+  const [builtins, compiler] = compilerNames(cuda, system);
+  const whole =
+    system === "win32" ? `nvrtc-builtins64_${major}${minor}.dll` : `${builtins}${minor}`;
+  return [whole, compiler];
+}
+
+/** The newest wheel of one of NVIDIA's projects for this platform and major version. */
 async function findWheel(
-  project: string,
+  name: string,
   { cuda, platform, index }: WheelRequest,
   options: DownloadOptions,
 ): Promise<Wheel> {
+  const project = cuda === 12 ? `nvidia-${name}-cu12` : `nvidia-${name}`;
   const page = new URL(`${project}/`, index.endsWith("/") ? index : `${index}/`);
   const wheels = parseIndex(await downloadText(page, options), page).filter(({ name }) =>
     platform === "win32/x64" ? /win_amd64/.test(name) : /linux[\w.]*_x86_64/.test(name),

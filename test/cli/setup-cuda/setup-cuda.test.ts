@@ -207,6 +207,11 @@ describe("setupCuda", () => {
       [`/f/nvidia_cublas-13.0.0.19-${tags}`]: cublas,
       "/simple/nvidia-curand/": page(`/f/nvidia_curand-10.4.0.35-${tags}`),
       [`/f/nvidia_curand-10.4.0.35-${tags}`]: wheel("libcurand.so.10"),
+      "/simple/nvidia-cuda-nvrtc/": page(`/f/nvidia_cuda_nvrtc-13.2.51-${tags}`),
+      [`/f/nvidia_cuda_nvrtc-13.2.51-${tags}`]: zip({
+        "nvidia/cu13/lib/libnvrtc.so.13": Buffer.from("c"),
+        "nvidia/cu13/lib/libnvrtc-builtins.so.13.2": Buffer.from("d"),
+      }),
     });
     const options = { mirror: `${url}/x.nupkg`, libraries: true, pypi: `${url}/simple` };
     expect(await setup(options)).toBe(0);
@@ -214,7 +219,8 @@ describe("setupCuda", () => {
     for (const name of ["libcudart", "libcublas", "libcublasLt", "libcurand"]) {
       expect(names.some((file) => file.startsWith(`${name}.so.1`))).toBe(true);
     }
-    expect(names.length).toBe(6);
+    expect(names).toEqual(expect.arrayContaining(["libnvrtc.so.13", "libnvrtc-builtins.so.13.2"]));
+    expect(names.length).toBe(8);
     expect(printed).not.toContain("not found");
     const before = asked.length;
     expect(await setup(options)).toBe(0);

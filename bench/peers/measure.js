@@ -44,7 +44,7 @@ async function picture(size) {
   const name = size.join("x");
   const question = chat.words(QUESTION_WORDS);
   const { visionMs, firstMs } = await opened.picture(pictureOf(size), question);
-  say(`vision.${name}`, visionMs);
+  if (visionMs !== undefined) say(`vision.${name}`, visionMs);
   say(`first-word.${name}`, firstMs);
 }
 
@@ -54,5 +54,6 @@ function pictureOf([width, height]) {
 }
 
 function say(id, value) {
+  if (!Number.isFinite(value)) throw new TypeError(`Error: ${engine} gave no number for ${id}.`);
   process.stdout.write(`\nFIGURE ${JSON.stringify({ id, value })}\n`);
 }

@@ -71,6 +71,7 @@ function measure(competitor, onFigure) {
       stdio: ["ignore", "pipe", "pipe"],
     });
     let errors = "";
+    let encodedMs;
     let impatient = false;
     const patience = setTimeout(() => {
       impatient = true;
@@ -78,10 +79,19 @@ function measure(competitor, onFigure) {
     }, 1000 * Number(values.limit));
     createInterface({ input: child.stdout }).on("line", (line) => {
       const json = /^FIGURE (.*)$/.exec(line)?.[1];
-      if (json !== undefined) onFigure(JSON.parse(json));
+      if (json === undefined) return;
+      const figure = JSON.parse(json);
+      // llama.cpp tells in its log alone how long it encoded a picture.
+      const size = /^first-word\.(.*)$/.exec(figure.id)?.[1];
+      if (size !== undefined && encodedMs !== undefined) {
+        onFigure({ id: `vision.${size}`, value: encodedMs });
+      }
+      onFigure(figure);
     });
     child.stderr.on("data", (data) => {
       errors = (errors + data).slice(-10_000);
+      const told = [...errors.matchAll(/image slice encoded in (\d+) ms/g)].at(-1)?.[1];
+      if (told !== undefined) encodedMs = Number(told);
     });
     child.on("error", reject);
     child.on("close", (code) => {

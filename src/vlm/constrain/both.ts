@@ -11,7 +11,10 @@ export function all(first: Piece, ...others: readonly Piece[]): Piece {
 function both(one: Piece, other: Piece): Piece {
   const [a, b] = [ByteNfa.of(one), ByteNfa.of(other)];
   return (nfa, from) => {
-    for (const set of [...a.sets, ...b.sets]) nfa.sets.add(set);
+    for (const part of [a, b]) {
+      for (const set of part.sets) nfa.sets.add(set);
+      for (const text of part.texts) nfa.texts.add(text);
+    }
     const states = new Map<number, number>();
     const open: (readonly [number, number, number])[] = [];
     const pair = (left: number, right: number): number => {

@@ -21,8 +21,9 @@ export class ByteNfa {
   readonly transitions: Transition[][] = [[]];
   /** States reached without a byte. */
   readonly silent: number[][] = [[]];
-  /** Sets of characters that it was put together from, those of single ones too. */
+  /** What it was put together from: sets of characters, and texts by letters. */
   readonly sets = new Set<CodePoints>();
+  readonly texts = new Set<string>();
   end = 0;
 
   static of(piece: Piece): ByteNfa {
@@ -83,9 +84,8 @@ export const nothing: Piece = (_, from) => from;
 
 export function literal(text: string): Piece {
   const bytes = Buffer.from(text, "utf8");
-  const characters = singles([text]);
   return (nfa, from) => {
-    for (const character of characters) nfa.sets.add(character);
+    nfa.texts.add(text);
     let at = from;
     for (const byte of bytes) {
       const next = nfa.state();
@@ -167,9 +167,8 @@ export function repeated(piece: Piece, min: number, max: number): Piece {
 /** One of many texts, as a tree of their beginnings. */
 export function anyText(texts: Iterable<string>): Piece {
   const all = [...texts].map((text) => Buffer.from(text, "utf8"));
-  const characters = singles(texts);
   return (nfa, from) => {
-    for (const character of characters) nfa.sets.add(character);
+    for (const text of texts) nfa.texts.add(text);
     const end = nfa.state();
     const children = new Map<number, number>();
     for (const bytes of all) {
@@ -193,10 +192,4 @@ export function anyText(texts: Iterable<string>): Piece {
     }
     return end;
   };
-}
-
-/** A set for each character. */
-function singles(texts: Iterable<string>): CodePoints[] {
-  const points = new Set([...texts].flatMap((text) => Array.from(text, (c) => c.codePointAt(0)!)));
-  return Array.from(points, (point) => [[point, point]]);
 }

@@ -1,5 +1,6 @@
-// Characters that an automaton does not tell apart, as one kind: those that are in the same of its sets. In: sets and single
-// characters. Out: the kind of a character, and an example of each kind. It knows no states and no tokens.
+// Characters that an automaton does not tell apart, as one kind: those that are in the same of its sets. Letters of texts are
+// kinds of their own only behind the beginning of a text. In: sets and texts. Out: the kind of a character, and an example of
+// each kind. It knows no states and no tokens.
 
 import type { CodePoints } from "./code-points.ts";
 
@@ -7,8 +8,11 @@ const BASIC = 0x1_0000;
 const NONE = 0xffff;
 /** More different sets than this are those of expressions made to have many. */
 const MOST_SETS = 64;
+/** Kinds from here on are those of letters behind the beginning of a text. */
+const FINE = 1 << 14;
 
-export class CharacterKinds {
+/** A partition of all characters. */
+class Partition {
   /** Equal ones have one name. */
   readonly name: string;
   /** First code points of stretches of one kind, and their kinds. */
@@ -19,7 +23,7 @@ export class CharacterKinds {
   /** UTF-8 of one of each kind. */
   readonly #examples: Uint8Array[] = [];
 
-  private constructor(sets: readonly CodePoints[]) {
+  constructor(sets: readonly CodePoints[]) {
     const cuts = new Set<number>();
     for (const [first, last] of sets.flat()) cuts.add(first).add(last + 1);
     const sorted = [...cuts].sort((a, b) => a - b);
@@ -39,11 +43,6 @@ export class CharacterKinds {
     this.name = this.#starts.map((start, index) => `${start}:${this.#kinds[index]}`).join();
   }
 
-  /** @returns undefined where there are too many sets to be worth it */
-  static of(sets: readonly CodePoints[]): CharacterKinds | undefined {
-    return sets.length > MOST_SETS ? undefined : new CharacterKinds(sets);
-  }
-
   /** Undefined for a character of none of the sets. */
   of(codePoint: number): number | undefined {
     const kind = codePoint < BASIC ? this.#basic[codePoint]! : this.#rareKind(codePoint);
@@ -52,6 +51,10 @@ export class CharacterKinds {
 
   example(kind: number): Uint8Array {
     return this.#examples[kind]!;
+  }
+
+  get examples(): readonly Uint8Array[] {
+    return this.#examples;
   }
 
   #kindOf(members: string, start: number, byMembership: Map<string, number>): number {
@@ -72,5 +75,63 @@ export class CharacterKinds {
       else high = middle;
     }
     return low === 0 ? NONE : this.#kinds[low - 1]!;
+  }
+}
+
+export class CharacterKinds {
+  /** Equal ones have one name. */
+  readonly name: string;
+  /** So many characters behind the beginning of a text may be letters of it. */
+  readonly reach: number;
+  readonly #coarse: Partition;
+  readonly #fine: Partition;
+  readonly #beginnings: ReadonlySet<number>;
+
+  private constructor(sets: readonly CodePoints[], texts: readonly (readonly number[])[]) {
+    const single = (point: number): CodePoints => [[point, point]];
+    const firsts = [...new Set(texts.map(([first]) => first!))];
+    const inner = [...new Set(texts.flatMap(([, ...rest]) => rest))];
+    this.#beginnings = new Set(texts.flatMap(([first, second]) => (second ? [first!] : [])));
+    this.#coarse = new Partition([...sets, ...firsts.map(single)]);
+    this.#fine = new Partition([...sets, ...firsts.map(single), ...inner.map(single)]);
+    this.reach = Math.max(0, ...texts.map(({ length }) => length - 1));
+    this.name = [this.#coarse.name, this.#fine.name, [...this.#beginnings], this.reach].join(" ");
+  }
+
+  /** @returns undefined where there are too many sets to be worth it */
+  static of(sets: readonly CodePoints[], texts: Iterable<string>): CharacterKinds | undefined {
+    const spelled = [...texts]
+      .filter((text) => text !== "")
+      .map((text) => Array.from(text, (character) => character.codePointAt(0)!));
+    const letters = new Set(spelled.flat()).size;
+    return sets.length + letters > MOST_SETS ? undefined : new CharacterKinds(sets, spelled);
+  }
+
+  /** May a text go on behind this character? */
+  begins(codePoint: number): boolean {
+    return this.#beginnings.has(codePoint);
+  }
+
+  /** @param fine it may be a letter inside a text @returns undefined for a character that is nowhere */
+  of(codePoint: number, fine = false): number | undefined {
+    if (!fine) return this.#coarse.of(codePoint);
+    const kind = this.#fine.of(codePoint);
+    return kind === undefined ? undefined : FINE + kind;
+  }
+
+  example(kind: number): Uint8Array {
+    return kind >= FINE ? this.#fine.example(kind - FINE) : this.#coarse.example(kind);
+  }
+
+  /** Each kind as several where letters of texts are apart: examples of all that may be one. */
+  *groups(): Generator<readonly Uint8Array[]> {
+    const groups = new Map<number | undefined, Uint8Array[]>();
+    for (const example of this.#fine.examples) {
+      const kind = this.#coarse.of(Buffer.from(example).toString("utf8").codePointAt(0)!);
+      const group = groups.get(kind) ?? [];
+      group.push(example);
+      groups.set(kind, group);
+    }
+    yield* groups.values();
   }
 }

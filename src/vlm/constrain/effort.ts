@@ -17,6 +17,11 @@ export class Effort {
     return this.#members > MOST_MEMBERS / 2;
   }
 
+  /** So little is used that states may be made before a text reaches them. */
+  get light(): boolean {
+    return this.#members < MOST_MEMBERS / 8;
+  }
+
   /** @throws TooComplexError */
   payStates(count: number): void {
     this.#states += count;

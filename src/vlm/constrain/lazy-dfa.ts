@@ -56,10 +56,20 @@ export class LazyDfa implements Automaton {
     return this.#members.length;
   }
 
-  /** Sets of characters that it tells apart, each once. */
+  /** Sets of characters that it was put together from, each once. */
   get sets(): readonly CodePoints[] {
     const byName = new Map(Array.from(this.#nfa.sets, (set) => [set.join(";"), set]));
     return [...byName.values()];
+  }
+
+  /** States may be made before a text reaches them. */
+  get light(): boolean {
+    return this.#effort.light;
+  }
+
+  /** Texts by letters that it was put together from. */
+  get texts(): ReadonlySet<string> {
+    return this.#nfa.texts;
   }
 
   /** A byte of each class: bytes up to the next one lead to the same states. */

@@ -22,8 +22,9 @@ interface Table {
   /** (states, classes) -1: none. The first state is the start. */
   readonly next: readonly (readonly number[])[];
   readonly accepting: readonly boolean[];
-  /** Of characters that it tells apart. */
+  /** What it was put together from. */
   readonly sets: readonly CodePoints[];
+  readonly texts: ReadonlySet<string>;
 }
 
 function explored(piece: Piece): Table | undefined {
@@ -38,7 +39,7 @@ function explored(piece: Piece): Table | undefined {
       next.push(classes.map((byte) => dfa.next(state, byte)));
     }
     const accepting = next.map((_, state) => dfa.accepting(state));
-    return { classes, next, accepting, sets: dfa.sets };
+    return { classes, next, accepting, sets: dfa.sets, texts: dfa.texts };
   } catch (error) {
     if (error instanceof TooComplexError) return undefined;
     throw error;
@@ -63,8 +64,9 @@ function merged({ next, accepting }: Table): number[] {
 }
 
 function build(nfa: ByteNfa, from: number, table: Table, blocks: readonly number[]): number {
-  const { classes, next, accepting, sets } = table;
+  const { classes, next, accepting, sets, texts } = table;
   for (const set of sets) nfa.sets.add(set);
+  for (const text of texts) nfa.texts.add(text);
   const end = nfa.state();
   const states = new Map<number, number>();
   const stateOf = (block: number): number => {

@@ -10,12 +10,16 @@ import { LONGEST_TOKEN, type TokenTrie } from "./token-trie.ts";
 
 /** Edges from here on are single bytes: parts of characters at a token's ends. */
 const BYTES = 1 << 16;
+/** States that are made ahead. */
+const MOST_EXPLORED = 2000;
 /** Nodes between two looks at the clock. */
 const STEPS_A_LOOK = 8192;
 
 /** The tokens of one vocabulary, as one partition of all characters spells them. */
 export class TokenClasses {
   readonly #kinds: CharacterKinds;
+  /** Of those with several members: examples of each. */
+  readonly #groups: readonly (readonly Uint8Array[])[];
   /** (classes) what is in front of the last character, -1 for the empty text, and that character's kind or byte. */
   readonly #parents: number[] = [];
   readonly #edges: number[] = [];
@@ -29,6 +33,7 @@ export class TokenClasses {
 
   private constructor(trie: TokenTrie, kinds: CharacterKinds, found: Found) {
     this.#kinds = kinds;
+    this.#groups = [...kinds.groups()].filter(({ length }) => length > 1);
     this.#parents = found.parents;
     this.#edges = found.edges;
     this.#classOf = found.classOf;
@@ -38,7 +43,8 @@ export class TokenClasses {
     this.#ids = new Int32Array(found.tokens.length);
     const next = this.#firstId.slice();
     this.#all = new Uint32Array(Math.ceil(trie.vocabSize / 32));
-    for (const [index, id] of found.tokens.entries()) {
+    for (let index = 0; index < found.tokens.length; index++) {
+      const id = found.tokens[index]!;
       this.#ids[next[found.tokenClass[index]!]!++] = id;
       allow(this.#all, id);
     }
@@ -61,7 +67,29 @@ export class TokenClasses {
     return 4 * (this.#classOf.length + this.#ids.length + this.#all.length);
   }
 
-  /** What a state allows, whatever follows it. @throws TooComplexError */
+  /** Makes the states that texts will soon reach, in slices, while nobody waits for a mask. */
+  async explore(automaton: LazyDfa, slice: TimeSlice): Promise<void> {
+    const examples = [...this.#kinds.groups()].flat();
+    for (let state = 0; state < Math.min(automaton.size, MOST_EXPLORED); state++) {
+      if (slice.over) await slice.rest();
+      if (!automaton.light) return;
+      for (const example of examples) steps(automaton, state, example);
+    }
+  }
+
+  /**
+   * Does a state not tell apart what is one kind here? One inside a text by letters does: few tokens may come there.
+   *
+   * @throws TooComplexError
+   */
+  fit(automaton: LazyDfa, state: number): boolean {
+    return this.#groups.every(([first, ...others]) => {
+      const to = steps(automaton, state, first!);
+      return others.every((example) => steps(automaton, state, example) === to);
+    });
+  }
+
+  /** What a state allows, whatever follows it; for states that {@link fit}. @throws TooComplexError */
   from(automaton: LazyDfa, start: number): LocalMask {
     const count = this.#parents.length;
     const states = new Int32Array(count);
@@ -93,13 +121,18 @@ export class TokenClasses {
 
   #step(automaton: LazyDfa, from: number, edge: number): number {
     if (edge >= BYTES) return automaton.next(from, edge - BYTES);
-    let state = from;
-    for (const byte of this.#kinds.example(edge)) {
-      if (state < 0) break;
-      state = automaton.next(state, byte);
-    }
-    return state;
+    return steps(automaton, from, this.#kinds.example(edge));
   }
+}
+
+/** @returns -1 where these bytes must not come */
+function steps(automaton: LazyDfa, from: number, bytes: Uint8Array): number {
+  let state = from;
+  for (const byte of bytes) {
+    if (state < 0) break;
+    state = automaton.next(state, byte);
+  }
+  return state;
 }
 
 interface Found {
@@ -120,6 +153,8 @@ interface Reading {
   length: number;
   /** Only bytes that end a character of the token before. */
   tail: boolean;
+  /** So many characters more may be letters of a text that began in this token. */
+  fine: number;
 }
 
 /** Pauses now and then. */
@@ -151,6 +186,7 @@ function* readTokens(
     missing: 0,
     length: 0,
     tail: true,
+    fine: 0,
   }));
   for (let node = 0, steps = 0; node < nodes; ) {
     if (++steps % STEPS_A_LOOK === 0) yield;
@@ -184,6 +220,7 @@ function read(
   now.missing = 0;
   now.length = 0;
   now.tail = false;
+  now.fine = before.fine;
   const continues = byte >= 0x80 && byte < 0xc0;
   if (before.missing > 0) {
     if (!continues) return false;
@@ -208,10 +245,11 @@ function read(
   } else {
     now.code = byte;
   }
-  const kind = kinds.of(now.code);
+  const kind = kinds.of(now.code, now.fine > 0);
   // A character of no set is in no text.
   if (kind === undefined) return false;
   now.at = child(before.at, kind);
+  now.fine = kinds.begins(now.code) ? kinds.reach : Math.max(0, now.fine - 1);
   return true;
 }
 

@@ -72,14 +72,15 @@ export class TokenMasks {
   async prepareFor(automata: Iterable<Automaton>, slice: TimeSlice): Promise<void> {
     for (const automaton of automata) {
       if (!(automaton instanceof LazyDfa) || this.#classes.has(automaton)) continue;
-      const { sets } = automaton;
-      const kinds = sets.some(hasManyCharacters) ? CharacterKinds.of(sets) : undefined;
+      const { sets, texts } = automaton;
+      const kinds = sets.some(hasManyCharacters) ? CharacterKinds.of(sets, texts) : undefined;
       if (slice.over) await slice.rest();
       if (!kinds) continue;
       const known = this.#classesByKinds.get(kinds.name);
       const classes = known ?? (await TokenClasses.build(this.trie, kinds, slice));
       this.#classesByKinds.set(kinds.name, classes);
       this.#classes.set(automaton, classes);
+      await classes.explore(automaton, slice);
     }
   }
 
@@ -99,7 +100,9 @@ export class TokenMasks {
     let local = known.get(state);
     if (!local) {
       const classes = this.#classes.get(automaton);
-      local = classes ? classes.from(automaton, state) : this.#walk.from(automaton, state);
+      local = classes?.fit(automaton, state)
+        ? classes.from(automaton, state)
+        : this.#walk.from(automaton, state);
       known.set(state, local);
     }
     return local;

@@ -61,13 +61,15 @@ describe("tokens in kinds of characters", () => {
     ["one with bounds as well", () => formed({ patterns: ["a"], minLength: 3, maxLength: 12 })],
   ])("are what the walk finds: %s", async (_, piece) => {
     const automaton = new LazyDfa(piece());
-    const kinds = CharacterKinds.of(automaton.sets)!;
+    const kinds = CharacterKinds.of(automaton.sets, automaton.texts)!;
     const classes = await TokenClasses.build(trie, kinds, new TimeSlice());
     const walk = new TokenWalk(trie);
-    let allowed = 0;
+    let [allowed, fitting] = [0, 0];
     // Every state that some text has reached, those inside of characters among them.
     for (let state = 0; state < Math.min(automaton.size, 150); state++) {
       const expected = walk.from(automaton, state);
+      if (!classes.fit(automaton, state)) continue;
+      fitting++;
       const found = classes.from(automaton, state);
       const bits = expected.bits ?? new Uint32Array(found.bits!.length);
       for (const id of expected.ids ?? []) bits[id >>> 5]! |= 1 << (id & 31);
@@ -79,16 +81,21 @@ describe("tokens in kinds of characters", () => {
       allowed += bits.reduce((sum, word) => sum + (word === 0 ? 0 : 1), 0);
     }
     expect(allowed).toBeGreaterThan(0);
+    expect(fitting).toBeGreaterThan(automaton.size / 20);
   });
 
   it("have one kind for what no set tells apart", () => {
     const [digits, letters] = [union([[0x30, 0x39]]), union([[0x61, 0x7a]])];
-    const kinds = CharacterKinds.of([ANY, digits, letters, union([[0x41, 0x41]])])!;
+    const kinds = CharacterKinds.of([ANY, digits, letters, union([[0x41, 0x41]])], ["\\nab"])!;
     const of = (character: string) => kinds.of(character.codePointAt(0)!);
     expect(of("0")).toBe(of("9"));
     expect(of("图")).toBe(of("😀"));
     expect(new Set(["0", "a", "A", "B"].map(of)).size).toBe(4);
     expect(of("B")).toBe(of("图"));
+    // Letters of a text are of the same kind as others, but behind its beginning.
+    expect(of("a")).toBe(of("z"));
+    expect(kinds.of(0x61, true)).not.toBe(kinds.of(0x7a, true));
+    expect([kinds.begins(0x5c), kinds.begins(0x61), kinds.reach]).toEqual([true, false, 3]);
     expect(kinds.of(0xd800)).toBeUndefined();
     for (const character of ["0", "a", "A", "图"]) {
       const example = Buffer.from(kinds.example(of(character)!)).toString("utf8");
@@ -98,6 +105,6 @@ describe("tokens in kinds of characters", () => {
 
   it("are not made of more sets than are worth it", () => {
     const many = Array.from({ length: 65 }, (_, at) => union([[at, at]]));
-    expect(CharacterKinds.of(many)).toBeUndefined();
+    expect(CharacterKinds.of(many, [])).toBeUndefined();
   });
 });

@@ -19,7 +19,12 @@ import { findForeignFiles } from "./foreign/foreign-files.ts";
 import { openForeignPackage } from "./foreign/foreign-package.ts";
 import { ImageTensorCache } from "./image/image-tensor.ts";
 import { MOST_IMAGE_TOKENS } from "./machine/image-budget.ts";
-import { checkPackageMemory, chooseImageBudget } from "./machine/load-choices.ts";
+import {
+  checkPackageMemory,
+  chooseImageBudget,
+  chooseKvPrecision,
+  chooseRunsFor,
+} from "./machine/load-choices.ts";
 import { DEFAULT_CONTEXT_TOKENS, type ResolvedLoadOptions } from "./options.ts";
 import { type Device, openDevice } from "./runtime/device.ts";
 import type { TemplateFeature } from "./text/chat-template.ts";
@@ -86,10 +91,12 @@ async function loadParts(
   const { found, load } = await openAnyPackage(packageDir, options);
   const { config } = found;
   const budget = await chooseImageBudget(found, options);
+  const kvPrecision = await chooseKvPrecision(found, options);
+  const runs = await chooseRunsFor(found, options);
   const contextTokens = chooseContextTokens(options, config.text.maxPositionEmbeddings);
   if (device === "cpu") {
     const imageTokens = budget.maxImageTokens ?? MOST_IMAGE_TOKENS;
-    checkPackageMemory(found, options, { contextTokens, imageTokens });
+    checkPackageMemory(found, options, { contextTokens, imageTokens, kvPrecision });
   }
 
   const [{ tokenizer, settings }, backend] = await allOrFailure(
@@ -102,6 +109,8 @@ async function loadParts(
       captureGraphs: options.captureGraphs,
       stepKernels: options.stepKernels,
       onNote: options.onWarning,
+      kvPrecision,
+      mostConcurrent: runs.mostConcurrent,
       onPart: (part) => {
         signal?.throwIfAborted();
         onProgress({ type: "load", part });
@@ -145,10 +154,13 @@ async function loadParts(
         visionEncoder,
         features: new FeatureCache(options.featureCacheBytes ?? cacheBytes.features),
         prefixes: new PrefixCache(prefixBytes),
-        speculation: options.speculation ? new Speculation() : undefined,
+        speculation: options.speculation ? new Speculation(runs.costOfRow) : undefined,
         maxQueue: options.maxQueue,
         maxStallMs: options.maxStallMs,
-        maxChunkTokens: Math.min(options.prefillChunkTokens, mostTokens),
+        maxChunkTokens: Math.min(
+          options.prefillChunkTokens === "auto" ? runs.chunkTokens : options.prefillChunkTokens,
+          mostTokens,
+        ),
       }),
     },
     info: {
@@ -156,6 +168,7 @@ async function loadParts(
       device,
       contextTokens,
       thinking: tokenizer.thinking,
+      ...(device === "cpu" ? { kvPrecision } : {}),
       ...budget,
       ...(warnings.length > 0 ? { warnings } : {}),
     },

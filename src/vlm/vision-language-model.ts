@@ -339,6 +339,8 @@ export interface ModelInfo {
   readonly expectedFirstTokenMs?: number;
   /** What makes its answers worse than those of the published model, for people; left out when nothing is known to. */
   readonly warnings?: readonly string[];
+  /** In which format keys and values are kept, where the engine says so. */
+  readonly kvPrecision?: "fp32" | "fp16" | "int8";
 }
 
 /**

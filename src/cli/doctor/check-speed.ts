@@ -15,13 +15,16 @@ export async function checkSpeed(): Promise<readonly Finding[]> {
         .map(({ rows, gigaOps }) => `${rows}: ${gigaOps.toFixed(0)}`);
       return `${precision} ${manyRowsSpeed(profile, precision).toFixed(0)} Gop/s (${few.join(", ")})`;
     });
+    const attention = profile.attention.map(
+      ({ cache, stepMs, chunkMs }) => `${cache} ${stepMs.toFixed(2)}, ${chunkMs.toFixed(1)} ms`,
+    );
     const bandwidth = `${profile.gigaBytes.toFixed(1)} GB/s`;
     const speed: Finding = {
       verdict: "ok",
       what,
       found: {
-        zh: `内存 ${bandwidth}；矩阵乘法（括号内为 1、2、4、8 行时）${rows.join("；")}`,
-        en: `memory ${bandwidth}; products (with 1, 2, 4 and 8 rows) ${rows.join("; ")}`,
+        zh: `内存 ${bandwidth}；矩阵乘法（括号内为 1、2、4、8 行时）${rows.join("；")}；2B 一层的注意力（前有 1024 个 token 时算 1 个和 256 个）${attention.join("；")}`,
+        en: `memory ${bandwidth}; products (with 1, 2, 4 and 8 rows) ${rows.join("; ")}; attention of a layer of a 2B (1 and 256 tokens behind 1024) ${attention.join("; ")}`,
       },
     };
     return [speed, recommendModel(profile)];

@@ -46,22 +46,26 @@ export function recommendModel(profile: MachineProfile, free = freeMemory()): Fi
 }
 
 function inChinese(model: Recommendation): string {
-  const { name, precision, contextTokens, maxImageTokens } = model;
+  const { name, precision, contextTokens, maxImageTokens, kvPrecision } = model;
+  const { chunkTokens, mostConcurrent } = model.runs;
   const { seconds, speed, memory } = shown(model);
   const verdict = model.fits ? "" : "（内存不够）";
   return (
     `${name} ${precision}${verdict}，上下文 ${contextTokens}，每张图 ${maxImageTokens} token，` +
-    `首字约 ${seconds} 秒，每秒 ${speed} token，内存 ${memory} GB`
+    `首字约 ${seconds} 秒，每秒 ${speed} token，内存 ${memory} GB；` +
+    `键和值 ${kvPrecision}，提示每次 ${chunkTokens} token，最多同时 ${mostConcurrent} 个回答`
   );
 }
 
 function inEnglish(model: Recommendation): string {
-  const { name, precision, contextTokens, maxImageTokens } = model;
+  const { name, precision, contextTokens, maxImageTokens, kvPrecision } = model;
+  const { chunkTokens, mostConcurrent } = model.runs;
   const { seconds, speed, memory } = shown(model);
   const verdict = model.fits ? "" : " (does not fit)";
   return (
     `${name} ${precision}${verdict}, context ${contextTokens}, ${maxImageTokens} tokens a picture, ` +
-    `first word after ${seconds} s, ${speed} tokens a second, ${memory} GB`
+    `first word after ${seconds} s, ${speed} tokens a second, ${memory} GB, ` +
+    `keys and values in ${kvPrecision}, prompts in pieces of ${chunkTokens}, up to ${mostConcurrent} answers at once`
   );
 }
 

@@ -1,4 +1,4 @@
-// Sixty pictures drawn on the spot, a question about each, and the answer that the tiny chat model has learned. In:
+// Pictures drawn on the spot, questions about them, and the answers that the tiny chat model has learned. In:
 // nothing. Out: bytes of pictures as any bot gets them. Drawn point by point, so that every machine draws the same.
 
 export interface DrawnQuestion {
@@ -39,13 +39,28 @@ const COLORS: Readonly<Record<string, Rgb>> = {
   黑色: [0x14, 0x14, 0x14],
   粉色: [0xf5, 0x82, 0xb4],
 };
+const ENGLISH: Readonly<Record<string, string>> = {
+  圆形: "circle",
+  正方形: "square",
+  三角形: "triangle",
+  星形: "star",
+  十字: "cross",
+  红色: "red",
+  绿色: "green",
+  蓝色: "blue",
+  黄色: "yellow",
+  紫色: "purple",
+  橙色: "orange",
+  黑色: "black",
+  粉色: "pink",
+};
 const PAPER: Rgb = [0xf7, 0xf6, 0xf2];
 const CELL = 96;
 const RADIUS = 0.39 * CELL;
 /** Points looked at in each direction of a pixel. */
 const SAMPLES = 4;
 
-/** Every shape in every colour: after the colour of all forty, and what every other one is. */
+/** Sixty. Every shape in every colour: after the colour of all forty, and what every other one is. */
 export function drawnQuestions(): DrawnQuestion[] {
   const all = Object.keys(SHAPES).flatMap((shape) =>
     Object.keys(COLORS).map((color) => ({ shape, color })),
@@ -65,23 +80,67 @@ export function drawnQuestions(): DrawnQuestion[] {
   return [...named, ...colored];
 }
 
+/**
+ * Two hundred: each shape in each colour is named, counted and named in English, its colour is told, and it is named with
+ * another one beside it.
+ */
+export function twoHundredQuestions(): DrawnQuestion[] {
+  const shapes = Object.keys(SHAPES);
+  const colors = Object.keys(COLORS);
+  return shapes.flatMap((shape, row) =>
+    colors.flatMap((color, column) => {
+      const picture = draw(shape, color);
+      const beside = {
+        shape: shapes[(row + 2) % shapes.length]!,
+        color: colors[(column + 3) % colors.length]!,
+      };
+      const [first, second] = [`一个${color}的${shape}`, `一个${beside.color}的${beside.shape}`];
+      const inEnglish = `${ENGLISH[color]!} ${ENGLISH[shape]!}`;
+      const article = inEnglish.startsWith("orange") ? "an" : "a";
+      return [
+        { picture, question: "图里有什么？", answer: `图里有${first}。` },
+        { picture, question: "它是什么颜色？", answer: `${color}。` },
+        { picture, question: "有几个图形？", answer: "一个。" },
+        {
+          picture,
+          question: "What is in the picture?",
+          answer: `The picture shows ${article} ${inEnglish}.`,
+        },
+        {
+          picture: drawRow([{ shape, color }, beside]),
+          question: "图里有什么？",
+          answer: `图里有${first}、${second}。`,
+        },
+      ];
+    }),
+  );
+}
+
 /** One shape on paper. */
 function draw(shape: string, color: string): Uint8Array {
-  const outline = SHAPES[shape]!.map(
-    ([x, y]): Point => [CELL / 2 + RADIUS * x, CELL / 2 + RADIUS * y],
-  );
-  const ink = COLORS[color]!;
-  const pixels = new Uint8Array(3 * CELL * CELL);
-  for (let y = 0; y < CELL; y++) {
-    for (let x = 0; x < CELL; x++) {
-      const share = coverage(outline, x, y);
-      for (let channel = 0; channel < 3; channel++) {
-        const value = PAPER[channel]! * (1 - share) + ink[channel]! * share;
-        pixels[3 * (y * CELL + x) + channel] = Math.round(value);
+  return drawRow([{ shape, color }]);
+}
+
+/** Shapes on paper, from left to right. */
+function drawRow(shown: readonly { readonly shape: string; readonly color: string }[]): Uint8Array {
+  const width = shown.length * CELL;
+  const pixels = new Uint8Array(3 * width * CELL);
+  for (const [cell, { shape, color }] of shown.entries()) {
+    const outline = SHAPES[shape]!.map(
+      ([x, y]): Point => [CELL / 2 + RADIUS * x, CELL / 2 + RADIUS * y],
+    );
+    const ink = COLORS[color]!;
+    for (let y = 0; y < CELL; y++) {
+      for (let x = 0; x < CELL; x++) {
+        const share = coverage(outline, x, y);
+        for (let channel = 0; channel < 3; channel++) {
+          const value = PAPER[channel]! * (1 - share) + ink[channel]! * share;
+          pixels[3 * (y * width + cell * CELL + x) + channel] = Math.round(value);
+        }
       }
     }
   }
-  return bmp(pixels, CELL, CELL);
+  return bmp(pixels, width, CELL);
 }
 
 /** Part of a pixel that lies inside. */

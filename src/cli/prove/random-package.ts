@@ -81,6 +81,7 @@ export async function writeRandomPackage(
     tensorGroups: {},
     layers: [],
     visionEncoder: visionEncoder!,
+    cacheDecoders: {},
     decoder: decoder!,
     embedTokens,
     inputs: [],

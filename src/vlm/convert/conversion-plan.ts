@@ -4,6 +4,7 @@
 import type { Checkpoint } from "../checkpoint/open-checkpoint.ts";
 import { EMBED_TOKENS } from "../checkpoint/tensor-names.ts";
 import { balanceBytes, quantizedInputs } from "./balance-inputs.ts";
+import type { CacheFormat } from "./cached-attention.ts";
 import { type ConversionTracks, conversionTracks } from "./conversion-steps.ts";
 import type { PackageFormats } from "./convert-options.ts";
 import { embeddingTableBytes } from "./embedding-file.ts";
@@ -42,13 +43,14 @@ export class ConversionPlan {
   }
 
   /** @param wider what was measured so far; the lines before a weight do not depend on it */
-  graphs(wider?: WiderFormats): PlannedGraphs {
+  graphs(wider?: WiderFormats, cache?: CacheFormat): PlannedGraphs {
     const { precision, device } = this.formats;
     const besides = widerBesideStored(this.checkpoint, this.formats, this.stored);
     return packageGraphs(this.checkpoint.config, precision, device, {
       int8Weights: this.int8Weights,
       wider: new Map([...besides, ...(wider ?? [])]),
       stored: this.stored,
+      cache,
     });
   }
 

@@ -11,20 +11,24 @@ import type { Checkpoint } from "../checkpoint/open-checkpoint.ts";
 import { EMBED_TOKENS } from "../checkpoint/tensor-names.ts";
 import type { Weight } from "../checkpoint/weight.ts";
 import { balanceBytes } from "./balance-inputs.ts";
+import type { CacheFormat } from "./cached-attention.ts";
 import { type ConversionMark, DamagedWork, writeMark } from "./conversion-mark.ts";
-import type { ConversionPlan, PlannedGraphs } from "./conversion-plan.ts";
+import type { ConversionPlan } from "./conversion-plan.ts";
 import { type ConversionStep, type StepPart, stepLines, takeSteps } from "./conversion-steps.ts";
 import type { ConvertOptions, ConvertStage } from "./convert-options.ts";
 import { embeddingTableForm, writeEmbeddingTable } from "./embedding-file.ts";
 import { type FileDigest, HashedFile, type StreamOptions } from "./hashed-file.ts";
+import type { WiderFormats } from "./linear-layers.ts";
 import {
   CONVERTER_VERSION,
   FORMAT_VERSION,
   type GraphEntry,
   MANIFEST_FILE,
+  type PackageManifest,
   serializeManifest,
 } from "./manifest.ts";
 import { type GraphValue, ONNX_OPSET } from "./onnx-model.ts";
+import { otherCacheFormats } from "./package-graphs.ts";
 import { RowReader } from "./row-reader.ts";
 import type { ShardStock } from "./shard-stock.ts";
 import type { SourceDigests, SourceFiles } from "./source-files.ts";
@@ -98,7 +102,7 @@ export class Conversion {
       };
       const taken = tracks.map(([step]) => (step && this.#tracks.get(step.part)?.steps) ?? 0);
       await takeSteps(this.#checkpoint, tracks, take, this.#coming?.stock, taken);
-      await this.#finish(source, digests, this.#plan.graphs(measures.balance.wider));
+      await this.#finish(source, digests, measures.balance.wider);
     } finally {
       for (const track of this.#tracks.values()) await track.close();
     }
@@ -189,15 +193,13 @@ export class Conversion {
     return weight;
   }
 
-  async #finish(
-    source: SourceFiles,
-    digests: SourceDigests,
-    { vision, decoder }: PlannedGraphs,
-  ): Promise<void> {
+  async #finish(source: SourceFiles, digests: SourceDigests, wider: WiderFormats): Promise<void> {
+    const { vision, decoder } = this.#plan.graphs(wider);
     this.#stage = "finishing";
     this.advance(0);
     const visionEncoder = await this.#writeGraph(vision);
     const decoderEntry = await this.#writeGraph(decoder);
+    const cacheDecoders = await this.#writeCacheDecoders(decoderEntry.dataFile, wider);
     for (const file of this.#checkpoint.settingsFiles) {
       await this.#writeFile(file, await this.#settingsBytes(file));
     }
@@ -222,6 +224,7 @@ export class Conversion {
       layers: [...this.#layers("vision-encoder"), ...this.#layers("decoder")],
       visionEncoder,
       decoder: decoderEntry,
+      cacheDecoders,
       embedTokens: table,
       outputs: this.#outputs.toSorted((a, b) => (a.file < b.file ? -1 : 1)),
     });
@@ -238,9 +241,26 @@ export class Conversion {
     return this.#tracks.get(part)?.layers ?? [];
   }
 
-  async #writeGraph({ model }: PlannedGraph): Promise<GraphEntry> {
-    const file = `${model.name}.onnx`;
-    const dataFile = `${file}.data`;
+  /** Graphs without weights of their own. */
+  async #writeCacheDecoders(
+    dataFile: string,
+    wider: WiderFormats,
+  ): Promise<PackageManifest["cacheDecoders"]> {
+    const { precision, device } = this.#plan.formats;
+    const entries: [CacheFormat, GraphEntry][] = [];
+    for (const format of otherCacheFormats(precision.decoder, device)) {
+      const { decoder } = this.#plan.graphs(wider, format);
+      const file = `${decoder.model.name}.${format}-cache.onnx`;
+      entries.push([format, await this.#writeGraph(decoder, file, dataFile)]);
+    }
+    return Object.fromEntries(entries);
+  }
+
+  async #writeGraph(
+    { model }: PlannedGraph,
+    file = `${model.name}.onnx`,
+    dataFile = `${file}.data`,
+  ): Promise<GraphEntry> {
     await this.#writeFile(file, model.serialize(dataFile, CONVERTER_VERSION));
     return { file, dataFile, inputs: describe(model.inputs), outputs: describe(model.outputs) };
   }

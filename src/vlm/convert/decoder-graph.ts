@@ -12,12 +12,14 @@
 // in   past_key_values.L.key/.value f32   [B, kv_heads, C, hd]
 // out  logits                       f32   [R, vocabulary]
 // out  present.L.key/.value         f32   [B, kv_heads, C, hd]   bind to the same memory as past: in place
+// Keys and values may be f16 or int8 instead; int8 has one more input and output, see cached-attention.ts.
 //
 // With S > 1 and a past, B must be 1: GroupQueryAttention on CPU takes no ragged appends. On the CPU, tokens of other
 // sequences may be in such a run all the same: see joined-attention.ts.
 
 import type { Qwen3VlConfig, TextConfig } from "../checkpoint/config.ts";
 import { EMBED_TOKENS, LM_HEAD } from "../checkpoint/tensor-names.ts";
+import { CachedAttention, type CacheFormat } from "./cached-attention.ts";
 import { JoinedAttention } from "./joined-attention.ts";
 import {
   type Int8Weights,
@@ -47,6 +49,8 @@ export interface DecoderGraphOptions {
   readonly wider?: WiderFormats | undefined;
   /** Weights whose 4-bit levels are kept. */
   readonly stored?: StoredInt4 | undefined;
+  /** Of keys and values; the weights are the same in each. @default "fp32" */
+  readonly cache?: CacheFormat | undefined;
 }
 
 export function decoderGraph(
@@ -68,12 +72,13 @@ class DecoderGraph {
   readonly #precision: ProductPrecision;
   readonly #headPrecision: ProductPrecision;
   readonly #joined: JoinedAttention | undefined;
+  readonly #cache: CachedAttention;
 
   constructor(
     config: Qwen3VlConfig,
     precision: Precision,
     int8Weights: Int8Weights,
-    { device = "cpu", wider, stored }: DecoderGraphOptions,
+    { device = "cpu", wider, stored, cache = "fp32" }: DecoderGraphOptions,
   ) {
     const webgpu = device === "webgpu";
     this.layers = new LinearLayers(this.model, int8Weights, wider, stored);
@@ -81,7 +86,9 @@ class DecoderGraph {
     this.#text = config.text;
     this.#precision = webgpu && precision === "q4" ? "q4f32" : precision;
     this.#headPrecision = headPrecision(precision, webgpu);
-    this.#joined = webgpu ? undefined : new JoinedAttention(this.model, config.text);
+    const joins = !webgpu && cache !== "fp16";
+    this.#joined = joins ? new JoinedAttention(this.model, config.text, cache) : undefined;
+    this.#cache = new CachedAttention(this.model, config.text, cache);
   }
 
   write(): void {
@@ -102,10 +109,12 @@ class DecoderGraph {
     const rows = model.input("logit_rows", "i64", ["rows"]);
     this.#joined?.writeInputs();
 
+    this.#cache.begin();
     for (let layer = 0; layer < layers; layer++) {
       h = this.#layer(layer, h); // (B, S, H)
       if (layer < taps) h = this.#addDeepstack(layer, h, deepstack);
     }
+    this.#cache.end();
     model.outputs.unshift({ name: "logits", type: "f32", shape: ["rows", vocabSize] });
     this.#head(h, rows);
   }
@@ -142,36 +151,13 @@ class DecoderGraph {
     });
     this.layers.carryRowScale(packed, `${name}.v`);
     const values = this.layers.applyRowScale(`${name}.v`, `${name}.v.scaled`);
-    const queries = this.#normAndRotate(`${name}.q`, heads);
-    const keys = this.#normAndRotate(`${name}.k`, kvHeads);
-    const cache = { past: `past_key_values.${index}`, present: `present.${index}` };
-    for (const part of ["key", "value"]) {
-      const shape = ["batch", kvHeads, "capacity", headSize];
-      model.input(`${cache.past}.${part}`, "f32", shape);
-      model.output(`${cache.present}.${part}`, "f32", shape);
-    }
-    model.nodeWithOutputs({
-      name: `${name}.mixed`,
-      domain: "com.microsoft",
-      op: "GroupQueryAttention",
-      inputs: [
-        queries,
-        keys,
-        values,
-        `${cache.past}.key`,
-        `${cache.past}.value`,
-        "seqlens_k",
-        "total_sequence_length",
-      ],
-      // Both present outputs must be there: without them the operator is silently wrong.
-      outputs: [`${name}.mixed`, `${cache.present}.key`, `${cache.present}.value`],
-      attributes: {
-        num_heads: { int: heads },
-        kv_num_heads: { int: kvHeads },
-        do_rotary: { int: 0 },
-      },
-    });
-    const mixed = { queries, keys, values, attended: `${name}.mixed` };
+    const weight = (part: string) =>
+      this.layers.values(`${PREFIX}${name}.${part}.weight`, [headSize]);
+    const [q, k] = this.#cache.normWeights(name, weight("q_norm"), weight("k_norm"));
+    const queries = this.#normAndRotate(`${name}.q`, heads, q);
+    const keys = this.#normAndRotate(`${name}.k`, kvHeads, k);
+    const attended = this.#cache.attend(index, `${name}.mixed`, { queries, keys, values });
+    const mixed = { queries, keys, values, attended };
     return this.#product(
       `${name}.out`,
       this.#joined?.write(index, mixed) ?? mixed.attended,
@@ -182,12 +168,12 @@ class DecoderGraph {
   }
 
   /** RMSNorm over each head, then rotation. x (B, S, heads * hd) -> the same shape */
-  #normAndRotate(x: string, heads: number): string {
+  #normAndRotate(x: string, heads: number, weight: string): string {
     const { model } = this;
     const { headSize } = this.#text;
     const split = model.constant(`heads_${heads}`, "i64", [4], [0, 0, heads, headSize]);
     const perHead = model.node("Reshape", `${x}.heads`, [x, split]); // (B, S, heads, hd)
-    const normed = this.#norm(`${x}_norm`, perHead, headSize);
+    const normed = this.#normWith(weight, `${x}_norm`, perHead);
     const join = model.constant(`width_${heads}`, "i64", [3], [0, 0, heads * headSize]);
     const joined = model.node("Reshape", `${x}.joined`, [normed, join]);
     return model.node("RotaryEmbedding", `${x}.rotated`, [joined, "rotary_cos", "rotary_sin"], {
@@ -254,7 +240,10 @@ class DecoderGraph {
   }
 
   #norm(name: string, x: string, size: number): string {
-    const weight = this.layers.values(`${PREFIX}${name}.weight`, [size]);
+    return this.#normWith(this.layers.values(`${PREFIX}${name}.weight`, [size]), name, x);
+  }
+
+  #normWith(weight: string, name: string, x: string): string {
     return this.model.node("RMSNormalization", name, [x, weight], {
       axis: { int: -1 },
       epsilon: { float: this.#text.rmsNormEps },

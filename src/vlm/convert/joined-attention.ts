@@ -9,11 +9,13 @@
 // in   joined_total_sequence_length  int32 []
 // in   joined_key_values.L.key/.value  f32 [J, kv_heads, D, hd]
 // out  joined_present.L.key/.value     f32 [J, kv_heads, D, hd]   bind to the same memory: in place
+// Where keys and values are kept in int8, so are these, with the same scales; values too large for them are cut off.
 //
 // A run without such tokens leaves all of them out. Attention over the prompt's own cache takes the J tokens for tokens of
 // the prompt: it appends them behind it, where the next run overwrites them.
 
 import type { TextConfig } from "../checkpoint/config.ts";
+import { int8Lookup } from "./cached-attention.ts";
 import { type Dimension, elementTypeCode, OnnxModel } from "./onnx-model.ts";
 
 /** Tensors of one layer, all (1, S, width). */
@@ -29,10 +31,12 @@ export interface LayerAttention {
 export class JoinedAttention {
   readonly #model: OnnxModel;
   readonly #text: TextConfig;
+  readonly #int8: boolean;
 
-  constructor(model: OnnxModel, text: TextConfig) {
+  constructor(model: OnnxModel, text: TextConfig, cache: "fp32" | "int8") {
     this.#model = model;
     this.#text = text;
+    this.#int8 = cache === "int8";
   }
 
   writeInputs(): void {
@@ -53,10 +57,12 @@ export class JoinedAttention {
     const kv = ["key", "value"] as const;
     const past = kv.map((part) => `joined_key_values.${layer}.${part}`);
     const present = kv.map((part) => `joined_present.${layer}.${part}`);
+    const type = this.#int8 ? "i8" : "f32";
+    const scaled = this.#int8 ? int8Lookup(layer) : { inputs: [], attributes: {} };
     const cache: Dimension[] = ["joined", kvHeads, "joined_capacity", headSize];
     const nothing = { shape: [1, kvHeads, 1, headSize], values: Array(kvHeads * headSize).fill(0) };
-    for (const input of past) model.optionalInput(input, "f32", cache, nothing);
-    for (const output of present) model.output(output, "f32", cache);
+    for (const input of past) model.optionalInput(input, type, cache, nothing);
+    for (const output of present) model.output(output, type, cache);
 
     const join = new OnnxModel(`${name}.then`);
     const rows = [queries, keys, values].map((x) =>
@@ -66,23 +72,30 @@ export class JoinedAttention {
       name: `${name}.mixed`,
       domain: "com.microsoft",
       op: "GroupQueryAttention",
-      inputs: [...rows, ...past, "joined_seqlens_k", "joined_total_sequence_length"],
+      inputs: [
+        ...rows,
+        ...past,
+        "joined_seqlens_k",
+        "joined_total_sequence_length",
+        ...scaled.inputs,
+      ],
       outputs: [`${name}.mixed`, `${name}.key`, `${name}.value`],
       attributes: {
         num_heads: { int: heads },
         kv_num_heads: { int: kvHeads },
         do_rotary: { int: 0 },
+        ...scaled.attributes,
       },
     });
     join.node("ScatterND", `${name}.corrected`, [attended, "joined_places", `${name}.mixed`]);
     const all: Dimension[] = ["batch", "sequence", heads * headSize];
     join.output(`${name}.corrected`, "f32", all);
-    for (const part of kv) join.output(`${name}.${part}`, "f32", cache);
+    for (const part of kv) join.output(`${name}.${part}`, type, cache);
 
     const leave = new OnnxModel(`${name}.else`);
     leave.output(leave.node("Identity", `${name}.alone`, [attended]), "f32", all);
     for (const [index, part] of kv.entries()) {
-      leave.output(leave.node("Identity", `${name}.no_${part}`, [past[index]!]), "f32", cache);
+      leave.output(leave.node("Identity", `${name}.no_${part}`, [past[index]!]), type, cache);
     }
     model.nodeWithOutputs({
       name,

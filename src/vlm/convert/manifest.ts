@@ -9,6 +9,7 @@ import type { CheckpointSource } from "../checkpoint/open-checkpoint.ts";
 import { ModelLoadError } from "../errors.ts";
 import { hasAdapters } from "./adapter-name.ts";
 import type { LayerChoice } from "./balance-inputs.ts";
+import { CACHE_FORMATS, type CacheFormat } from "./cached-attention.ts";
 import { type FileDigest, fingerprintFile, type StreamOptions, sha256File } from "./hashed-file.ts";
 import { INT8_WEIGHTS, type Int8Weights, PRECISIONS } from "./linear-layers.ts";
 import { PACKAGE_DEVICES, type PackageDevice, type PackagePrecision } from "./package-graphs.ts";
@@ -18,7 +19,7 @@ export const MANIFEST_FILE = "manifest.json";
 /** Changes when a loader of the old packages could not read the new ones. */
 export const FORMAT_VERSION = 1;
 /** Changes whenever the same checkpoint would give other bytes. */
-export const CONVERTER_VERSION = "6";
+export const CONVERTER_VERSION = "7";
 
 const KIND = "napcat-vlm onnx package";
 
@@ -62,6 +63,8 @@ export interface PackageManifest {
   readonly layers: readonly LayerChoice[];
   readonly visionEncoder: GraphEntry;
   readonly decoder: GraphEntry;
+  /** The decoder with keys and values in other formats than fp32, with the same weights. */
+  readonly cacheDecoders: Readonly<Partial<Record<CacheFormat, GraphEntry>>>;
   /** Raw little-endian rows, one per token. */
   readonly embedTokens: {
     readonly file: string;
@@ -146,6 +149,9 @@ function parseManifest(json: unknown, dir: string): PackageManifest {
     layers: fields.has("layers") ? fields.objects("layers").map(parseLayer) : [],
     visionEncoder: parseGraph(fields.object("visionEncoder")),
     decoder: parseGraph(fields.object("decoder")),
+    cacheDecoders: fields.has("cacheDecoders")
+      ? parseCacheDecoders(fields.object("cacheDecoders"))
+      : {},
     embedTokens: {
       file: fileName(embedTokens),
       dtype: oneOf(embedTokens, "dtype", ["bf16", "f16", "f32"]),
@@ -238,8 +244,10 @@ export async function isMarkedAsPackage(dir: string): Promise<boolean> {
   }
 }
 
-function neededFiles({ visionEncoder, decoder, embedTokens }: PackageManifest): string[] {
-  const graphs = [visionEncoder, decoder].flatMap(({ file, dataFile }) => [file, dataFile]);
+function neededFiles(manifest: PackageManifest): string[] {
+  const { visionEncoder, decoder, cacheDecoders, embedTokens } = manifest;
+  const entries = [visionEncoder, decoder, ...Object.values(cacheDecoders)];
+  const graphs = entries.flatMap(({ file, dataFile }) => [file, dataFile]);
   return [...graphs, embedTokens.file, "config.json"];
 }
 
@@ -250,6 +258,11 @@ function parseGraph(fields: JsonFields): GraphEntry {
     inputs: stringMap(fields.object("inputs")),
     outputs: stringMap(fields.object("outputs")),
   };
+}
+
+function parseCacheDecoders(fields: JsonFields): PackageManifest["cacheDecoders"] {
+  const known = CACHE_FORMATS.filter((format) => fields.has(format));
+  return Object.fromEntries(known.map((format) => [format, parseGraph(fields.object(format))]));
 }
 
 function parseLayer(fields: JsonFields): LayerChoice {

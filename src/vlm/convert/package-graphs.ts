@@ -1,6 +1,7 @@
 // Which graphs a package gets, by precision and by the device it is for. One place decides what fits together.
 
 import type { Qwen3VlConfig } from "../checkpoint/config.ts";
+import { CACHE_FORMATS, type CacheFormat } from "./cached-attention.ts";
 import { decoderGraph } from "./decoder-graph.ts";
 import { deviceDecoderGraph } from "./device-decoder-graph.ts";
 import type { DevicePrecision, Int8Weights, Precision, WiderFormats } from "./linear-layers.ts";
@@ -66,6 +67,14 @@ export interface WeightFormats {
   readonly wider?: WiderFormats | undefined;
   /** Weights of the decoder whose 4-bit levels are kept. */
   readonly stored?: StoredInt4 | undefined;
+  /** Of keys and values on CPUs. @default "fp32" */
+  readonly cache?: CacheFormat | undefined;
+}
+
+/** Formats of keys and values for which a package has a decoder of its own beside the usual one, all with its weights. */
+export function otherCacheFormats(decoder: Precision, device: PackageDevice): CacheFormat[] {
+  if (device !== "cpu" || isDevicePrecision(decoder)) return [];
+  return CACHE_FORMATS.filter((format) => format !== "fp32");
 }
 
 /** The two graphs of a package. */
@@ -73,7 +82,7 @@ export function packageGraphs(
   config: Qwen3VlConfig,
   { decoder, vision }: PackagePrecision,
   device: PackageDevice,
-  { int8Weights, wider, stored }: WeightFormats,
+  { int8Weights, wider, stored, cache }: WeightFormats,
 ): { readonly vision: PlannedGraph; readonly decoder: PlannedGraph } {
   return {
     vision: visionGraph(config, vision, {
@@ -89,6 +98,7 @@ export function packageGraphs(
           device: device === "webgpu" ? device : "cpu",
           wider,
           stored,
+          cache,
         }),
   };
 }

@@ -3,6 +3,7 @@
 
 import { join } from "node:path";
 import type { Qwen3VlConfig } from "../checkpoint/config.ts";
+import { type CacheFormat, FEW_TOKENS } from "../convert/cached-attention.ts";
 import { DisposedError, ModelLoadError } from "../errors.ts";
 import { OrtError } from "../runtime/ort-error.ts";
 import { Session, type SessionOptions } from "../runtime/session.ts";
@@ -34,6 +35,13 @@ interface LaneRow extends DecodeRow {
   readonly slot: LaneSlot;
 }
 
+interface PoolRun {
+  readonly slots: LanePool;
+  /** Does it cut off values that are too large for their int8 scale? */
+  readonly cutOff: boolean;
+  readonly signal: AbortSignal | undefined;
+}
+
 /** A loaded decoder. */
 export class Decoder implements DecoderBackend {
   readonly #session: Session;
@@ -57,13 +65,20 @@ export class Decoder implements DecoderBackend {
     if (joins) this.together = this.#together.bind(this);
   }
 
-  /** @throws ModelLoadError */
-  static async load(model: OnnxPackage, options: SessionOptions = {}): Promise<Decoder> {
+  /**
+   * @param cache format of keys and values
+   * @throws ModelLoadError
+   */
+  static async load(
+    model: OnnxPackage,
+    options: SessionOptions = {},
+    cache: CacheFormat = "fp32",
+  ): Promise<Decoder> {
     const { directory, manifest, config } = model;
     const { embedTokens } = manifest;
     const table = await EmbeddingTable.open(join(directory, embedTokens.file), embedTokens);
     try {
-      const file = join(directory, manifest.decoder.file);
+      const file = join(directory, decoderFile(model, cache));
       const session = await Session.load(
         file,
         await withCpuSettings(options, manifest.int8Weights),
@@ -210,7 +225,8 @@ export class Decoder implements DecoderBackend {
     buffers.setJoinedLengths(others.lengths.map((length) => length + 1));
     try {
       buffers.setLengths([cache.length + whole.ids.length]);
-      await this.#runChunk(whole, buffers, [one, joinedRows(others)], signal);
+      const bound = [one, joinedRows(others)];
+      await this.#runChunk(whole, buffers, bound, { slots: cache.slots, cutOff: true, signal });
     } finally {
       this.#spareLogits.set(1 + joined, logits);
     }
@@ -238,7 +254,9 @@ export class Decoder implements DecoderBackend {
     });
     try {
       buffers.setLengths([cache.length + tokens]);
-      await this.#runChunk(input, buffers, [await cache.slots.bindOne(cache)], signal);
+      const bound = [await cache.slots.bindOne(cache)];
+      const cutOff = tokens <= FEW_TOKENS;
+      await this.#runChunk(input, buffers, bound, { slots: cache.slots, cutOff, signal });
     } finally {
       if (scores !== "all") this.#spareLogits.set(rows, logits);
     }
@@ -250,15 +268,11 @@ export class Decoder implements DecoderBackend {
     input: DecoderInput,
     buffers: RunBuffers,
     bound: readonly BoundRows[],
-    signal: AbortSignal | undefined,
+    run: PoolRun,
   ): Promise<void> {
     await this.#fillText(input, buffers);
     for (const image of input.images ?? []) placeFeatures(image, buffers.tokenRows);
-    await this.#session.run(
-      Object.assign({}, buffers.inputs, ...bound.map(({ past }) => past)),
-      Object.assign({}, buffers.outputs, ...bound.map(({ present }) => present)),
-      { signal },
-    );
+    await this.#run(buffers, bound, run);
   }
 
   #takeLogits(rows: number): Float32Array {
@@ -285,16 +299,30 @@ export class Decoder implements DecoderBackend {
       const positions = Int32Array.from({ length: 3 * batch }, (_, i) => places[i % batch]!);
       await this.#fillText({ ids, positions }, buffers);
       buffers.setLengths(lengths.map((length) => length + 1));
-      await this.#session.run(
-        { ...buffers.inputs, ...bound.past },
-        { ...buffers.outputs, ...bound.present },
-        { signal },
-      );
+      await this.#run(buffers, [bound], { slots: first.slot.slots, cutOff: true, signal });
       for (const { slot } of rows) slot.grow(1);
       return lanes.map((lane) => buffers.scores(lane));
     } finally {
       this.#keepStepBuffers(batch, buffers);
     }
+  }
+
+  /** One run; two where values have grown out of their int8 scale and were cut off. */
+  async #run(
+    { inputs, outputs }: RunBuffers,
+    bound: readonly BoundRows[],
+    { slots, cutOff, signal }: PoolRun,
+  ): Promise<void> {
+    const { scales } = slots;
+    const past = bound.map((rows) => rows.past);
+    const present = bound.map((rows) => rows.present);
+    do {
+      await this.#session.run(
+        Object.assign({}, inputs, ...past, scales?.inputs),
+        Object.assign({}, outputs, ...present, scales?.outputs),
+        { signal },
+      );
+    } while (await slots.settle?.(cutOff));
   }
 
   #takeStepBuffers(batch: number): RunBuffers {
@@ -314,6 +342,16 @@ export class Decoder implements DecoderBackend {
     buffers.cos.set(cos);
     buffers.sin.set(sin);
   }
+}
+
+function decoderFile({ directory, manifest }: OnnxPackage, cache: CacheFormat): string {
+  const entry = cache === "fp32" ? manifest.decoder : manifest.cacheDecoders[cache];
+  if (entry !== undefined) return entry.file;
+  throw new ModelLoadError(
+    "model-unsupported",
+    `${directory} has no decoder with keys and values in ${cache}. Convert the checkpoint again, or leave kvPrecision out.`,
+    { modelDir: directory },
+  );
 }
 
 function expectRoom(cache: LaneSlot, tokens: number): void {

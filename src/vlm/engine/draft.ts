@@ -9,8 +9,8 @@ import type { TokenContent } from "./token-content.ts";
 const MOST = 7;
 /** Ids are below this; three of them are one exact number. */
 const ID_LIMIT = 200_000;
-/** What a run of more rows is expected to cost, as a multiple of a step, until it was measured: on plain AVX2. */
-const COST_OF_ROW = 0.3;
+/** What a run of one more row costs on plain AVX2, as a multiple of a step. */
+const USUAL_COST_OF_ROW = 0.3;
 /** How likely a guess is to be right before any was checked. */
 const PRIOR = 0.6;
 /** Weight of the newest measurement. */
@@ -50,11 +50,17 @@ export class Lookup {
 
 /** Whether guessing pays, from what was measured. */
 export class Speculation {
+  readonly #costOfRow: number;
   /** Milliseconds of a run, by its rows. */
   readonly #runMs = new Map<number, number>();
   readonly #sequences = new WeakMap<TokenContent, { lookup: Lookup; accuracy: number }>();
   /** Share of right guesses over all sequences: what a new one begins with. */
   #accuracy = PRIOR;
+
+  /** @param costOfRow what a run of one more row is expected to cost, as a multiple of a step, until it was measured */
+  constructor(costOfRow: number = USUAL_COST_OF_ROW) {
+    this.#costOfRow = costOfRow;
+  }
 
   /**
    * Guesses for a sequence that writes alone; none when they would not pay.
@@ -103,7 +109,7 @@ export class Speculation {
   /** Of a run of so many rows, as a multiple of a plain step. */
   #costOf(rows: number): number {
     const step = this.#runMs.get(1);
-    if (step === undefined) return 1 + COST_OF_ROW * (rows - 1);
+    if (step === undefined) return 1 + this.#costOfRow * (rows - 1);
     const sizes = [...this.#runMs.keys()].filter((size) => size > 1).sort((a, b) => a - b);
     const [below, above] = [
       sizes.findLast((size) => size <= rows),
@@ -116,7 +122,7 @@ export class Speculation {
     }
     // Beyond what was measured: in proportion to what the nearest cost above a step.
     const nearest = below ?? above;
-    const ofRow = nearest === undefined ? COST_OF_ROW : (measured(nearest) - 1) / (nearest - 1);
+    const ofRow = nearest === undefined ? this.#costOfRow : (measured(nearest) - 1) / (nearest - 1);
     return 1 + Math.max(0, ofRow) * (rows - 1);
   }
 

@@ -9,6 +9,8 @@ import type { BoundRows, LaneSlot } from "./lane-slots.ts";
 /** Keys and values copied out: for every part and every head the tokens one after the other. */
 export interface PackedKv extends KvBlock {
   readonly bytes: Uint8Array;
+  /** What levels of values stood for, (layers), where they are int8. */
+  readonly scales?: Float32Array | undefined;
 }
 
 /** Keys and values of up to `capacity` tokens. One run at a time. */

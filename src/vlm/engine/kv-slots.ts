@@ -14,6 +14,7 @@ import {
 } from "../runtime/value.ts";
 import { KvCache, type PackedKv } from "./kv-cache.ts";
 import type { BoundBeside, BoundLanes, BoundRows, LanePool } from "./lane-slots.ts";
+import { type Growth, scaleLevels, ValueScales } from "./value-scales.ts";
 
 /** One input of the graph that grows with the tokens, such as the keys of a layer. */
 export interface KvPart {
@@ -61,6 +62,9 @@ export class KvSlots implements LanePool {
   readonly #bound = new Map<string, BoundRows>();
   /** Who has which row. */
   readonly #owners: (KvCache | undefined)[];
+  readonly scales: ValueScales | undefined;
+  /** Copies in and out of int8 values follow one another, so that none has levels of two scales. */
+  #lastCopy: Promise<unknown> = Promise.resolve();
 
   /** Reserves the memory of a session on the CPU. */
   constructor(session: Session, parts: readonly KvPart[], count: number, capacity: number) {
@@ -69,6 +73,7 @@ export class KvSlots implements LanePool {
     this.count = count;
     this.capacity = capacity;
     this.#owners = Array.from({ length: count }, () => undefined);
+    this.scales = ValueScales.of(session);
     const { blocks, slabs } = reserve(session, parts, count, capacity);
     this.#blocks = blocks;
     this.#slabs = slabs;
@@ -140,29 +145,46 @@ export class KvSlots implements LanePool {
   async read(row: number, start: number, end: number): Promise<PackedKv> {
     const tokens = end - start;
     const { past } = this.row(row);
-    const bytes = new Uint8Array(tokens * this.#tokenBytes);
-    const slice = new TimeSlice();
-    let offset = 0;
-    for (const slab of this.#slabs) {
-      if (slice.over) await slice.rest();
-      await past[slab.input]!.readPieces(piecesOf(slab, start, tokens), bytes, offset);
-      offset += slab.heads * tokens * slab.tokenBytes;
-    }
-    return { tokens, byteLength: bytes.byteLength, bytes };
+    return this.#inTurn(async () => {
+      const bytes = new Uint8Array(tokens * this.#tokenBytes);
+      const slice = new TimeSlice();
+      let offset = 0;
+      for (const slab of this.#slabs) {
+        if (slice.over) await slice.rest();
+        await past[slab.input]!.readPieces(piecesOf(slab, start, tokens), bytes, offset);
+        offset += slab.heads * tokens * slab.tokenBytes;
+      }
+      return { tokens, byteLength: bytes.byteLength, bytes, scales: this.scales?.read() };
+    });
   }
 
   /** @internal Copies the first `tokens` of what was read into a row. */
   async write(row: number, start: number, packed: PackedKv, tokens: number): Promise<void> {
     const { past } = this.row(row);
-    const slice = new TimeSlice();
-    let offset = 0;
-    for (const slab of this.#slabs) {
-      if (slice.over) await slice.rest();
-      const pieces = piecesOf(slab, start, tokens);
-      const step = packed.tokens * slab.tokenBytes;
-      await past[slab.input]!.writePieces(pieces, packed.bytes, offset, step);
-      offset += slab.heads * step;
-    }
+    await this.#inTurn(async () => {
+      const slice = new TimeSlice();
+      let offset = 0;
+      for (const slab of this.#slabs) {
+        if (slice.over) await slice.rest();
+        const pieces = piecesOf(slab, start, tokens);
+        const step = packed.tokens * slab.tokenBytes;
+        const value = past[slab.input]!;
+        await value.writePieces(pieces, packed.bytes, offset, step);
+        offset += slab.heads * step;
+        const layer = layerOfValues(slab);
+        const older = layer === undefined ? undefined : packed.scales?.[layer];
+        if (older !== undefined && older !== this.scales!.at(layer!)) {
+          await scalePieces(value, pieces, older / this.scales!.at(layer!), slice);
+        }
+      }
+    });
+  }
+
+  async settle(cutOff: boolean): Promise<boolean> {
+    const growths = this.scales?.grow(cutOff) ?? [];
+    if (growths.length === 0) return false;
+    await this.#inTurn(() => this.#rescale(growths));
+    return cutOff;
   }
 
   /** Gives the memory back, as soon as no run uses it. Calling it again is fine. */
@@ -174,10 +196,30 @@ export class KvSlots implements LanePool {
     this.#bound.clear();
     for (const { value } of this.#slabs) value.dispose();
     for (const block of this.#blocks) block.dispose();
+    this.scales?.dispose();
   }
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  async #rescale(growths: readonly Growth[]): Promise<void> {
+    const slice = new TimeSlice();
+    for (const { layer, factor } of growths) {
+      const slab = this.#slabs.find((found) => layerOfValues(found) === layer)!;
+      for (const cache of this.#owners) {
+        if (!cache || cache.length === 0) continue;
+        const pieces = piecesOf(slab, 0, cache.length);
+        await scalePieces(this.row(cache.row).past[slab.input]!, pieces, factor, slice);
+      }
+    }
+  }
+
+  async #inTurn<T>(copy: () => Promise<T>): Promise<T> {
+    if (this.scales === undefined) return copy();
+    const done = this.#lastCopy.then(copy);
+    this.#lastCopy = done.catch(() => {}); // whoever asked is told
+    return done;
   }
 
   #bind(firstRow: number, rows: number): BoundRows {
@@ -256,6 +298,30 @@ function piecesOf(slab: Slab, start: number, tokens: number): Pieces {
     count: slab.heads,
     byteLength: tokens * slab.tokenBytes,
   };
+}
+
+/** Undefined for keys. */
+function layerOfValues({ name }: KvPart): number | undefined {
+  const layer = /^(\d+)\.value$/u.exec(name)?.[1];
+  return layer === undefined ? undefined : Number(layer);
+}
+
+/** Multiplies levels where they lie, one piece after the other. */
+async function scalePieces(
+  value: Value,
+  { first, stride, count, byteLength }: Pieces,
+  factor: number,
+  slice: TimeSlice,
+): Promise<void> {
+  const levels = new Int8Array(byteLength);
+  const bytes = new Uint8Array(levels.buffer);
+  for (let piece = 0; piece < count; piece++) {
+    if (slice.over) await slice.rest();
+    const place = { first: first + piece * stride, stride, count: 1, byteLength };
+    await value.readPieces(place, bytes);
+    scaleLevels(levels, factor);
+    await value.writePieces(place, bytes);
+  }
 }
 
 function expectCount(name: string, value: number): void {

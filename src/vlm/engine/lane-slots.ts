@@ -3,6 +3,7 @@
 
 import type { NamedValues } from "../runtime/session.ts";
 import type { KvSlot, SlotPool } from "./decoder-backend.ts";
+import type { ValueScales } from "./value-scales.ts";
 
 /** Values to be bound by a run. */
 export interface BoundRows {
@@ -47,5 +48,14 @@ export interface LanePool extends SlotPool {
   bindLanes(slots: readonly LaneSlot[]): Promise<BoundLanes>;
   /** Both for one run. Left out where what binds the one could move the others. */
   bindBeside?(slot: LaneSlot, slots: readonly LaneSlot[]): Promise<BoundBeside>;
+  /** Where kept values are int8: what their levels stand for, to be bound beside them. */
+  readonly scales?: Pick<ValueScales, "inputs" | "outputs"> | undefined;
+  /**
+   * After each run on such values: lets scales grow that were too small, and brings what is kept in step.
+   *
+   * @param cutOff whether the run cuts off what is too large
+   * @returns whether it has done so, and has to be repeated
+   */
+  settle?(cutOff: boolean): Promise<boolean>;
   dispose(): void | Promise<void>;
 }

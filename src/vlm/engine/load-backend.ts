@@ -1,6 +1,7 @@
 // The computing parts of a model on whichever device was asked for: eyes, decoder, slots, and how much the caches may
 // hold there. In: a package. Out: parts for the loop, which are the same to it on every device.
 
+import type { CacheFormat } from "../convert/cached-attention.ts";
 import { isDevicePrecision } from "../convert/package-graphs.ts";
 import { ModelLoadError } from "../errors.ts";
 import { CudaDevice } from "../runtime/cuda-device.ts";
@@ -26,6 +27,8 @@ export interface BackendOptions {
   readonly madeFor?: DeviceKind;
   readonly contextTokens: number;
   readonly maxConcurrent: number | undefined;
+  /** Most sequences on the CPU when nobody says how many. @default 8 */
+  readonly mostConcurrent?: number | undefined;
   /** Of a graphics card; what is free, times 0.9, when left out. */
   readonly deviceMemoryBytes: number | undefined;
   readonly captureGraphs: boolean;
@@ -33,6 +36,8 @@ export interface BackendOptions {
   readonly stepKernels?: boolean | undefined;
   /** Is told what is not as it could be, and why. */
   readonly onNote?: ((sentence: string) => void) | undefined;
+  /** Of keys and values on the CPU. @default "fp32" */
+  readonly kvPrecision?: CacheFormat | undefined;
   readonly onPart: (part: "vision-encoder" | "decoder") => void;
   /** Is given whatever has to end with the model, in the order of making. */
   readonly onMade: (dispose: () => Promise<void> | void) => void;
@@ -77,9 +82,10 @@ async function loadOnCpu(model: OnnxPackage, options: BackendOptions): Promise<B
   // Reading and packing the weights of one keeps no more than one core busy.
   const [visionEncoder, decoder] = await allOrFailure(
     VisionEncoder.load(model, session).then(made),
-    Decoder.load(model, session).then(made),
+    Decoder.load(model, session, options.kvPrecision).then(made),
   );
-  const count = maxConcurrent ?? contextsThatFit(contextTokens * decoder.tokenBytes);
+  const fitting = contextsThatFit(contextTokens * decoder.tokenBytes);
+  const count = maxConcurrent ?? Math.min(fitting, options.mostConcurrent ?? fitting);
   const slots = decoder.createSlots(count, contextTokens);
   onMade(() => slots.dispose());
   const [cacheBytes, mostTokens] = [defaultCacheBytes(), Number.POSITIVE_INFINITY];

@@ -3,6 +3,7 @@
 
 import type { Qwen3VlConfig } from "../checkpoint/config.ts";
 import { readModelSettings } from "../checkpoint/open-checkpoint.ts";
+import { CACHE_FORMATS, type CacheFormat } from "../convert/cached-attention.ts";
 import { type PackageManifest, readManifest } from "../convert/manifest.ts";
 import type { PackagePrecision } from "../convert/package-graphs.ts";
 
@@ -20,6 +21,8 @@ export interface ModelPackage {
   readonly weightBytes: number;
   /** How often the keys and values of a context that is in use are there. @default 1 */
   readonly contextCopies?: number;
+  /** In which formats it can keep keys and values on a CPU. @default fp32 alone */
+  readonly cacheFormats?: readonly CacheFormat[];
 }
 
 /** A package of our own converter. */
@@ -37,7 +40,11 @@ export async function openPackage(directory: string): Promise<OnnxPackage> {
     .filter(({ file }) => files.includes(file))
     .reduce((sum, { bytes }) => sum + bytes, 0);
   const { name } = manifest.source;
-  return { directory, manifest, name, config, assumptions, precision, weightBytes };
+  const cacheFormats = CACHE_FORMATS.filter(
+    (format) => format === "fp32" || manifest.cacheDecoders[format] !== undefined,
+  );
+  const known = { name, config, assumptions, precision, weightBytes, cacheFormats };
+  return { directory, manifest, ...known };
 }
 
 /** Bytes of the weights of the decoder alone. */

@@ -58,7 +58,14 @@ export function isFastAnywhere(config: Qwen3VlConfig, targetMs: number): boolean
     gigaOps: SLOWEST,
     gigaBytes: SLOWEST,
   }));
-  const slowest = { cpu: "", threads: 1, onnxRuntime: "", products, gigaBytes: SLOWEST };
+  const slowest = {
+    cpu: "",
+    threads: 1,
+    onnxRuntime: "",
+    products,
+    attention: [],
+    gigaBytes: SLOWEST,
+  };
   const precision = { decoder: "fp32", vision: "fp32" } as const;
   return firstTokenMs(slowest, config, precision, MOST_IMAGE_TOKENS) <= targetMs;
 }

@@ -1,19 +1,23 @@
-// What follows from this machine when a model is loaded: whether it fits, the precision of a conversion, and how large
-// pictures may be. In: the options of a load. Out: choices, and one sentence for whoever wonders why pictures are small.
+// What follows from this machine when a model is loaded: whether it fits, the precision of a conversion, the format of keys
+// and values, and how large pictures may be. In: the options of a load. Out: choices, and one sentence for whoever wonders why pictures are small.
 
 import { basename, dirname, resolve } from "node:path";
 import type { Qwen3VlConfig } from "../checkpoint/config.ts";
 import { readModelSettings } from "../checkpoint/open-checkpoint.ts";
+import type { CacheFormat } from "../convert/cached-attention.ts";
 import type { Precision } from "../convert/linear-layers.ts";
 import { isMarkedAsPackage } from "../convert/manifest.ts";
 import type { PackagePrecision } from "../convert/package-graphs.ts";
 import type { ModelPackage } from "../engine/onnx-package.ts";
+import { ModelLoadError } from "../errors.ts";
 import { DEFAULT_CONTEXT_TOKENS, type ResolvedLoadOptions } from "../options.ts";
 import type { ModelInfo } from "../vision-language-model.ts";
+import { chooseCacheFormat } from "./cache-choice.ts";
 import { imageBudget, isFastAnywhere, MOST_IMAGE_TOKENS } from "./image-budget.ts";
-import { machineProfile } from "./machine-profile.ts";
+import { type MachineProfile, machineProfile } from "./machine-profile.ts";
 import { checkMemory, plannedWeightBytes } from "./memory-check.ts";
 import { precisionForCheckpoint } from "./precision-choice.ts";
+import { chooseRuns, type RunChoices, USUAL_RUNS } from "./run-choices.ts";
 
 /** Of a conversion when nobody names one; a package has its own. */
 export async function usualPrecision(options: ResolvedLoadOptions): Promise<Precision | undefined> {
@@ -27,15 +31,12 @@ export async function chooseImageBudget(
   { directory, precision, config }: ModelPackage,
   options: ResolvedLoadOptions,
 ): Promise<Pick<ModelInfo, "maxImageTokens" | "expectedFirstTokenMs">> {
-  const { maxImageTokens, targetFirstTokenMs, threads, signal } = options;
+  const { maxImageTokens, targetFirstTokenMs } = options;
   if (maxImageTokens !== "auto") return { maxImageTokens };
   if (options.device !== "cpu" || isFastAnywhere(config, targetFirstTokenMs)) {
     return { maxImageTokens: MOST_IMAGE_TOKENS };
   }
-  // A package that somebody named keeps the measurement inside, one made from a checkpoint has it beside.
-  const isNamed = directory === options.model || directory === options.packageDir;
-  const dir = isNamed ? directory : dirname(directory);
-  const profile = await machineProfile(dir, { threads, signal });
+  const profile = await profileFor(directory, options);
   const budget = imageBudget(profile, config, precision, targetFirstTokenMs);
   if (budget.maxImageTokens < MOST_IMAGE_TOKENS) {
     const seconds = (ms: number) => (ms / 1000).toFixed(1);
@@ -46,6 +47,49 @@ export async function chooseImageBudget(
     );
   }
   return budget;
+}
+
+/**
+ * In which format keys and values are kept: as asked for, or as this machine is faster.
+ *
+ * @throws ModelLoadError `model-unsupported` when the package has no graph for what was asked for
+ */
+export async function chooseKvPrecision(
+  { directory, name, precision, config, cacheFormats = ["fp32"] }: ModelPackage,
+  options: ResolvedLoadOptions,
+): Promise<CacheFormat> {
+  const { device, kvPrecision, targetFirstTokenMs } = options;
+  if (device !== "cpu") return "fp32";
+  if (kvPrecision !== "auto") {
+    if (cacheFormats.includes(kvPrecision)) return kvPrecision;
+    throw new ModelLoadError(
+      "model-unsupported",
+      `${name} keeps keys and values in ${cacheFormats.join(", ")} only, not in ${kvPrecision}. Convert its checkpoint ` +
+        "again, or leave kvPrecision out.",
+      { modelDir: directory },
+    );
+  }
+  // A package from before has no other, and a model that is fast anyway needs no other.
+  const hasChoice = cacheFormats.includes("int8") && precision.decoder !== "fp32";
+  if (!hasChoice || isFastAnywhere(config, targetFirstTokenMs)) return "fp32";
+  return chooseCacheFormat(await profileFor(directory, options), precision.decoder);
+}
+
+/** How prompts are cut, how many answers are written at once, and what guesses cost. */
+export async function chooseRunsFor(
+  { directory, precision, config }: ModelPackage,
+  options: ResolvedLoadOptions,
+): Promise<RunChoices> {
+  const { device, targetFirstTokenMs } = options;
+  if (device !== "cpu" || isFastAnywhere(config, targetFirstTokenMs)) return USUAL_RUNS;
+  return chooseRuns(await profileFor(directory, options), config, precision.decoder);
+}
+
+/** A package that somebody named keeps the measurement inside, one made from a checkpoint has it beside. */
+function profileFor(directory: string, options: ResolvedLoadOptions): Promise<MachineProfile> {
+  const { model, packageDir, threads, signal } = options;
+  const isNamed = directory === model || directory === packageDir;
+  return machineProfile(isNamed ? directory : dirname(directory), { threads, signal });
 }
 
 /** Sizes that nobody has chosen yet are taken as small as they can become. */
@@ -86,7 +130,11 @@ export async function checkCheckpointMemory(
 export function checkPackageMemory(
   { name, config, precision, weightBytes, contextCopies }: ModelPackage,
   options: ResolvedLoadOptions,
-  asked: { readonly contextTokens: number; readonly imageTokens: number },
+  asked: {
+    readonly contextTokens: number;
+    readonly imageTokens: number;
+    readonly kvPrecision?: CacheFormat;
+  },
 ): void {
   const question = {
     ...asked,

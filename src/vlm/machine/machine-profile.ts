@@ -1,14 +1,16 @@
 // What this machine can do for a model, measured in about a second and kept beside the package: products by number
-// format and rows, and memory bandwidth. Out: a profile that other parts decide by. It decides nothing itself.
+// format and rows, attention by the format of keys and values, and memory bandwidth. Out: a profile that other parts decide by. It decides nothing itself.
 
 import { cpus } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
 import { disk } from "../../disk.ts";
+import { CACHE_FORMATS } from "../convert/cached-attention.ts";
 import { CPU_PRECISIONS, type CpuPrecision } from "../convert/linear-layers.ts";
 import { preferredInt8Weights, withCpuSettings } from "../engine/cpu-settings.ts";
 import { defaultThreads } from "../runtime/cpu-threads.ts";
 import { ORT_VERSION } from "../runtime/ort-library.ts";
+import { type AttentionSpeed, measureAttention } from "./attention-speed.ts";
 import { measureProducts, type ProductSpeed } from "./product-speed.ts";
 
 export interface MachineProfile {
@@ -19,13 +21,18 @@ export interface MachineProfile {
   readonly onnxRuntime: string;
   /** By number format, then by rows. */
   readonly products: readonly ProductSpeed[];
+  /** By number format of keys and values. */
+  readonly attention: readonly AttentionSpeed[];
   /** Bytes that can be read from memory, in 10^9 a second. */
   readonly gigaBytes: number;
 }
 
 const MACHINE_FILE = "machine.json";
 /** Changes when older measurements mean something else. */
-const MEASUREMENT = 1;
+const MEASUREMENT = 2;
+
+/** Those that may be the faster ones: fp16 was slower than both wherever it was measured. */
+const MEASURED_CACHES = ["fp32", "int8"] as const;
 
 const positive = z.number().positive();
 const FILE_SCHEMA = z.object({
@@ -43,6 +50,14 @@ const FILE_SCHEMA = z.object({
       }),
     )
     .min(CPU_PRECISIONS.length),
+  attention: z.array(
+    z.object({
+      cache: z.enum(CACHE_FORMATS),
+      context: positive,
+      stepMs: positive,
+      chunkMs: positive,
+    }),
+  ),
   gigaBytes: positive,
 });
 
@@ -88,11 +103,14 @@ export async function measureMachine({
   for (const precision of ["w8a8", "q4", "fp32"] as const) {
     products.push(...(await measureProducts(precision, { ...settings, int8Weights })));
   }
+  const attention: AttentionSpeed[] = [];
+  for (const cache of MEASURED_CACHES) attention.push(await measureAttention(cache, { threads }));
   return {
     cpu: processorName(),
     threads,
     onnxRuntime: ORT_VERSION,
     products,
+    attention,
     gigaBytes: Math.max(...products.map(({ gigaBytes }) => gigaBytes)),
   };
 }

@@ -2,6 +2,7 @@
 // it. Out: bytes by what they are for. Arithmetic only; measured against real processes in its test.
 
 import type { Qwen3VlConfig } from "../checkpoint/config.ts";
+import type { CacheFormat } from "../convert/cached-attention.ts";
 import { decoderWeights } from "./decoder-weights.ts";
 
 export interface MemoryDemand {
@@ -15,6 +16,8 @@ export interface MemoryDemand {
   readonly imageTokens: number;
   /** What caches may hold that somebody named a size for; the others take less where less is free. */
   readonly cacheBytes: number;
+  /** Of keys and values. @default "fp32" */
+  readonly kvPrecision?: CacheFormat | undefined;
 }
 
 export interface MemoryEstimate {
@@ -33,6 +36,7 @@ const MIB = 2 ** 20;
 /** What a loaded model takes beside its weights; the tokenizer most of it. */
 const PROCESS_BYTES = 128 * MIB;
 const FLOAT_BYTES = 4;
+const KV_BYTES: Readonly<Record<CacheFormat, number>> = { fp32: 4, fp16: 2, int8: 1 };
 /** Rows of a vision block that exist at the same time, in hidden and in intermediate sizes. */
 const HIDDEN_ROWS = 12;
 const INTERMEDIATE_ROWS = 6;
@@ -40,7 +44,8 @@ const INTERMEDIATE_ROWS = 6;
 export function estimateMemory(demand: MemoryDemand): MemoryEstimate {
   const { config, contextTokens, contextCopies = 1, imageTokens } = demand;
   const { text, vision } = config;
-  const tokenBytes = 2 * text.layers * text.kvHeads * text.headSize * FLOAT_BYTES;
+  const kvBytes = KV_BYTES[demand.kvPrecision ?? "fp32"];
+  const tokenBytes = 2 * text.layers * text.kvHeads * text.headSize * kvBytes;
   const context = contextTokens * contextCopies * tokenBytes;
   const patches = imageTokens * vision.mergeSize ** 2;
   const row = HIDDEN_ROWS * vision.hiddenSize + INTERMEDIATE_ROWS * vision.intermediateSize;

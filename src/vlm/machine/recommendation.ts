@@ -2,12 +2,15 @@
 // and is quick enough to talk to, with precision, context, picture budget and how fast it is expected to be.
 
 import type { Qwen3VlConfig } from "../checkpoint/config.ts";
+import type { CacheFormat } from "../convert/cached-attention.ts";
+import { chooseCacheFormat } from "./cache-choice.ts";
 import { decoderWeights } from "./decoder-weights.ts";
 import { firstTokenMs, imageBudget } from "./image-budget.ts";
 import { type MachineProfile, oneRowSpeed } from "./machine-profile.ts";
 import { plannedWeightBytes } from "./memory-check.ts";
 import { estimateMemory } from "./memory-estimate.ts";
 import { BYTES, choosePrecisionFor } from "./precision-choice.ts";
+import { chooseRuns, type RunChoices } from "./run-choices.ts";
 
 export interface ModelSize {
   readonly name: string;
@@ -28,6 +31,9 @@ export interface Recommendation {
   readonly fits: boolean;
   /** Nobody would wait for it. */
   readonly slow: boolean;
+  /** Of keys and values. */
+  readonly kvPrecision: CacheFormat;
+  readonly runs: RunChoices;
 }
 
 const CONTEXTS = [8192, 4096, 2048, 1024];
@@ -48,6 +54,7 @@ export function expectModel(
   const decoder = chosen === "q4" ? "q4" : "w8a8";
   const precision = { decoder, vision: "w8a8" } as const;
   const { maxImageTokens } = imageBudget(profile, config, precision, TARGET_MS);
+  const kvPrecision = chooseCacheFormat(profile, decoder);
   const weightBytes = plannedWeightBytes(config, precision);
   const memory = (contextTokens: number) =>
     estimateMemory({
@@ -56,6 +63,7 @@ export function expectModel(
       contextTokens,
       imageTokens: maxImageTokens,
       cacheBytes: 0,
+      kvPrecision,
     }).total;
   const [shortest = 0] = CONTEXTS.slice(-1);
   const contextTokens = CONTEXTS.find((tokens) => memory(tokens) <= freeBytes) ?? shortest;
@@ -71,6 +79,8 @@ export function expectModel(
     tokensPerSecond,
     memoryBytes: memory(contextTokens),
     fits: memory(contextTokens) <= freeBytes,
+    kvPrecision,
+    runs: chooseRuns(profile, config, decoder),
     slow: firstMs > SLOWEST_FIRST_TOKEN_MS || tokensPerSecond < FEWEST_TOKENS_PER_SECOND,
   };
 }

@@ -43,6 +43,8 @@ describe("convertCheckpoint", () => {
     expect(Object.keys(files)).toEqual([
       "chat_template.jinja",
       "config.json",
+      "decoder.fp16-cache.onnx",
+      "decoder.int8-cache.onnx",
       "decoder.onnx",
       "decoder.onnx.data",
       "embed_tokens.bin",

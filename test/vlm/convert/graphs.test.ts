@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { parseConfig } from "../../../src/vlm/checkpoint/config.ts";
 import { expectedTensors } from "../../../src/vlm/checkpoint/tensor-names.ts";
+import { CACHE_FORMATS } from "../../../src/vlm/convert/cached-attention.ts";
 import { decoderGraph } from "../../../src/vlm/convert/decoder-graph.ts";
 import { visionGraph } from "../../../src/vlm/convert/vision-graph.ts";
 import type { WeightPlan } from "../../../src/vlm/convert/weight-plan.ts";
@@ -69,6 +70,21 @@ describe("decoderGraph", () => {
       ["present.1.key", "present.1.value"],
     ]);
   });
+
+  it.each(CACHE_FORMATS)(
+    "has the same weights in the same places with keys and values in %s",
+    (cache) => {
+      const types = { fp32: "f32", fp16: "f16", int8: "i8" };
+      for (const precision of ["fp32", "w8a8", "q4"] as const) {
+        const usual = decoderGraph(config, precision);
+        const other = decoderGraph(config, precision, "s8", { cache });
+        expect(other.plan).toEqual(usual.plan);
+        expect(other.model.externals).toEqual(usual.model.externals);
+        const kept = other.model.inputs.filter(({ name }) => name.startsWith("past_key_values."));
+        expect(kept.map(({ type }) => type)).toEqual(Array(4).fill(types[cache]));
+      }
+    },
+  );
 
   it("names inputs and outputs as documented, logits first", () => {
     const { model } = decoderGraph(config, "fp32");

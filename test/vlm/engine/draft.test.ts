@@ -51,6 +51,16 @@ describe("Speculation", () => {
     expect(guesses(100)).toBe(0);
   });
 
+  it("goes by what a row is expected to cost until runs were measured", () => {
+    const guesses = (costOfRow?: number) => new Speculation(costOfRow).draft(said(), 0, 100).length;
+    expect(guesses(0)).toBe(7);
+    expect(guesses()).toBeGreaterThan(0);
+    expect(guesses(1)).toBe(0);
+    const measured = new Speculation(1);
+    for (const rows of [1, 8]) measured.ran(rows, 100);
+    expect(measured.draft(said(), 0, 100)).toHaveLength(7);
+  });
+
   it("stops when guesses are wrong, and tries again later", () => {
     const speculation = new Speculation();
     for (const [rows, ms] of [

@@ -1,25 +1,35 @@
 import { writeFileSync } from "node:fs";
 import { mkdir, readFile } from "node:fs/promises";
+import { cpus } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import { configOf } from "../../../src/cli/bench/shapes.ts";
 import { parseConfig, type Qwen3VlConfig } from "../../../src/vlm/checkpoint/config.ts";
+import type { CacheFormat } from "../../../src/vlm/convert/cached-attention.ts";
+import type { ModelPackage } from "../../../src/vlm/engine/onnx-package.ts";
+import { measureAttention } from "../../../src/vlm/machine/attention-speed.ts";
+import { chooseCacheFormat } from "../../../src/vlm/machine/cache-choice.ts";
 import {
   firstTokenMs,
   imageBudget,
   isFastAnywhere,
 } from "../../../src/vlm/machine/image-budget.ts";
+import { chooseKvPrecision, chooseRunsFor } from "../../../src/vlm/machine/load-choices.ts";
 import { type MachineProfile, machineProfile } from "../../../src/vlm/machine/machine-profile.ts";
 import {
   choosePrecisionFor,
   precisionForCheckpoint,
 } from "../../../src/vlm/machine/precision-choice.ts";
 import { measureProducts } from "../../../src/vlm/machine/product-speed.ts";
+import { chooseRuns, USUAL_RUNS } from "../../../src/vlm/machine/run-choices.ts";
+import { type LoadOptions, resolveLoadOptions } from "../../../src/vlm/options.ts";
+import { ORT_VERSION } from "../../../src/vlm/runtime/ort-library.ts";
 import { formatFixture, quantizedCheckpoint } from "../../support/format-fixture.ts";
 import { TINY_CHAT } from "../../support/golden-checkpoint.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
 vi.mock("../../../src/vlm/machine/product-speed.ts", { spy: true });
+vi.mock("../../../src/vlm/machine/attention-speed.ts", { spy: true });
 
 /** Speeds in Gop/s with many rows and in GB/s with one. */
 function profile(
@@ -32,7 +42,28 @@ function profile(
       { precision, rows: 64, gigaOps, gigaBytes: 1 },
     ];
   });
-  return { cpu: "a CPU", threads: 2, onnxRuntime: "1.30.0", products, gigaBytes: 30 };
+  return {
+    cpu: "a CPU",
+    threads: 2,
+    onnxRuntime: "1.30.0",
+    products,
+    attention: [],
+    gigaBytes: 30,
+  };
+}
+
+/** Of keys and values: milliseconds of a token and of 256 tokens. */
+function attention(
+  fp32: readonly [number, number],
+  int8: readonly [number, number],
+): Pick<MachineProfile, "attention"> {
+  const speed = (cache: CacheFormat, [stepMs, chunkMs]: readonly [number, number]) => ({
+    cache,
+    context: 1024,
+    stepMs,
+    chunkMs,
+  });
+  return { attention: [speed("fp32", fp32), speed("int8", int8)] };
 }
 
 // Measured: two cores with plain AVX2, two with AMX, and one that is four times as slow as the first.
@@ -103,6 +134,108 @@ describe("choosePrecisionFor", () => {
   });
 });
 
+describe("chooseCacheFormat", () => {
+  it("takes int8 where a turn of a bot is faster with it", () => {
+    // Measured, two cores with plain AVX2; and what a CPU without a fast path for int8 would say.
+    expect(chooseCacheFormat(attention([0.37, 19], [0.26, 20.8]), "w8a8")).toBe("int8");
+    expect(chooseCacheFormat(attention([0.37, 19], [0.26, 53]), "w8a8")).toBe("fp32");
+    expect(chooseCacheFormat(attention([0.37, 19], [0.6, 19]), "q4")).toBe("fp32");
+  });
+
+  it("takes fp32 for weights in fp32, and where nothing was measured", () => {
+    expect(chooseCacheFormat(attention([0.37, 19], [0.26, 19]), "fp32")).toBe("fp32");
+    expect(chooseCacheFormat({ attention: [] }, "w8a8")).toBe("fp32");
+  });
+});
+
+describe("chooseRuns", () => {
+  /** Gop/s by rows. */
+  const runs = (speeds: Record<number, number>, name: "2b" | "8b" = "2b") =>
+    chooseRuns(
+      {
+        ...AVX2,
+        products: Object.entries(speeds).map(([rows, gigaOps]) => ({
+          precision: "w8a8" as const,
+          rows: Number(rows),
+          gigaOps,
+          gigaBytes: 1,
+        })),
+      },
+      parseConfig(configOf(name), name),
+      "w8a8",
+    );
+  // Measured, two cores each.
+  const zen3 = { 1: 44, 2: 86, 4: 163, 8: 197, 64: 247, 256: 350 };
+  const amx = { 1: 56, 2: 112, 4: 224, 8: 430, 64: 1700, 256: 2900 };
+
+  it("reads prompts in pieces of at most three seconds", () => {
+    expect(runs(amx).chunkTokens).toBe(256);
+    expect(runs(zen3).chunkTokens).toBe(192);
+    expect(runs(zen3, "8b").chunkTokens).toBe(64);
+    expect(runs({ 1: 1, 8: 2, 64: 2 }).chunkTokens).toBe(64);
+  });
+
+  it("writes as many answers at once as get a token within half a second", () => {
+    expect(runs(amx).mostConcurrent).toBe(8);
+    expect(runs(zen3).mostConcurrent).toBe(8);
+    expect(runs(zen3, "8b").mostConcurrent).toBe(4);
+  });
+
+  it("knows what a row costs: nearly nothing with int8 units, a third of a step without", () => {
+    expect(runs(amx).costOfRow).toBeLessThan(0.02);
+    expect(runs(zen3).costOfRow).toBeCloseTo((8 / 197 / (1 / 44) - 1) / 7, 6);
+  });
+});
+
+describe("a load", () => {
+  const machine = {
+    measurement: 2,
+    cpu: cpus()[0]?.model.trim() || process.arch,
+    threads: 2,
+    onnxRuntime: ORT_VERSION,
+  };
+  const load = async (
+    kept: Pick<MachineProfile, "attention">,
+    options: Partial<LoadOptions> = {},
+    cacheFormats: readonly CacheFormat[] = ["fp32", "fp16", "int8"],
+  ) => {
+    const directory = await tempDir();
+    const profile = { ...AVX2, ...kept, ...machine };
+    writeFileSync(join(directory, "machine.json"), JSON.stringify(profile));
+    const resolved = resolveLoadOptions({ model: directory, threads: 2, ...options });
+    const found: ModelPackage = {
+      directory,
+      name: "a 2B",
+      config: config2b,
+      assumptions: [],
+      precision: W8A8,
+      weightBytes: 0,
+      cacheFormats,
+    };
+    return {
+      kvPrecision: await chooseKvPrecision(found, resolved),
+      runs: await chooseRunsFor(found, resolved),
+    };
+  };
+
+  it("goes by the profile that is kept beside the package, unless it is told otherwise", async () => {
+    const int8IsFaster = attention([0.37, 19], [0.26, 20.8]);
+    const { kvPrecision, runs } = await load(int8IsFaster);
+    expect(kvPrecision).toBe("int8");
+    expect(runs).toEqual(chooseRuns({ ...AVX2, ...int8IsFaster }, config2b, "w8a8"));
+    expect((await load(attention([0.37, 19], [0.6, 53]))).kvPrecision).toBe("fp32");
+    expect((await load(int8IsFaster, { kvPrecision: "fp16" })).kvPrecision).toBe("fp16");
+    expect((await load(int8IsFaster, {}, ["fp32"])).kvPrecision).toBe("fp32");
+    await expect(load(int8IsFaster, { kvPrecision: "int8" }, ["fp32"])).rejects.toThrow(
+      "a 2B keeps keys and values in fp32 only, not in int8.",
+    );
+    const onCard = await load(int8IsFaster, { device: "webgpu" });
+    expect(onCard).toEqual({ kvPrecision: "fp32", runs: USUAL_RUNS });
+  });
+});
+
+const SOME_ATTENTION = (cache: CacheFormat) => ({ cache, context: 1024, stepMs: 0.5, chunkMs: 20 });
+
 describe("a machine's profile", () => {
   const speeds = (precision: "fp32" | "w8a8" | "q4") => [
     { precision, rows: 1, gigaOps: 10, gigaBytes: 20 },
@@ -112,16 +245,24 @@ describe("a machine's profile", () => {
   it("is measured once, kept beside the package, and measured again for another processor", async () => {
     const measure = vi.mocked(measureProducts);
     measure.mockImplementation(async (precision) => speeds(precision));
+    const measureKept = vi.mocked(measureAttention);
+    measureKept.mockImplementation(async (cache) => SOME_ATTENTION(cache));
     const dir = await tempDir();
     const first = await machineProfile(dir, { threads: 3 });
     expect(first.gigaBytes).toBe(20);
+    expect(first.attention).toEqual([SOME_ATTENTION("fp32"), SOME_ATTENTION("int8")]);
     expect(measure).toHaveBeenCalledTimes(3);
     const path = join(dir, "machine.json");
     const kept = JSON.parse(await readFile(path, "utf8"));
     expect(kept).toMatchObject(first);
     expect(await machineProfile(dir, { threads: 3 })).toEqual(expect.objectContaining(first));
 
-    for (const damaged of [{ ...kept, cpu: "another" }, { ...kept, products: [] }, "{"]) {
+    for (const damaged of [
+      { ...kept, cpu: "another" },
+      { ...kept, products: [] },
+      { ...kept, measurement: 1 },
+      "{",
+    ]) {
       writeFileSync(path, typeof damaged === "string" ? damaged : JSON.stringify(damaged));
       expect(await machineProfile(dir, { threads: 3 })).toEqual(first);
       expect(JSON.parse(await readFile(path, "utf8"))).toMatchObject(first);

@@ -302,6 +302,10 @@ describe("recommendation", () => {
     threads: 8,
     onnxRuntime: "0",
     gigaBytes,
+    attention: [
+      { cache: "fp32" as const, context: 1024, stepMs: 0.4, chunkMs: 19 },
+      { cache: "int8" as const, context: 1024, stepMs: 0.2, chunkMs: 19.5 },
+    ],
     products: (["w8a8", "q4", "fp32"] as const).flatMap((precision) => [
       { precision, rows: 1, gigaOps: gigaBytes * 2, gigaBytes },
       { precision, rows: 64, gigaOps: precision === "fp32" ? gigaOps / 4 : gigaOps, gigaBytes },
@@ -332,7 +336,9 @@ describe("recommendation", () => {
     const { verdict, found } = recommendModel(machine(1500, 25), 16 * GB);
     expect(verdict).toBe("ok");
     expect(found).toMatchObject({
-      zh: expect.stringMatching(/Qwen3-VL-4B .*上下文 8192.*首字约 [\d.]+ 秒/) as string,
+      zh: expect.stringMatching(
+        /Qwen3-VL-4B .*上下文 8192.*首字约 [\d.]+ 秒.*键和值 int8，提示每次 256 token，最多同时 8 个回答/,
+      ) as string,
       en: expect.stringMatching(
         /Qwen3-VL-4B .*first word after [\d.]+ s, [\d.]+ tokens a second/,
       ) as string,

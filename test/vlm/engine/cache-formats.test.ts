@@ -140,7 +140,7 @@ describe("keys and values in int8", () => {
       const scores = joined
         ? await decoder.together!({ ids, positions }, reader, rows)
         : [await append(decoder, reader, 30), ...(await decode(decoder, [first, second]))];
-      results.push(scores.map((row) => row.slice()));
+      results.push(scores.map((row) => Float32Array.from(row as Float32Array)));
       expect([first.length, second.length, reader.length]).toEqual([21, 6, 30]);
       results.push(await decode(decoder, [first, second, reader]));
     }

@@ -7,11 +7,14 @@ import { join, resolve } from "node:path";
 import { packageVersion } from "../../package-root.ts";
 import { choosePrecision, ensurePackage } from "../../vlm/convert/ensure-package.ts";
 import { openPackage } from "../../vlm/engine/onnx-package.ts";
+import { findForeignFiles } from "../../vlm/foreign/foreign-files.ts";
 import { loadQwen3Vl, ORT_VERSION, preferredInt8Weights } from "../../vlm/index.ts";
 import { measureMachine } from "../../vlm/machine/machine-profile.ts";
 import { precisionForCheckpoint } from "../../vlm/machine/precision-choice.ts";
+import { parseRemoteAddress } from "../../vlm/remote/remote-address.ts";
 import { showProgress } from "../progress.ts";
 import { print } from "../terminal.ts";
+import { UsageError } from "../usage-error.ts";
 import { benchDirectory } from "./bench-directory.ts";
 import type { BenchReport } from "./bench-report.ts";
 import { BenchRun } from "./bench-run.ts";
@@ -52,8 +55,10 @@ const BUDGET_MS: Readonly<Record<ShapeName, number>> = {
   "8b": 60_000,
 };
 
+/** @throws UsageError where the model is none that is loaded and converted here */
 export async function bench(command: BenchCommand, signal: AbortSignal): Promise<void> {
   const { size } = command;
+  await expectOurs(command.model);
   const root = benchDirectory();
   await mkdir(root, { recursive: true });
   const checkpoint = command.model ?? join(root, size);
@@ -185,4 +190,15 @@ async function readOnce(packageDir: string): Promise<number> {
     }
   }
   return (performance.now() - start) / 1000;
+}
+
+/** What is measured is this engine with a package of its own. */
+async function expectOurs(model: string | undefined): Promise<void> {
+  if (model === undefined) return;
+  const isElsewhere = parseRemoteAddress(model) !== undefined;
+  if (!isElsewhere && (await findForeignFiles(model)) === undefined) return;
+  const what = isElsewhere ? "runs elsewhere" : "was made by another program";
+  throw new UsageError(
+    `\`bench\` measures checkpoints of safetensors in this process; this model ${what}.`,
+  );
 }

@@ -24,7 +24,7 @@ const LAYERS = 4;
 const STEPS = 8;
 const CHUNKS = 2;
 
-/** Measures one number format in about a tenth of a second. */
+/** Measures one number format in about a second. */
 export async function measureAttention(
   cache: CacheFormat,
   options: SessionOptions,

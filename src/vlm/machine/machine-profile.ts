@@ -1,4 +1,4 @@
-// What this machine can do for a model, measured in about a second and kept beside the package: products by number
+// What this machine can do for a model, measured in a few seconds and kept beside the package: products by number
 // format and rows, attention by the format of keys and values, and memory bandwidth. Out: a profile that other parts decide by. It decides nothing itself.
 
 import { cpus } from "node:os";

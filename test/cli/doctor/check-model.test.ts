@@ -1,10 +1,11 @@
-// What the report says of a model that another program made.
+// What the report says of a model that another program made, or that runs elsewhere.
 
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, expect, it } from "vitest";
 import { checkModel } from "../../../src/cli/doctor/check-model.ts";
 import { resolveSettings } from "../../../src/cli/settings.ts";
+import { ChatServer } from "../../support/chat-server.ts";
 import { communityPackage } from "../../support/community-package.ts";
 import { mobiusPackage } from "../../support/mobius-package.ts";
 import { tempDir } from "../../support/temp-dir.ts";
@@ -43,4 +44,24 @@ it("finds one with a part missing bad, and names the part", async () => {
   const { verdict, advice } = await check(directory);
   expect(verdict).toBe("fail");
   expect(JSON.stringify(advice)).toContain("embedding/model.onnx");
+});
+
+it("asks a server elsewhere whether it has the model", async () => {
+  const server = await new ChatServer([]).listen();
+  const { baseURL } = server;
+  try {
+    expect(await check(`openai:${baseURL}#eyes`)).toMatchObject({
+      verdict: "ok",
+      found: expect.stringMatching(/^eyes, /),
+    });
+    expect(await check(`openai:${baseURL}#ears`)).toMatchObject({
+      verdict: "warn",
+      advice: { en: "The server does not list this name. It lists: eyes" },
+    });
+  } finally {
+    await server.close();
+  }
+  const { verdict, advice } = await check(`openai:${baseURL}#eyes`);
+  expect(verdict).toBe("fail");
+  expect(advice).toBeDefined();
 });

@@ -2,9 +2,10 @@
 // compute what the graph computes. In: chats. Out: candidates, or why there are none.
 
 import { CANDIDATES } from "../convert/device-decoder-graph.ts";
-import { isVlmError } from "../errors.ts";
 import type { CardWeights } from "../runtime/card-weights.ts";
+import { CompilerError } from "../runtime/cuda-compiler.ts";
 import type { CudaDevice } from "../runtime/cuda-device.ts";
+import { KernelError } from "../runtime/cuda-kernels.ts";
 import type { DeviceMemory } from "../runtime/device-memory.ts";
 import type { NamedValues } from "../runtime/session.ts";
 import type { Value } from "../runtime/value.ts";
@@ -12,6 +13,7 @@ import type { DecodeRow, Scores } from "./decoder-backend.ts";
 import type { DeviceRotary } from "./device-rotary.ts";
 import type { DeviceSlot, DeviceSlots } from "./device-slots.ts";
 import type { OnnxPackage } from "./onnx-package.ts";
+import { relativeError } from "./relative-error.ts";
 import { StepKernels } from "./step-kernels.ts";
 import { loadStepWeights, StepWeightsError } from "./step-weights.ts";
 
@@ -143,7 +145,7 @@ export class CardSteps {
         const found = await this.#logitsOf(await this.step(some, tables, owner.fetch));
         largest = Math.max(
           largest,
-          ...found.map((row, index) => difference(row, expected[index]!)),
+          ...found.map((row, index) => relativeError(row, expected[index]!)),
         );
       }
       if (largest < MOST_DIFFERENCE) this.#checked.add(slots);
@@ -171,20 +173,9 @@ export class CardSteps {
   }
 }
 
+const REFUSALS = [CompilerError, KernelError, StepWeightsError];
+
 /** Did the kernels fail for a reason that leaves the card as it was? */
 export function isRefusal(error: unknown): error is Error {
-  return error instanceof Error && !isVlmError(error) && REFUSALS.has(error.name);
-}
-
-const REFUSALS = new Set(["CompilerError", "KernelError", "StepWeightsError"]);
-
-/** Root mean square of the differences over that of the logits; infinite where something is no number. */
-function difference(found: Float32Array, expected: Float32Array): number {
-  let [errors, squares] = [0, 0];
-  for (const [index, value] of expected.entries()) {
-    errors += (found[index]! - value) ** 2;
-    squares += value ** 2;
-  }
-  const relative = Math.sqrt(errors / squares);
-  return Number.isNaN(relative) ? Number.POSITIVE_INFINITY : relative;
+  return REFUSALS.some((kind) => error instanceof kind);
 }

@@ -2,13 +2,13 @@
 // head size). A row is a sequence and never moves: rows of a batch that have nothing to say compute along, and what they
 // write lies beyond their length, where it is of no meaning. Blocks that are copied out stay on the card.
 
-import { DisposedError } from "../errors.ts";
 import { TimeSlice } from "../image/time-slice.ts";
 import type { DeviceMemory } from "../runtime/device-memory.ts";
 import type { NamedValues } from "../runtime/session.ts";
 import { elementBytes, type Value } from "../runtime/value.ts";
 import type { KvBlock, KvSlot, SlotPool } from "./decoder-backend.ts";
 import type { KvPart } from "./kv-slots.ts";
+import { expectCut, SlotUse } from "./slot-use.ts";
 
 /** Part after part, head after head, the tokens one after the other. */
 export interface DeviceKvBlock extends KvBlock {
@@ -65,10 +65,10 @@ export class DeviceSlots implements SlotPool {
       for (const part of parts) {
         const dims = [count, part.heads, capacity + 1, part.width];
         const value = await memory.allocate(part.type, dims, "keys and values");
-        // What was there before may be no numbers, and nothing times no number is none either.
-        await memory.finish(memory.clear(value));
         slabs.push({ ...part, value, tokenBytes: part.width * elementBytes(part.type) });
       }
+      // What was there before may be no numbers, and nothing times no number is none either.
+      await memory.finish(slabs.flatMap(({ value }) => memory.clear(value)));
     } catch (error) {
       for (const { value } of slabs) value.dispose();
       throw error;
@@ -185,8 +185,7 @@ function bytesOfToken({ heads, tokenBytes }: Slab): number {
 export class DeviceSlot implements KvSlot {
   readonly slots: DeviceSlots;
   readonly row: number;
-  #busy = false;
-  #disposed = false;
+  readonly #use = new SlotUse("The KV slot");
 
   /** @internal Use `DeviceSlots.open`. */
   constructor(slots: DeviceSlots, row: number) {
@@ -199,20 +198,16 @@ export class DeviceSlot implements KvSlot {
   }
 
   get disposed(): boolean {
-    return this.#disposed;
+    return this.#use.ended;
   }
 
   get length(): number {
-    return this.#disposed ? 0 : this.slots.lengths[this.row]!;
+    return this.#use.ended ? 0 : this.slots.lengths[this.row]!;
   }
 
   truncate(length: number): void {
-    if (!Number.isSafeInteger(length) || length < 0 || length > this.length) {
-      throw new RangeError(
-        `Expected \`length\` to be an integer from 0 to ${this.length}, got \`${length}\``,
-      );
-    }
-    this.#refuseIfBusy();
+    expectCut(length, this.length);
+    this.#use.expectIdle();
     this.slots.lengths[this.row] = length;
   }
 
@@ -248,35 +243,25 @@ export class DeviceSlot implements KvSlot {
    * @throws RangeError when so many more tokens do not fit
    */
   occupy(tokens: number): () => void {
-    if (this.#disposed) throw new DisposedError("The KV slot");
+    this.#use.expectOpen();
     if (this.length + tokens > this.capacity) {
       throw new RangeError(
         `The KV slot holds ${this.length} of ${this.capacity} tokens: ${tokens} more do not fit`,
       );
     }
-    this.#refuseIfBusy();
-    this.#busy = true;
-    return () => {
-      this.#busy = false;
-    };
+    return this.#use.occupy();
   }
 
   /** @internal Counts tokens that were appended. */
   grow(tokens: number): void {
-    if (!this.#disposed) this.slots.lengths[this.row]! += tokens;
+    if (!this.#use.ended) this.slots.lengths[this.row]! += tokens;
   }
 
   dispose(): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
-    this.slots.close(this);
+    if (this.#use.end()) this.slots.close(this);
   }
 
   [Symbol.dispose](): void {
     this.dispose();
-  }
-
-  #refuseIfBusy(): void {
-    if (this.#busy) throw new Error("The KV slot is in use by another run");
   }
 }

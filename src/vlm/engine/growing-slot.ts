@@ -2,7 +2,6 @@
 // until somebody needs them laid out: a whole prefix of blocks is copied once, not once for each. It knows nothing of
 // tokens; what is beyond `length` is never read.
 
-import { DisposedError } from "../errors.ts";
 import { TimeSlice } from "../image/time-slice.ts";
 import type { NamedValues } from "../runtime/session.ts";
 import type { KvSlot } from "./decoder-backend.ts";
@@ -13,6 +12,7 @@ import {
   type PackedTokens,
 } from "./growing-memory.ts";
 import type { GrowingSlots } from "./growing-slots.ts";
+import { expectCut, SlotUse } from "./slot-use.ts";
 
 /** Keys and values of up to `capacity` tokens. One run at a time. */
 export class GrowingSlot implements KvSlot {
@@ -25,8 +25,7 @@ export class GrowingSlot implements KvSlot {
   #kept = 0;
   /** What comes after those. */
   #blocks: PackedTokens[] = [];
-  #busy = false;
-  #disposed = false;
+  readonly #use = new SlotUse("The slot");
 
   /** @internal Use `GrowingSlots.open`. */
   constructor(slots: GrowingSlots, memory: GrowingMemory) {
@@ -43,15 +42,11 @@ export class GrowingSlot implements KvSlot {
   }
 
   get disposed(): boolean {
-    return this.#disposed;
+    return this.#use.ended;
   }
 
   truncate(length: number): void {
-    if (!Number.isSafeInteger(length) || length < 0 || length > this.length) {
-      throw new RangeError(
-        `Expected \`length\` to be an integer from 0 to ${this.length}, got \`${length}\``,
-      );
-    }
+    expectCut(length, this.length);
     this.#expectIdle();
     let over = this.length - length;
     while (over > 0 && this.#blocks.length > 0) {
@@ -130,9 +125,7 @@ export class GrowingSlot implements KvSlot {
   }
 
   dispose(): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
-    if (!this.#busy) this.#slots.close(this.#memory);
+    if (this.#use.end() && !this.#use.busy) this.#slots.close(this.#memory);
   }
 
   /** Everything in the memory, closely. */
@@ -148,18 +141,17 @@ export class GrowingSlot implements KvSlot {
 
   /** Keeps others out; whoever disposed of the slot meanwhile gives the place back only now. */
   async #alone<T>(work: () => Promise<T>): Promise<T> {
-    this.#expectIdle();
-    this.#busy = true;
+    const release = this.#use.occupy();
     try {
       return await work();
     } finally {
-      this.#busy = false;
-      if (this.#disposed) this.#slots.close(this.#memory);
+      release();
+      if (this.#use.ended) this.#slots.close(this.#memory);
     }
   }
 
   #expectIdle(): void {
-    if (this.#disposed) throw new DisposedError("The slot");
-    if (this.#busy) throw new Error("The slot is in use by another run");
+    this.#use.expectOpen();
+    this.#use.expectIdle();
   }
 }

@@ -1,10 +1,10 @@
 // The keys and values of one sequence, in a slot that may move: how many tokens there are, and who may append.
 // It knows nothing of tokens; what is beyond `length` is of no meaning and never read.
 
-import { DisposedError } from "../errors.ts";
 import type { KvBlock } from "./decoder-backend.ts";
 import type { KvSlots } from "./kv-slots.ts";
 import type { BoundRows, LaneSlot } from "./lane-slots.ts";
+import { expectCut, SlotUse } from "./slot-use.ts";
 
 /** Keys and values copied out: for every part and every head the tokens one after the other. */
 export interface PackedKv extends KvBlock {
@@ -20,8 +20,7 @@ export class KvCache implements LaneSlot {
   row: number;
   parked = false;
   #length = 0;
-  #busy = false;
-  #disposed = false;
+  readonly #use = new SlotUse("The KV cache");
 
   /** @internal Use `KvSlots.open`. */
   constructor(slots: KvSlots, row: number) {
@@ -38,7 +37,7 @@ export class KvCache implements LaneSlot {
   }
 
   get disposed(): boolean {
-    return this.#disposed;
+    return this.#use.ended;
   }
 
   /** Its values, as long as it does not move. */
@@ -47,12 +46,8 @@ export class KvCache implements LaneSlot {
   }
 
   truncate(length: number): void {
-    if (!Number.isSafeInteger(length) || length < 0 || length > this.#length) {
-      throw new RangeError(
-        `Expected \`length\` to be an integer from 0 to ${this.#length}, got \`${length}\``,
-      );
-    }
-    this.#refuseIfBusy();
+    expectCut(length, this.#length);
+    this.#use.expectIdle();
     this.#length = length;
   }
 
@@ -94,12 +89,7 @@ export class KvCache implements LaneSlot {
    * @internal
    */
   occupy(): () => void {
-    if (this.#disposed) throw new DisposedError("The KV cache");
-    this.#refuseIfBusy();
-    this.#busy = true;
-    return () => {
-      this.#busy = false;
-    };
+    return this.#use.occupy();
   }
 
   /**
@@ -113,16 +103,10 @@ export class KvCache implements LaneSlot {
 
   /** Gives the slot to others. Calling it again is fine. */
   dispose(): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
-    this.slots.close(this);
+    if (this.#use.end()) this.slots.close(this);
   }
 
   [Symbol.dispose](): void {
     this.dispose();
-  }
-
-  #refuseIfBusy(): void {
-    if (this.#busy) throw new Error("The KV cache is in use by another run");
   }
 }

@@ -475,6 +475,16 @@ __device__ __forceinline__ void eight_floats(const uint4& halves, float (&to)[8]
   }
 }
 
+// A query times a key, of which each lane of a token has eight columns; all of them get it.
+__device__ __forceinline__ float score_of(const float (&query)[8], const float (&key)[8]) {
+  float score = 0;
+#pragma unroll
+  for (int e = 0; e < 8; e++) score += query[e] * key[e];
+#pragma unroll
+  for (int step = LANES_OF_TOKEN / 2; step > 0; step /= 2) score += __shfl_xor_sync(ALL, score, step);
+  return score;
+}
+
 // How much of what was found elsewhere counts when the largest of all is known.
 __device__ __forceinline__ float share(float largest, float of_all) {
   return largest == MINUS_INFINITY ? 0 : __expf(largest - of_all);
@@ -551,11 +561,7 @@ extern "C" __global__ void __launch_bounds__(MIX_WARPS * WARP) mix(
       eight_floats(value[i], v);
 #pragma unroll
       for (int g = 0; g < GROUP; g++) {
-        float score = 0;
-#pragma unroll
-        for (int e = 0; e < 8; e++) score += query[g][e] * k[e];
-#pragma unroll
-        for (int step = LANES_OF_TOKEN / 2; step > 0; step /= 2) score += __shfl_xor_sync(ALL, score, step);
+        const float score = score_of(query[g], k);
         if (there) found.take(g, score, v);
       }
     }
@@ -575,11 +581,7 @@ extern "C" __global__ void __launch_bounds__(MIX_WARPS * WARP) mix(
     }
 #pragma unroll
     for (int g = 0; g < GROUP; g++) {
-      float score = 0;
-#pragma unroll
-      for (int e = 0; e < 8; e++) score += query[g][e] * k[e];
-#pragma unroll
-      for (int step = LANES_OF_TOKEN / 2; step > 0; step /= 2) score += __shfl_xor_sync(ALL, score, step);
+      const float score = score_of(query[g], k);
       if (lane < LANES_OF_TOKEN) found.take(g, score, v);
     }
   }

@@ -1,8 +1,8 @@
 // The place of one sequence on WebGPU: how many tokens there are, how many of them lie in its row, and who may append.
 // Where the others lie is the business of its slots.
 
-import { DisposedError } from "../errors.ts";
 import type { LaneSlot } from "./lane-slots.ts";
+import { expectCut, SlotUse } from "./slot-use.ts";
 import type { WebGpuBlock } from "./webgpu-block.ts";
 import type { WebGpuSlots } from "./webgpu-slots.ts";
 
@@ -13,8 +13,7 @@ export class WebGpuSlot implements LaneSlot {
   parked = false;
   #length = 0;
   #settled = 0;
-  #busy = false;
-  #disposed = false;
+  readonly #use = new SlotUse("The KV slot");
 
   /** @internal Use `WebGpuSlots.open`. */
   constructor(slots: WebGpuSlots, row: number) {
@@ -36,16 +35,12 @@ export class WebGpuSlot implements LaneSlot {
   }
 
   get disposed(): boolean {
-    return this.#disposed;
+    return this.#use.ended;
   }
 
   truncate(length: number): void {
-    if (!Number.isSafeInteger(length) || length < 0 || length > this.#length) {
-      throw new RangeError(
-        `Expected \`length\` to be an integer from 0 to ${this.#length}, got \`${length}\``,
-      );
-    }
-    this.#refuseIfBusy();
+    expectCut(length, this.#length);
+    this.#use.expectIdle();
     this.#length = length;
     this.#settled = Math.min(this.#settled, length);
   }
@@ -78,12 +73,7 @@ export class WebGpuSlot implements LaneSlot {
   }
 
   occupy(): () => void {
-    if (this.#disposed) throw new DisposedError("The KV slot");
-    this.#refuseIfBusy();
-    this.#busy = true;
-    return () => {
-      this.#busy = false;
-    };
+    return this.#use.occupy();
   }
 
   grow(tokens: number): void {
@@ -97,16 +87,10 @@ export class WebGpuSlot implements LaneSlot {
   }
 
   dispose(): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
-    this.slots.close(this);
+    if (this.#use.end()) this.slots.close(this);
   }
 
   [Symbol.dispose](): void {
     this.dispose();
-  }
-
-  #refuseIfBusy(): void {
-    if (this.#busy) throw new Error("The KV slot is in use by another run");
   }
 }

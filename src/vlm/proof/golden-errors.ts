@@ -10,6 +10,7 @@ import type { Scores } from "../engine/decoder-backend.ts";
 import { sliceInput } from "../engine/decoder-input.ts";
 import { type Backend, loadBackend } from "../engine/load-backend.ts";
 import { openPackage } from "../engine/onnx-package.ts";
+import { relativeError } from "../engine/relative-error.ts";
 import { type Device, type DeviceKind, deviceKind } from "../runtime/device.ts";
 import { mropePositions } from "../text/position-ids.ts";
 import {
@@ -209,14 +210,10 @@ function differences(
 ): readonly [largest: number, relative: number] {
   let [largest, relative] = [0, 0];
   for (const [index, row] of expected.entries()) {
-    let [errors, squares] = [0, 0];
     for (const [i, value] of row.entries()) {
-      const difference = orWorst(Math.abs(actual[index]![i]! - value));
-      largest = Math.max(largest, difference);
-      errors += difference ** 2;
-      squares += value ** 2;
+      largest = Math.max(largest, orWorst(Math.abs(actual[index]![i]! - value)));
     }
-    relative = Math.max(relative, orWorst(Math.sqrt(errors / squares)));
+    relative = Math.max(relative, relativeError(actual[index]!, row));
   }
   return [largest, relative];
 }

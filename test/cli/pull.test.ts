@@ -1,7 +1,7 @@
 // `pull` as people run it: the built command, a hub on this machine, and a process that is killed.
 
 import {
-  existsSync,
+  type Dirent,
   lstatSync,
   mkdirSync,
   mkdtempSync,
@@ -15,7 +15,16 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  it,
+  onTestFinished,
+} from "vitest";
 import { blockOf, LANGUAGES } from "../support/book.ts";
 import { drawShapes } from "../support/draw.ts";
 import { inShards, tinyChatFiles } from "../support/model-files.ts";
@@ -71,13 +80,20 @@ function shapeOf(line: string): string {
     .replace(/\d+(?:\.\d+)?/g, "0");
 }
 
-/** What all files below take on the disk. */
+/** What all files below take on the disk. Files and folders may go away meanwhile: what is gone takes nothing. */
 function bytesBelow(path: string): number {
+  let names: Dirent[];
+  try {
+    names = readdirSync(path, { withFileTypes: true });
+  } catch {
+    return 0;
+  }
   let sum = 0;
-  const options = { recursive: true, encoding: "utf8" } as const;
-  for (const name of existsSync(path) ? readdirSync(path, options) : []) {
-    const found = lstatSync(join(path, name), { throwIfNoEntry: false });
-    if (found?.isFile()) sum += Math.min(found.size, found.blocks * 512);
+  for (const entry of names) {
+    const below = join(path, entry.name);
+    if (entry.isDirectory()) sum += bytesBelow(below);
+    const found = entry.isFile() ? lstatSync(below, { throwIfNoEntry: false }) : undefined;
+    if (found) sum += Math.min(found.size, found.blocks * 512);
   }
   return sum;
 }
@@ -170,6 +186,7 @@ describe("napcat-vlm pull", () => {
     const watching = setInterval(() => {
       most = Math.max(most, bytesBelow(join(work, "models")));
     }, 5);
+    onTestFinished(() => clearInterval(watching));
     const half = async (file: string) => {
       const enough = (files[file]?.byteLength ?? 0) / 2;
       while ((hub.sent.get(file) ?? 0) < enough) await new Promise((done) => setTimeout(done, 5));
@@ -188,7 +205,6 @@ describe("napcat-vlm pull", () => {
       expect((await pulling.ended()).signal).toBe("SIGKILL");
     }
     const { code, output } = await run(["pull", MODEL]).ended();
-    clearInterval(watching);
     expect(output).toMatch(/完成 done: Test\/tiny-chat/);
     expect(code).toBe(0);
     const made = join(modelDir(), "w8a8");

@@ -87,7 +87,7 @@ describe("bot.reconfigure", () => {
     await vi.waitFor(async () => {
       const { turns } = await bot.watched.status();
       expect(turns.map(({ stage }) => stage)).toEqual(["answering", "waiting"]);
-    });
+    }, 60_000);
     bot.reconfigure({ ...QUIET, triggers: { group: [] }, maxQueuePerChat: 0, systemPrompt: "新" });
     napcat.receive(ask("三"));
     answer("第一");

@@ -46,7 +46,7 @@ function answersUpgradeWith(status: string, body = "") {
 
 function connect(url: string) {
   const logger = new RecordingLogger();
-  const quick = { minDelayMs: 5, maxDelayMs: 20, authRetryMs: 40, connectTimeoutMs: 5_000 };
+  const quick = { minDelayMs: 5, maxDelayMs: 20, authRetryMs: 40, connectTimeoutMs: 60_000 };
   const napcat = connectNapCat({ url, token: "CANARY", logger, ...quick });
   cleanups.push(() => napcat.close());
   return { napcat, logger };
@@ -59,7 +59,7 @@ const untilState = (napcat: NapCatConnection, wanted: string) =>
   });
 
 const ask = (url: string) =>
-  askNapCat(url, "CANARY", { timeoutMs: 10_000, signal: new AbortController().signal });
+  askNapCat(url, "CANARY", { timeoutMs: 60_000, signal: new AbortController().signal });
 
 const refusals: [name: string, start: () => Promise<string>][] = [
   ["1008 at once", () => closesWith(1008, "at once")],

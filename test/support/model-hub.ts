@@ -52,6 +52,8 @@ export interface ModelHub {
   readonly sent: Map<string, number>;
   fault: Fault | undefined;
   bytesPerSecond: number | undefined;
+  /** Where in a file a line falls silent, and stays open: nobody who fetches it comes further. */
+  holdAt: ((file: string) => number | undefined) | undefined;
   close(): Promise<void>;
 }
 
@@ -114,6 +116,7 @@ class PlayedHub implements ModelHub {
   readonly #cdn: Server;
   fault: Fault | undefined;
   bytesPerSecond: number | undefined;
+  holdAt: ModelHub["holdAt"];
 
   constructor(options: ModelHubOptions) {
     this.#options = options;
@@ -288,15 +291,17 @@ class PlayedHub implements ModelHub {
       return;
     }
     response.writeHead(statusOf(request, ranges), headersOf(request, data.byteLength, ranges));
-    this.#pour(file, data.subarray(start, end), response);
+    const until = Math.max(start, Math.min(end, this.holdAt?.(file) ?? end));
+    this.#pour(file, data.subarray(start, until), response, until === end);
   }
 
-  /** At once, or a tenth of a second's share every tenth of a second. */
-  #pour(file: string, body: Buffer, response: ServerResponse): void {
+  /** At once, or a tenth of a second's share every tenth of a second. @param whole or the rest never comes */
+  #pour(file: string, body: Buffer, response: ServerResponse, whole: boolean): void {
     const count = (bytes: number) => this.sent.set(file, (this.sent.get(file) ?? 0) + bytes);
     if (this.bytesPerSecond === undefined) {
       count(body.byteLength);
-      response.end(body);
+      if (whole) response.end(body);
+      else response.write(body);
       return;
     }
     const step = Math.max(1, Math.floor(this.bytesPerSecond / 10));
@@ -308,7 +313,7 @@ class PlayedHub implements ModelHub {
       response.write(piece);
       if (at < body.byteLength) return;
       clearInterval(timer);
-      response.end();
+      if (whole) response.end();
     }, 100);
     response.on("close", () => clearInterval(timer));
   }

@@ -1,12 +1,11 @@
 // 500 mixed requests against the real engine: text, one to three pictures that chats share, work ahead of time, aborts at
 // random moments, caches so small that they forget all the time. Afterwards memory is flat and the model answers as before.
 
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
 import { Random } from "../../src/vlm/engine/random.ts";
 import { isVlmError } from "../../src/vlm/errors.ts";
 import { drawShapes, SHAPES } from "../support/draw.ts";
+import { leastGrowth } from "../support/flat-memory.ts";
 import { loadTinyChat, userMessage } from "../support/tiny-chat.ts";
 
 const REQUESTS = 500;
@@ -70,34 +69,18 @@ describe("a long run of mixed requests", () => {
     };
 
     const before = await check();
-    await run(REQUESTS / 4);
-    const warm = await memoryInUse();
-    await run((REQUESTS * 3) / 4);
-    const after = await memoryInUse();
+    const grown = await leastGrowth(() => run(REQUESTS / 5));
 
     expect(await check()).toBe(before);
     expect(counts.answered + counts.aborted + counts.unreadable).toBe(REQUESTS);
     expect(counts.answered).toBeGreaterThan(REQUESTS / 3);
     expect(counts.aborted).toBeGreaterThan(5);
     expect(counts.unreadable).toBeGreaterThan(1);
-    // A leak of one picture's tensors a request would be 75 MiB; native heaps swing by less.
-    expect((after - warm) / MIB).toBeLessThan(48);
-    console.info(
-      `soak: ${JSON.stringify(counts)}, RSS ${(warm / MIB).toFixed(0)} -> ${(after / MIB).toFixed(0)} MiB`,
-    );
+    // A leak of one picture's tensors a request would be 20 MiB a round.
+    expect(grown / MIB).toBeLessThan(10);
+    console.info(`soak: ${JSON.stringify(counts)}, grown by ${(grown / MIB).toFixed(1)} MiB`);
   });
 });
-
-/** Bytes of this process, without what only waits for the garbage collector. */
-async function memoryInUse(): Promise<number> {
-  setFlagsFromString("--expose-gc");
-  const collect: () => void = runInNewContext("gc");
-  for (let time = 0; time < 3; time++) {
-    collect();
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-  return process.memoryUsage().rss;
-}
 
 async function afterTurns(turns: number): Promise<void> {
   for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve));

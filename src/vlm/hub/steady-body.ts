@@ -2,6 +2,7 @@
 // nothing, or nearly nothing, came for too long. Time spent by the reader does not count. It knows no HTTP.
 
 import type { Readable } from "node:stream";
+import { setImmediate } from "node:timers/promises";
 
 /** Fewer bytes than this in the time of patience are none. */
 const LEAST_BYTES = 4_096;
@@ -89,7 +90,12 @@ class Arrivals {
 
   #arrival(patienceMs: number): Promise<void> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(stalled(patienceMs, 0)), patienceMs);
+      const timer = setTimeout(async () => {
+        // This process may have been too busy to read what came: let it read before judging.
+        await setImmediate();
+        await setImmediate();
+        reject(stalled(patienceMs, 0));
+      }, patienceMs);
       this.#wake = () => {
         clearTimeout(timer);
         resolve();

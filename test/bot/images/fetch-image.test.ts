@@ -193,19 +193,17 @@ describe("ImageFetcher", () => {
   });
 
   it("moves on from a server that hangs, and gives up when the time of the picture is over", async () => {
-    const { server, napcat, fetcher, actions } = await setUp(
-      { "/slow": hang, "/new": PIXEL_PNG },
-      { timeoutMs: 1500 },
-    );
-    napcat.answer("get_msg", message(server, "/new"));
-    expect(await fetcher.fetch(reference(server.url("/slow")))).toHaveLength(PIXEL_PNG.length);
+    const patient = await setUp({ "/slow": hang, "/new": PIXEL_PNG }, { timeoutMs: 5_000 });
+    patient.napcat.answer("get_msg", message(patient.server, "/new"));
+    const slow = reference(patient.server.url("/slow"));
+    expect(await patient.fetcher.fetch(slow)).toHaveLength(PIXEL_PNG.length);
 
-    napcat.answer("get_msg", () => new Promise(() => {}));
-    napcat.answer("get_image", () => new Promise(() => {}));
-    await expect(fetcher.fetch(reference(server.url("/slow")))).rejects.toMatchObject({
-      code: "timed-out",
-    });
-    expect(actions().slice(-2)).toEqual(["get_msg", "get_image"]);
+    const hurried = await setUp({ "/slow": hang }, { timeoutMs: 500 });
+    hurried.napcat.answer("get_msg", () => new Promise(() => {}));
+    hurried.napcat.answer("get_image", () => new Promise(() => {}));
+    const never = hurried.fetcher.fetch(reference(hurried.server.url("/slow")));
+    await expect(never).rejects.toMatchObject({ code: "timed-out" });
+    expect(hurried.actions().slice(-2)).toEqual(["get_msg", "get_image"]);
   });
 
   it("rejects with the reason when aborted, running or waiting", async () => {

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Sentences } from "../../../src/bot/reply/sentences.ts";
+import { effort } from "../../support/fuzz.ts";
 
 /** What comes out when the text is written in these pieces. */
 function cut(pieces: readonly string[]): string[] {
@@ -65,6 +66,7 @@ describe("Sentences", () => {
       fc.property(fc.array(piece, { maxLength: 40 }), (pieces) => {
         expect(cut(pieces).join("")).toBe(pieces.join(""));
       }),
+      effort(),
     );
   });
 

@@ -207,7 +207,7 @@ describe("a tool", () => {
     );
     const { napcat, bot, model } = setUp([calls("weather"), "晴。"], [hanging]);
     napcat.receive(privateMessage({ text: "?" }));
-    await vi.waitFor(() => expect(signal).toBeDefined());
+    await vi.waitFor(() => expect(signal).toBeDefined(), 60_000);
     await bot.close();
     expect(signal?.aborted).toBe(true);
     expect(model.requests).toHaveLength(1);

@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ConfigError, findConfig, readConfigFile } from "../../../src/cli/config/config-file.ts";
 import { UsageError } from "../../../src/cli/usage-error.ts";
+import { effort } from "../../support/fuzz.ts";
 
 let directory: string;
 beforeEach(() => {
@@ -208,7 +209,7 @@ describe("readConfigFile", () => {
           expect(message).not.toContain(secret);
         }
       }),
-      { numRuns: 300 },
+      effort(),
     );
   });
 });

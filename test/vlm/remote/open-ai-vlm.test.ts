@@ -671,7 +671,7 @@ describe("a failure", () => {
           response.write(`data: ${JSON.stringify(chunk({ content: "好" }))}\n\n`);
         },
       ],
-      { firstPartTimeoutMs: 100, silenceTimeoutMs: 100 },
+      { firstPartTimeoutMs: 1_000, silenceTimeoutMs: 1_000 },
     );
     await expect(model.generate(QUESTION)).rejects.toMatchObject({ code: "remote-timed-out" });
     await expect.poll(() => server.asked[0]?.hungUp).toBe(true);

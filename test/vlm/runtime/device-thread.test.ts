@@ -43,11 +43,17 @@ describe("a device thread", () => {
   });
 
   it.runIf(process.platform === "linux")("leaves the event loop free during a call", async () => {
-    let ticks = 0;
-    const timer = setInterval(() => ticks++, 1);
-    await start().call([ort.describeForeign(LIBC, "usleep", ["int"], [200_000])]);
-    clearInterval(timer);
-    expect(ticks).toBeGreaterThan(10);
+    const thread = start();
+    let most = 0;
+    // On a machine with other things to do, one call may be over before this process is given a turn.
+    for (let call = 0; call < 50 && most <= 10; call++) {
+      let ticks = 0;
+      const timer = setInterval(() => ticks++, 1);
+      await thread.call([ort.describeForeign(LIBC, "usleep", ["int"], [200_000])]);
+      clearInterval(timer);
+      most = Math.max(most, ticks);
+    }
+    expect(most).toBeGreaterThan(10);
   });
 
   it.runIf(process.platform === "linux")(

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DisposedError } from "../../../src/vlm/errors.ts";
 import { Session } from "../../../src/vlm/runtime/session.ts";
 import { Value } from "../../../src/vlm/runtime/value.ts";
+import { leastGrowth } from "../../support/flat-memory.ts";
 import { type GraphDirectory, writeGraphs } from "./small-graphs.ts";
 
 let graphs: GraphDirectory;
@@ -123,12 +124,8 @@ describe("Value.dispose", () => {
         using part = y.slice(0, [16_384]);
         await session.run({ x, index }, { y: part }, { signal: new AbortController().signal });
       }
-      global.gc?.();
     };
-    await runs(500);
-    const before = process.memoryUsage.rss();
-    await runs(4000);
-    // One leaked tensor per run would be 250 MiB.
-    expect(process.memoryUsage.rss() - before).toBeLessThan(100 * 2 ** 20);
+    // One leaked tensor per run would be 62 MiB a round.
+    expect(await leastGrowth(() => runs(1000))).toBeLessThan(25 * 2 ** 20);
   });
 });

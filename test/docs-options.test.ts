@@ -260,7 +260,7 @@ describe.each(LANGUAGES)("options in %s", (language) => {
     const rows = tableOf(language, "settings");
     const column = (index: number) =>
       rows.flatMap((row) => codes(row[index] ?? "").map((code) => code.split(" ")[0]));
-    const sources = await read("src/cli/arguments.ts");
+    const sources = await read("src/cli/command-words.ts");
     const options = /const OPTIONS = \{([\s\S]*?)\} as const/.exec(sources)?.[1] ?? "";
     const flags = [...options.matchAll(/^ {2}"?([\w-]+)"?:/gm)].map(([, name]) => `--${name}`);
     const extra = ["--help", "--version"];

@@ -1,8 +1,8 @@
 // The words after `napcat-vlm`. In: arguments. Out: one command with its options, still as text, or a UsageError.
 // What the options mean, settings.ts finds out.
 
-import { parseArgs } from "node:util";
 import type { ShapeName } from "./bench/shape-names.ts";
+import { expectCommand, readWords } from "./command-words.ts";
 import type { InitOptions } from "./init.ts";
 import type { Language } from "./language.ts";
 import {
@@ -93,112 +93,12 @@ export type Command =
   | { readonly name: "help" }
   | { readonly name: "version" };
 
-const OPTIONS = {
-  model: { type: "string" },
-  device: { type: "string" },
-  precision: { type: "string" },
-  host: { type: "string" },
-  port: { type: "string" },
-  napcat: { type: "string" },
-  "image-hosts": { type: "string" },
-  data: { type: "string" },
-  fallback: { type: "string" },
-  config: { type: "string" },
-  out: { type: "string" },
-  size: { type: "string" },
-  threads: { type: "string" },
-  admins: { type: "string" },
-  groups: { type: "string" },
-  yes: { type: "boolean", short: "y" },
-  force: { type: "boolean" },
-  cuda: { type: "string" },
-  mirror: { type: "string" },
-  from: { type: "string" },
-  sha256: { type: "string" },
-  libraries: { type: "boolean" },
-  pypi: { type: "string" },
-  lang: { type: "string" },
-  picture: { type: "string" },
-  json: { type: "boolean" },
-  quick: { type: "boolean" },
-  hub: { type: "string" },
-  revision: { type: "string" },
-  "keep-checkpoint": { type: "boolean" },
-  "no-convert": { type: "boolean" },
-  lora: { type: "string", multiple: true },
-  connections: { type: "string" },
-  help: { type: "boolean", short: "h" },
-  version: { type: "boolean", short: "v" },
-} as const;
-
-/** Which options each command takes. */
-const COMMANDS: Readonly<Record<string, readonly string[]>> = {
-  start: [
-    "model",
-    "device",
-    "precision",
-    "host",
-    "port",
-    "napcat",
-    "image-hosts",
-    "data",
-    "fallback",
-    "config",
-  ],
-  init: ["config", "napcat", "model", "admins", "groups", "yes", "force", "lang"],
-  convert: ["precision", "device", "out", "lora", "config"],
-  pull: [
-    "hub",
-    "revision",
-    "precision",
-    "device",
-    "keep-checkpoint",
-    "no-convert",
-    "connections",
-    "config",
-  ],
-  list: ["json"],
-  remove: [],
-  verify: [],
-  path: [],
-  doctor: [
-    "model",
-    "device",
-    "precision",
-    "host",
-    "port",
-    "napcat",
-    "config",
-    "image-hosts",
-    "lang",
-    "json",
-    "picture",
-  ],
-  bench: ["size", "model", "precision", "threads", "out", "config"],
-  prove: ["device", "json", "quick", "size", "config"],
-  "setup-cuda": ["force", "cuda", "mirror", "from", "sha256", "libraries", "pypi"],
-};
-
-/** The report of `prove` goes into a file; that of `doctor` is what it prints. */
-const PROVE_OPTIONS = { ...OPTIONS, json: { type: "string" } } as const;
-
 /** @throws {UsageError} for anything that cannot be meant. */
 export function parseCommand(argv: readonly string[]): Command {
-  const { values, positionals } = parse(argv);
+  const { name, rest, values } = readWords(argv);
   if (values.help) return { name: "help" };
   if (values.version) return { name: "version" };
-
-  const [name, ...rest] = positionals;
-  const names = Object.keys(COMMANDS).join(", ");
-  if (name === undefined) throw new UsageError(`Name a command: ${names}.`);
-  const allowed = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
-  if (allowed === undefined)
-    throw new UsageError(`Unknown command \`${name}\`. Known are ${names}.`);
-  for (const option of Object.keys(values)) {
-    if (!allowed.includes(option)) {
-      throw new UsageError(`\`--${option}\` is not an option of \`${name}\`.`);
-    }
-  }
+  expectCommand(name, Object.keys(values));
 
   const {
     out,
@@ -288,15 +188,4 @@ export function parseCommand(argv: readonly string[]): Command {
   }
   if (name === "start") return { name, flags };
   return { name: "doctor", language: toLanguage(lang), json: json === true, picture, flags };
-}
-
-function parse(argv: readonly string[]) {
-  try {
-    const options = argv[0] === "prove" ? PROVE_OPTIONS : OPTIONS;
-    return parseArgs({ args: [...argv], options, allowPositionals: true });
-  } catch (error) {
-    // Node explains at length; the first sentence says it all.
-    const message = error instanceof Error ? error.message : String(error);
-    throw new UsageError(`${message.split(/[.\n](?:\s|$)/)[0]}.`);
-  }
 }

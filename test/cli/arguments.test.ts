@@ -68,6 +68,18 @@ describe("parseCommand", () => {
         flags: { device: "webgpu" },
       },
     ],
+    // Options may come first, and only the command tells whether one of them takes a word.
+    [
+      "--device webgpu prove --json there.json",
+      { name: "prove", quick: false, json: "there.json", flags: { device: "webgpu" } },
+    ],
+    [
+      "--json there.json --quick prove",
+      { name: "prove", quick: true, json: "there.json", flags: {} },
+    ],
+    ["--json list", { name: "list", json: true }],
+    ["--json --device cpu doctor", { name: "doctor", json: true, flags: { device: "cpu" } }],
+    ["convert prove", { name: "convert", directory: "prove", out: undefined, lora: [], flags: {} }],
     ["setup-cuda", { name: "setup-cuda", force: false, libraries: false }],
     ["setup-cuda --force", { name: "setup-cuda", force: true, libraries: false }],
     [
@@ -103,6 +115,8 @@ describe("parseCommand", () => {
     ["setup-cuda --force=yes", "Option '--force' does not take an argument."],
     ["doctor --lang fr", "`--lang` is `zh` or `en`, got `fr`."],
     ["start --json", "`--json` is not an option of `start`."],
+    ["prove --json", "Option '--json <value>' argument missing."],
+    ["run prove --json f", "Unknown command `run`."],
     ["start extra", "`start` does not know what to do with `extra`."],
     ["setup-cuda --cuda 11", "`--cuda` is `12` or `13`, got `11`."],
     ["setup-cuda --mirror nuget", "`--mirror` is an address such as https://"],

@@ -57,6 +57,8 @@ export class FakeCuda {
   readonly called: string[] = [];
   readonly threads: string[] = [];
   readonly endedThreads: string[] = [];
+  /** Is waited for before calls with this function are made: a card that takes its time. */
+  readonly holds = new Map<string, Promise<void>>();
   readonly directory: string;
   /** The provider as a plugin, and the devices that it names once it is registered. */
   plugin: string | undefined;
@@ -115,7 +117,10 @@ export class FakeCuda {
       },
       findPlugin: () => this.plugin,
       thread: {
-        call: async (calls) => this.#make(calls),
+        call: async (calls) => {
+          await this.#held(calls);
+          return this.#make(calls);
+        },
         callAtExit: () => true,
         end: async () => {
           this.endedThreads.push(name);
@@ -137,14 +142,23 @@ export class FakeCuda {
     return { address, result, parameters, args: [], stops: true, keep: args };
   }
 
+  async #held(calls: readonly NativeCall[]): Promise<void> {
+    for (const { address } of calls) {
+      const hold = this.holds.get(this.#functions.get(address)!.name);
+      if (hold) await hold;
+    }
+  }
+
   #make(calls: readonly NativeCall[]): NativeResult[] {
     const results: NativeResult[] = [];
-    for (const { address, result } of calls) {
+    let failed = false;
+    for (const { address, result, always } of calls) {
+      if (failed && !always) continue;
       const { name, args } = this.#functions.get(address)!;
       this.called.push(name);
       const made = result === "int" ? this.#run(name, args) : this.#status(address);
       results.push(made);
-      if (made !== null && made !== 0) break;
+      failed ||= made !== null && made !== 0;
     }
     return results;
   }

@@ -27,7 +27,7 @@ async function memory(card: CudaDevice): Promise<number> {
     await card.allocate(COPY_BYTES, "a copy"),
   ];
   try {
-    const copy = () => card.copyOnDevice(a.address, b.address, COPY_BYTES);
+    const copy = () => card.copies.onDevice(a.address, b.address, COPY_BYTES);
     await card.call([copy(), card.synchronize()]);
     const start = performance.now();
     await card.call([...Array.from({ length: ROUNDS }, copy), card.synchronize()]);
@@ -56,8 +56,8 @@ async function matrices(card: CudaDevice): Promise<number> {
   ];
   // 0x3c3c is 1.06: ordinary numbers, since products with zeros take less power and run faster.
   await card.call([
-    card.fill(a.address, 0x3c, a.byteLength),
-    card.fill(b.address, 0x3c, b.byteLength),
+    card.copies.fill(a.address, 0x3c, a.byteLength),
+    card.copies.fill(b.address, 0x3c, b.byteLength),
     card.synchronize(),
   ]);
   const wait = [card.synchronize()];

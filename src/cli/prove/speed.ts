@@ -10,6 +10,7 @@ import { CudaDevice } from "../../vlm/runtime/cuda-device.ts";
 import { type Device, openDevice } from "../../vlm/runtime/device.ts";
 import { mropePositions } from "../../vlm/text/position-ids.ts";
 import { watchEventLoop } from "../bench/event-loop-gaps.ts";
+import { TimeBudget } from "./time-budget.ts";
 
 export interface SpeedOptions {
   readonly directory: string;
@@ -22,6 +23,8 @@ export interface SpeedOptions {
   readonly steps: number;
   readonly rounds: number;
   readonly work: SpeedWork;
+  /** What does not fit into so much time, after loading, is left out, and said to be. @default infinite */
+  readonly budgetMs?: number;
 }
 
 /** How much is read. */
@@ -31,6 +34,8 @@ export interface SpeedWork {
   readonly gridWidth: number;
   /** Of the long prompt, in tokens. */
   readonly promptTokens: number;
+  /** Of each chat that answers, before its first step. */
+  readonly contextTokens: number;
   /** Steps before those that are measured. */
   readonly warmSteps: number;
 }
@@ -40,6 +45,7 @@ export const FULL_WORK: SpeedWork = {
   gridHeight: 32,
   gridWidth: 64,
   promptTokens: 2048,
+  contextTokens: 128,
   warmSteps: 8,
 };
 /** For drivers that compute a thousand times more slowly than a card. */
@@ -47,37 +53,44 @@ export const LIGHT_WORK: SpeedWork = {
   gridHeight: 8,
   gridWidth: 8,
   promptTokens: 62,
+  contextTokens: 16,
   warmSteps: 1,
 };
 
+/** Figures; those that were left out are undefined, or missing from the list. */
 export interface Speed {
   readonly pictureTokens: number;
   readonly promptTokens: number;
   /** The picture. */
-  readonly visionMs: number;
+  readonly visionMs: number | undefined;
   /** The long prompt, in one run where the device can. */
-  readonly prefillMs: number;
+  readonly prefillMs: number | undefined;
   /** The picture and a question of 20 tokens, to the candidates of the first token. */
-  readonly firstTokenMs: number;
-  readonly decode: readonly {
-    readonly chats: number;
-    readonly stepMs: number;
-    readonly tokensPerSecond: number;
-    /** Bytes of a step over the bus, to the card and from it. */
-    readonly bytesDown: number;
-    readonly bytesUp: number;
-  }[];
+  readonly firstTokenMs: number | undefined;
+  readonly decode: readonly DecodeSpeed[];
   /** Longest time for which the event loop stood still while chats answered. */
   readonly gapMs: number;
   /** Tokens of the first steps, to compare runs of the same weights. */
   readonly tokens: readonly number[];
   readonly loadMs: number;
   readonly memoryMiB: number | undefined;
+  /** For which there was no time, by name. */
+  readonly leftOut: readonly string[];
+  /** Figures of a first run alone, compilation of shaders included: there was no time for another. */
+  readonly firstRuns: readonly string[];
+}
+
+export interface DecodeSpeed {
+  readonly chats: number;
+  readonly stepMs: number;
+  readonly tokensPerSecond: number;
+  /** Bytes of a step over the bus, to the card and from it. */
+  readonly bytesDown: number;
+  readonly bytesUp: number;
 }
 
 const PATCH = 1536;
 const QUESTION_TOKENS = 20;
-const CONTEXT = 128;
 const CAPACITY = 4096;
 
 export async function measureSpeed(options: SpeedOptions): Promise<Speed> {
@@ -110,23 +123,29 @@ export async function measureSpeed(options: SpeedOptions): Promise<Speed> {
 async function measure(
   backend: Backend,
   card: CudaDevice | undefined,
-  { batches, steps, rounds, work }: SpeedOptions,
+  { batches, steps, rounds, work, budgetMs }: SpeedOptions,
   loadMs: number,
 ): Promise<Speed> {
   const { visionEncoder } = backend;
-  const { gridHeight, gridWidth, promptTokens, warmSteps } = work;
+  const { gridHeight, gridWidth, promptTokens } = work;
+  const budget = new TimeBudget(budgetMs);
   const pictureTokens = (gridHeight * gridWidth) / 4;
   const pixelValues = Float32Array.from({ length: gridHeight * gridWidth * PATCH }, (_, i) =>
     Math.sin(i * 12.9898),
   );
   const picture = { gridHeight, gridWidth, pixelValues };
-  const visionMs = await medianMs(rounds, () => visionEncoder.encode(picture));
-  const prefillMs = await medianMs(rounds, () => readText(backend, promptTokens));
-  const firstTokenMs = await medianMs(rounds, async () => {
+  const median = (name: string, expectedMs: number, once: () => Promise<unknown>) =>
+    budget.fit(name, expectedMs, () => medianMs(name, rounds, budget, once));
+  const visionMs = await median("picture", 0, () => visionEncoder.encode(picture));
+  const prefillMs = await median("prefill", 0, () => readText(backend, promptTokens));
+  const readMs = (prefillMs ?? 0) / runsOf(backend, promptTokens);
+  const questionTokens = pictureTokens + QUESTION_TOKENS + 2;
+  const firstTokenExpectedMs = (visionMs ?? 0) + readMs * runsOf(backend, questionTokens);
+  const firstTokenMs = await median("first token", firstTokenExpectedMs, async () => {
     const features = await visionEncoder.encode(picture);
     const images = [{ start: 1, features }];
     const spans = [{ start: 1, rows: gridHeight / 2, columns: gridWidth / 2 }];
-    const ids = someIds(pictureTokens + QUESTION_TOKENS + 2);
+    const ids = someIds(questionTokens);
     const { positions } = mropePositions(ids.length, spans);
     const slot = backend.slots.open();
     await read(backend, { ids, positions, images }, slot);
@@ -134,12 +153,17 @@ async function measure(
   });
   const tokens: number[] = [];
   const { result: decode, gaps } = await watchEventLoop(async () => {
-    const found = [];
+    const found: DecodeSpeed[] = [];
     for (const chats of batches) {
-      const before = { ...card?.traffic };
-      const { stepMs, ids } = await answer(backend, chats, steps, work);
+      const before = { ...card?.copies.traffic };
+      const expectedMs = chats * readMs * runsOf(backend, work.contextTokens) + readMs;
+      const answered = await budget.fit(`decode of ${chats} chats`, expectedMs, () =>
+        answer(backend, chats, steps, work, budget),
+      );
+      if (!answered) continue;
+      const { stepMs, ids } = answered;
       const perStep = (way: "toDevice" | "fromDevice") =>
-        Math.round(((card?.traffic[way] ?? 0) - (before[way] ?? 0)) / (steps + warmSteps));
+        Math.round(((card?.copies.traffic[way] ?? 0) - (before[way] ?? 0)) / ids.length);
       if (chats === batches[0]) tokens.push(...ids);
       const tokensPerSecond = (1000 * chats) / stepMs;
       const bytes = { bytesDown: perStep("toDevice"), bytesUp: perStep("fromDevice") };
@@ -149,18 +173,16 @@ async function measure(
   });
   const memory = card ? await card.memory() : undefined;
   const memoryMiB = memory && Math.round((memory.total - memory.free) / 2 ** 20);
+  const { leftOut, firstRuns } = budget;
   return {
-    ...{
-      pictureTokens,
-      promptTokens,
-      visionMs,
-      prefillMs,
-      firstTokenMs,
-      decode,
-      gapMs: gaps.longestMs,
-    },
-    ...{ tokens, loadMs, memoryMiB },
+    ...{ pictureTokens, promptTokens, visionMs, prefillMs, firstTokenMs, decode },
+    ...{ gapMs: gaps.longestMs, tokens, loadMs, memoryMiB, leftOut, firstRuns },
   };
+}
+
+/** In how many runs so many tokens are read. */
+function runsOf({ mostTokens }: Backend, tokens: number): number {
+  return Math.max(1, Math.ceil(tokens / mostTokens));
 }
 
 async function readText(backend: Backend, tokens: number): Promise<void> {
@@ -188,9 +210,9 @@ async function answer(
   { decoder, slots, mostTokens }: Backend,
   chats: number,
   steps: number,
-  { promptTokens, warmSteps }: SpeedWork,
+  { contextTokens: context, warmSteps }: SpeedWork,
+  budget: TimeBudget,
 ) {
-  const context = Math.min(CONTEXT, promptTokens);
   const open = Array.from({ length: chats }, () => slots.open());
   const rows: { slot: (typeof open)[number]; id: number; position: number }[] = [];
   for (const [index, slot] of open.entries()) {
@@ -214,6 +236,7 @@ async function answer(
     }
     if (step >= warmSteps) times.push(performance.now() - start);
     ids.push(rows[0]!.id);
+    if (times.length > 0 && budget.spent) break;
   }
   for (const slot of open) slot.dispose();
   return { stepMs: median(times), ids };
@@ -232,15 +255,26 @@ function likeliest(scores: Float32Array): number {
   return best;
 }
 
-async function medianMs(rounds: number, work: () => Promise<unknown>): Promise<number> {
-  await work();
-  const times: number[] = [];
-  for (let round = 0; round < rounds; round++) {
+/** The first run is for compilers and caches, and counts only where there is no time for another. */
+async function medianMs(
+  name: string,
+  rounds: number,
+  budget: TimeBudget,
+  work: () => Promise<unknown>,
+): Promise<number> {
+  const timed = async () => {
     const start = performance.now();
     await work();
-    times.push(performance.now() - start);
+    return performance.now() - start;
+  };
+  const first = await timed();
+  const times: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    if (!budget.has(times[0] ?? 0)) break;
+    times.push(await timed());
   }
-  return median(times);
+  if (times.length === 0) budget.firstRuns.push(name);
+  return median(times.length > 0 ? times : [first]);
 }
 
 function median(times: readonly number[]): number {

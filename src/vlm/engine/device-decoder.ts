@@ -83,13 +83,19 @@ export class DeviceDecoder implements DecoderBackend {
   ): Promise<DeviceDecoder> {
     const file = join(model.directory, model.manifest.decoder.file);
     const steps = await loadSteps(model, options);
+    const session = await Session.load(file, {
+      ...options,
+      lentInitializers: steps?.weights,
+    }).catch(async (error: unknown) => {
+      await steps?.disposeWeights();
+      throw error;
+    });
+    const decoder = new DeviceDecoder(session, model.config, options, steps);
     try {
-      const session = await Session.load(file, { ...options, lentInitializers: steps?.weights });
-      const decoder = new DeviceDecoder(session, model.config, options, steps);
       await decoder.#prepareSteps(model);
       return decoder;
     } catch (error) {
-      await steps?.disposeWeights();
+      await decoder.dispose(); // The session before the weights that were lent to it.
       throw error;
     }
   }

@@ -103,9 +103,9 @@ async function loadInDeviceForm(model: OnnxPackage, options: BackendOptions): Pr
     // A card that was lost has nothing to share out.
     onMade(() => (card.loss.aborted ? undefined : card.limitToFree()));
     const eyes = model.weightBytes - decoderBytes(model);
-    card.expectRoom(model.weightBytes, `the weights of ${model.name}`);
-    card.reserve(eyes, "the vision encoder");
-    onMade(() => card.unreserve(eyes));
+    card.budget.expectRoom(model.weightBytes, `the weights of ${model.name}`);
+    card.budget.reserve(eyes, "the vision encoder");
+    onMade(() => card.budget.unreserve(eyes));
   }
   onPart("vision-encoder");
   const visionEncoder = await VisionEncoder.load(model, session);
@@ -120,17 +120,17 @@ async function loadInDeviceForm(model: OnnxPackage, options: BackendOptions): Pr
   onMade(() => decoder.dispose());
   if (card && decoder.weightsInSession) {
     const weights = decoderBytes(model);
-    card.reserve(weights, "the decoder");
-    onMade(() => card.unreserve(weights));
+    card.budget.reserve(weights, "the decoder");
+    onMade(() => card.budget.unreserve(weights));
   }
   const contextBytes = contextTokens * decoder.tokenBytes;
   const fitting = card
-    ? deviceContexts(contextBytes, card.remaining)
+    ? deviceContexts(contextBytes, card.budget.remaining)
     : contextsThatFit(contextBytes);
   const slots = await decoder.createSlots(maxConcurrent ?? fitting, contextTokens);
   onMade(() => slots.dispose());
   const cacheBytes = card
-    ? { ...deviceShares(card.remaining), hostPrefixes: defaultCacheBytes().prefixes }
+    ? { ...deviceShares(card.budget.remaining), hostPrefixes: defaultCacheBytes().prefixes }
     : defaultCacheBytes();
   const mostTokens = Number.POSITIVE_INFINITY;
   return { visionEncoder, decoder, slots, cacheBytes, mostTokens };
@@ -138,7 +138,7 @@ async function loadInDeviceForm(model: OnnxPackage, options: BackendOptions): Pr
 
 /** Of this model, beside what others use; what was freed since the last one was loaded counts again. */
 async function limit(card: CudaDevice, bytes: number | undefined): Promise<void> {
-  if (bytes !== undefined) card.limitMemory(card.used + bytes);
+  if (bytes !== undefined) card.budget.limit = card.budget.used + bytes;
   else await card.limitToFree();
 }
 

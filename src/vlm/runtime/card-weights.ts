@@ -49,15 +49,12 @@ export class CardWeights {
     try {
       const { size } = await handle.stat();
       const block = await card.allocate(size, "weights");
-      const pieces = [await card.pin(PIECE_BYTES), await card.pin(PIECE_BYTES)] as const;
       try {
-        await copyFile(card, handle, { block, pieces, size, signal });
+        await copyFile(card, handle, { block, size, signal });
         return new CardWeights(card, block, tensors);
       } catch (error) {
-        await card.free(block);
+        await card.free(block).catch(() => {}); // On a lost card it went with everything else.
         throw error;
-      } finally {
-        for (const piece of pieces) await card.unpin(piece);
       }
     } finally {
       await handle.close();
@@ -72,7 +69,6 @@ export class CardWeights {
 
 interface CopyOfFile {
   readonly block: CudaBlock;
-  readonly pieces: readonly [PinnedBlock, PinnedBlock];
   readonly size: number;
   readonly signal: AbortSignal | undefined;
 }
@@ -80,14 +76,16 @@ interface CopyOfFile {
 async function copyFile(
   card: CudaDevice,
   handle: Awaited<ReturnType<typeof open>>,
-  { block, pieces, size, signal }: CopyOfFile,
+  { block, size, signal }: CopyOfFile,
 ): Promise<void> {
+  const pieces: PinnedBlock[] = [];
   const copying: (Promise<void> | undefined)[] = [undefined, undefined];
   try {
+    for (let turn = 0; turn < 2; turn++) pieces.push(await card.pin(PIECE_BYTES));
     for (let start = 0, turn = 0; start < size; start += PIECE_BYTES, turn = 1 - turn) {
       signal?.throwIfAborted();
       await copying[turn];
-      const piece = pieces[turn as 0 | 1];
+      const piece = pieces[turn]!;
       const length = Math.min(PIECE_BYTES, size - start);
       const { bytesRead } = await handle.read(new Uint8Array(piece.buffer), 0, length, start);
       if (bytesRead !== length)
@@ -96,14 +94,15 @@ async function copyFile(
         );
       const target = block.address + BigInt(start);
       const copy = card.call([
-        card.copyToDevice(target, piece.address, length),
+        card.copies.toDevice(target, piece.address, length),
         card.synchronize(),
       ]);
       copy.catch(() => {}); // Whoever waits for it next hears of it.
       copying[turn] = copy;
     }
+    await Promise.all(copying);
   } finally {
     await Promise.allSettled(copying);
+    for (const piece of pieces) await card.unpin(piece).catch(() => {});
   }
-  await Promise.all(copying);
 }

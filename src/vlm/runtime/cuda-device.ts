@@ -4,19 +4,23 @@
 import { sharedController } from "../../abort.ts";
 import { DeviceError } from "../errors.ts";
 import { compileKernels, type KernelSource } from "./cuda-compiler.ts";
+import { CudaCopies } from "./cuda-copies.ts";
+import { isLoss, isOutOfMemory } from "./cuda-errors.ts";
 import { type CudaFacts, type CudaNative, climbCuda, type RungListener } from "./cuda-ladder.ts";
 import type { NativeCall, NativeResult } from "./device-thread.ts";
+import { MemoryBudget } from "./memory-budget.ts";
 import { addresses, type Handle, type OffHeapView } from "./ort.ts";
 import type { Parameter } from "./ort-functions.ts";
+import { RecordingGate } from "./recording-gate.ts";
 
 /** Part of the free memory that is used when nobody says how much. */
 const DEFAULT_SHARE = 0.9;
 const OUT_OF_MEMORY = 2;
-const TO_DEVICE = 1;
-const FROM_DEVICE = 2;
-const ON_DEVICE = 3;
 /** A stream that does not wait for the default one. */
 const NON_BLOCKING = 1;
+
+/** Of all cards: CUDA forbids allocations on every thread of the process while ONNX Runtime records. */
+const gate = new RecordingGate();
 
 /** A piece of the card's memory. */
 export interface CudaBlock {
@@ -30,13 +34,6 @@ export interface PinnedBlock {
   readonly buffer: ArrayBuffer;
 }
 
-/** Rows of equal length at equal distances. */
-export interface CopyPlace {
-  readonly address: Handle;
-  /** From the beginning of a row to that of the next, in bytes. */
-  readonly pitch: number;
-}
-
 /** A card that can be used. One per card and process. */
 export class CudaDevice {
   readonly index: number;
@@ -44,11 +41,10 @@ export class CudaDevice {
   readonly thread: CudaNative["thread"];
   /** All runs and copies are in this stream, one after the other. */
   readonly stream: Handle;
-  /** Bytes that went over the bus since the process began. */
-  readonly traffic = { toDevice: 0, fromDevice: 0 };
+  readonly copies: CudaCopies;
+  /** Of all models on it. */
+  readonly budget: MemoryBudget;
   readonly #ort: CudaNative["ort"];
-  #limit = Number.POSITIVE_INFINITY;
-  #used = 0;
   readonly #loss = sharedController();
   /** Sessions that live on it. */
   readonly sessions = new Set<Handle>();
@@ -59,6 +55,10 @@ export class CudaDevice {
     this.thread = native.thread;
     this.#ort = native.ort;
     this.stream = stream;
+    this.budget = new MemoryBudget(`cuda:${index}`);
+    this.copies = new CudaCopies(stream, (name, parameters, args) =>
+      this.#describe(name, parameters, args),
+    );
   }
 
   /** @throws ModelLoadError `device-unavailable`, naming the rung that failed and what to install */
@@ -80,41 +80,10 @@ export class CudaDevice {
     return this.#loss.signal;
   }
 
-  /** Bytes that are in use, or reserved. */
-  get used(): number {
-    return this.#used;
-  }
-
-  /** Bytes that {@link allocate} may still give away. */
-  get remaining(): number {
-    return this.#limit - this.#used;
-  }
-
-  /** Sets how many bytes may be in use, weights included. */
-  limitMemory(bytes: number): void {
-    this.#limit = bytes;
-  }
-
   /** Lets be used what is used already, and nine tenths of what is free. */
   async limitToFree(): Promise<void> {
     const { free } = await this.memory();
-    this.limitMemory(this.#used + Math.floor(free * DEFAULT_SHARE));
-  }
-
-  /** Is there so much left? @throws DeviceError `device-memory` */
-  expectRoom(byteLength: number, what: string): void {
-    if (byteLength > this.remaining) throw this.#outOfMemory(byteLength, what);
-  }
-
-  /** Counts memory that ONNX Runtime takes by itself, such as weights. @throws DeviceError `device-memory` */
-  reserve(byteLength: number, what: string): void {
-    this.expectRoom(byteLength, what);
-    this.#used += byteLength;
-  }
-
-  /** Takes back what {@link reserve} counted. */
-  unreserve(byteLength: number): void {
-    this.#used -= byteLength;
+    this.budget.limit = this.budget.used + Math.floor(free * DEFAULT_SHARE);
   }
 
   /** Free and whole memory of the card, in bytes. */
@@ -126,20 +95,20 @@ export class CudaDevice {
 
   /** @throws DeviceError `device-memory` when it does not fit, by the limit or by the card */
   async allocate(byteLength: number, what: string): Promise<CudaBlock> {
-    this.reserve(byteLength, what);
+    this.budget.reserve(byteLength, what);
     const address = addresses(1);
     try {
       await this.call([this.#describe("cudaMalloc", ["address", "size"], [address, byteLength])]);
     } catch (error) {
-      this.unreserve(byteLength);
+      this.budget.unreserve(byteLength);
       if (!(error instanceof DeviceError) || error.code !== "device-memory") throw error;
-      throw this.#outOfMemory(byteLength, what);
+      throw this.budget.refusal(byteLength, what);
     }
     return { address: address[0]!, byteLength };
   }
 
   async free({ address, byteLength }: CudaBlock): Promise<void> {
-    this.unreserve(byteLength);
+    this.budget.unreserve(byteLength);
     await this.call([this.#describe("cudaFree", ["address"], [address])]);
   }
 
@@ -153,51 +122,20 @@ export class CudaDevice {
     await this.call([this.#describe("cudaFreeHost", ["address"], [address])]);
   }
 
-  copyToDevice(target: Handle, source: Handle | OffHeapView, byteLength: number): NativeCall {
-    this.traffic.toDevice += byteLength;
-    return this.#copy(target, source, byteLength, TO_DEVICE);
-  }
-
-  copyFromDevice(target: Handle | OffHeapView, source: Handle, byteLength: number): NativeCall {
-    this.traffic.fromDevice += byteLength;
-    return this.#copy(target, source, byteLength, FROM_DEVICE);
-  }
-
-  copyOnDevice(target: Handle, source: Handle, byteLength: number): NativeCall {
-    return this.#copy(target, source, byteLength, ON_DEVICE);
-  }
-
-  /** Copies rows of `width` bytes each. */
-  copyRows(target: CopyPlace, source: CopyPlace, width: number, rows: number): NativeCall {
-    const { address: to, pitch: toPitch } = target;
-    const { address: from, pitch: fromPitch } = source;
-    return this.#describe(
-      "cudaMemcpy2DAsync",
-      ["address", "size", "address", "size", "size", "size", "int", "address"],
-      [to, toPitch, from, fromPitch, width, rows, ON_DEVICE, this.stream],
-    );
-  }
-
-  fill(target: Handle, byte: number, byteLength: number): NativeCall {
-    const parameters = ["address", "int", "size", "address"] as const;
-    return this.#describe("cudaMemsetAsync", parameters, [target, byte, byteLength, this.stream]);
-  }
-
   /** Waits for everything in the stream. */
   synchronize(): NativeCall {
     return this.#describe("cudaStreamSynchronize", ["address"], [this.stream]);
   }
 
   /**
-   * Makes calls on the card's thread.
+   * Makes calls on the card's thread. When one fails, what was given to the stream before it has ended: the memory of the
+   * host that it reads may be used again.
    *
+   * @param records ONNX Runtime records what it is given: no other card of this process is called meanwhile
    * @throws OrtError, or DeviceError when the card fails
    */
-  async call(calls: readonly NativeCall[]): Promise<void> {
-    this.loss.throwIfAborted();
-    const results = await this.thread.call(calls).catch((cause: unknown) => {
-      throw this.#lose(`its thread ended`, cause);
-    });
+  async call(calls: readonly NativeCall[], { records = false } = {}): Promise<void> {
+    const results = await this.#make(calls, records);
     const failed = results.findIndex((result) => result !== null && result !== 0);
     if (failed < 0) return;
     const result = results[failed]!;
@@ -206,6 +144,7 @@ export class CudaDevice {
       this.#ort.check(result);
     } catch (error) {
       if (isLoss(error)) throw this.#lose(String(error), error);
+      await this.call([this.synchronize()]);
       throw isOutOfMemory(error) ? this.#noRoomFor("a run") : error;
     }
   }
@@ -226,8 +165,7 @@ export class CudaDevice {
    * @returns the error code of the first that failed; 0 when none did
    */
   async attempt(calls: readonly NativeCall[]): Promise<number> {
-    this.loss.throwIfAborted();
-    const results = await this.thread.call(calls);
+    const results = await this.#make(calls, false);
     return Number(results.find((result) => result !== null && result !== 0) ?? 0);
   }
 
@@ -256,6 +194,15 @@ export class CudaDevice {
     await this.thread.end();
   }
 
+  async #make(calls: readonly NativeCall[], records: boolean): Promise<NativeResult[]> {
+    this.loss.throwIfAborted();
+    const make = () =>
+      this.thread.call(calls).catch((cause: unknown) => {
+        throw this.#lose("its thread ended", cause);
+      });
+    return records ? gate.record(make) : gate.pass(make);
+  }
+
   async #failure(code: NativeResult): Promise<DeviceError> {
     if (code !== OUT_OF_MEMORY) return this.#lose(`CUDA error ${code}`);
     // CUDA remembers it for whoever asks next on this thread, who would take it for a failure of a kernel.
@@ -279,28 +226,6 @@ export class CudaDevice {
     );
   }
 
-  #outOfMemory(byteLength: number, what: string): DeviceError {
-    return new DeviceError(
-      "device-memory",
-      `cuda:${this.index} has no room for ${what}: ${mebibytes(byteLength)} MiB are needed and ` +
-        `${mebibytes(Math.max(0, this.remaining))} MiB are left of what may be used. ` +
-        "Use a smaller context or fewer slots, or raise deviceMemoryBytes.",
-    );
-  }
-
-  #copy(
-    target: Handle | OffHeapView,
-    source: Handle | OffHeapView,
-    byteLength: number,
-    kind: number,
-  ): NativeCall {
-    return this.#describe(
-      "cudaMemcpyAsync",
-      ["address", "address", "size", "int", "address"],
-      [target, source, byteLength, kind, this.stream],
-    );
-  }
-
   #describe(
     name: string,
     parameters: readonly Parameter[],
@@ -308,28 +233,4 @@ export class CudaDevice {
   ): NativeCall {
     return this.describe(this.facts.runtime, name, parameters, args);
   }
-}
-
-/** Did the memory of the card not suffice? ONNX Runtime says so in words only. */
-function isOutOfMemory(error: unknown): boolean {
-  return (
-    error instanceof Error &&
-    /Failed to allocate memory for requested buffer|out of memory|CUDA error 2\b/iu.test(
-      error.message,
-    )
-  );
-}
-
-/** Errors after which a card answers nothing else until the process ends. */
-function isLoss(error: unknown): boolean {
-  return (
-    error instanceof Error &&
-    /illegal memory access|device-side assert|unspecified launch failure|uncorrectable ECC|GPU is lost|CUDA failure 7\d\d/iu.test(
-      error.message,
-    )
-  );
-}
-
-function mebibytes(byteLength: number): number {
-  return Math.ceil(byteLength / 2 ** 20);
 }

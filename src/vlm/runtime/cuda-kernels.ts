@@ -67,10 +67,14 @@ export class CudaKernels {
       ["address", "int"],
       [card.stream, CAPTURE_MODE_THREAD],
     );
-    const failed = await card.attempt([begin, ...calls]);
-    // A recording that has begun ends in any case, or the stream is of no use.
-    await tell(card, "cuStreamEndCapture", [card.stream, graph]);
-    if (failed !== 0) throw new KernelError("cuLaunchKernelEx", failed);
+    // A recording that has begun ends in any case, or the stream is of no use. And before anybody else's call comes in
+    // between, whose work would be recorded too.
+    const end = {
+      ...describeDriver(card, "cuStreamEndCapture", [card.stream, graph]),
+      always: true,
+    };
+    const failed = await card.attempt([begin, ...calls, end]);
+    if (failed !== 0) throw new KernelError("recording of kernels", failed);
     await tell(card, "cuGraphInstantiateWithFlags", [recording, graph[0]!, 0n]);
     await tell(card, "cuGraphDestroy", [graph[0]!]);
     return new CudaRecording(card, recording[0]!);
@@ -194,19 +198,17 @@ export async function cardLimits(card: CudaDevice): Promise<CardLimits> {
   };
 }
 
-/** A call whose arguments are all addresses. @throws KernelError */
-async function tell(
-  card: CudaDevice,
-  name: string,
-  args: readonly (Handle | BigUint64Array<ArrayBuffer> | Uint8Array<ArrayBuffer>)[],
-): Promise<void> {
-  const call = card.describe(
-    CUDA_DRIVER,
-    name,
-    args.map(() => "address" as const),
-    args,
-  );
-  const code = await card.attempt([call]);
+type Address = Handle | BigUint64Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
+
+/** A call of the driver whose arguments are all addresses. */
+function describeDriver(card: CudaDevice, name: string, args: readonly Address[]): NativeCall {
+  const parameters = args.map(() => "address" as const);
+  return card.describe(CUDA_DRIVER, name, parameters, args);
+}
+
+/** Makes such a call. @throws KernelError */
+async function tell(card: CudaDevice, name: string, args: readonly Address[]): Promise<void> {
+  const code = await card.attempt([describeDriver(card, name, args)]);
   if (code !== 0) throw new KernelError(name, code);
 }
 

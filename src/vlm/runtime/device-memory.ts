@@ -40,7 +40,7 @@ export class DeviceMemory {
 
   /** Bytes that may still be used; infinite on the CPU. */
   get remaining(): number {
-    return this.#cuda?.remaining ?? Number.POSITIVE_INFINITY;
+    return this.#cuda?.budget.remaining ?? Number.POSITIVE_INFINITY;
   }
 
   allocate(type: ElementType, dims: readonly number[], what: string): Promise<Value> {
@@ -63,7 +63,7 @@ export class DeviceMemory {
   copy(target: Value, to: number, source: Value, from: number, byteLength: number): NativeCall[] {
     if (this.#cuda) {
       const [a, b] = [target.address + BigInt(to), source.address + BigInt(from)];
-      return [this.#cuda.copyOnDevice(a, b, byteLength)];
+      return [this.#cuda.copies.onDevice(a, b, byteLength)];
     }
     hostBytes(target).set(hostBytes(source).subarray(from, from + byteLength), to);
     return [];
@@ -76,7 +76,7 @@ export class DeviceMemory {
         address: value.address + BigInt(first),
         pitch,
       });
-      return [this.#cuda.copyRows(place(target), place(source), width, count)];
+      return [this.#cuda.copies.rows(place(target), place(source), width, count)];
     }
     const [to, from] = [hostBytes(target.value), hostBytes(source.value)];
     for (let row = 0; row < count; row++) {
@@ -89,7 +89,7 @@ export class DeviceMemory {
   /** Fills bytes with zeros. */
   clear(target: Value, from = 0, byteLength: number = target.byteLength - from): NativeCall[] {
     if (this.#cuda) {
-      return [this.#cuda.fill(target.address + BigInt(from), 0, byteLength)];
+      return [this.#cuda.copies.fill(target.address + BigInt(from), 0, byteLength)];
     }
     hostBytes(target).fill(0, from, from + byteLength);
     return [];
@@ -99,7 +99,7 @@ export class DeviceMemory {
   upload(target: Value, source: TensorData, to = 0): NativeCall[] {
     if (this.#cuda) {
       const address = target.address + BigInt(to);
-      return [this.#cuda.copyToDevice(address, offHeap(source), source.byteLength)];
+      return [this.#cuda.copies.toDevice(address, offHeap(source), source.byteLength)];
     }
     const bytes = new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
     hostBytes(target).set(bytes, to);
@@ -111,7 +111,7 @@ export class DeviceMemory {
     const { byteLength } = source;
     if (!this.#cuda) return hostBytes(source).slice();
     const bytes = offHeap(new Uint8Array(byteLength));
-    await this.finish([this.#cuda.copyFromDevice(bytes, source.address, byteLength)]);
+    await this.finish([this.#cuda.copies.fromDevice(bytes, source.address, byteLength)]);
     return bytes;
   }
 
@@ -169,7 +169,7 @@ export class Staging {
   upload(): NativeCall[] {
     if (!this.#owner) return [];
     const { cuda, pinned } = this.#owner;
-    return [cuda.copyToDevice(this.#block.address, pinned.address, this.#used)];
+    return [cuda.copies.toDevice(this.#block.address, pinned.address, this.#used)];
   }
 
   /** From the device, and waits for all before. */
@@ -177,7 +177,7 @@ export class Staging {
     if (!this.#owner) return [];
     const { cuda, pinned } = this.#owner;
     return [
-      cuda.copyFromDevice(pinned.address, this.#block.address, this.#used),
+      cuda.copies.fromDevice(pinned.address, this.#block.address, this.#used),
       cuda.synchronize(),
     ];
   }

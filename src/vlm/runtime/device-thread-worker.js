@@ -26,12 +26,14 @@ function bind({ address, result, parameters }) {
 parentPort.on("message", ({ id, calls, done }) => {
   const results = [];
   let failure;
+  let failed = false;
   try {
     for (const call of calls) {
+      if (failed && !call.always) continue;
       const result = bind(call)(...call.args) ?? null;
       results.push(result);
       // A status object or an error code: what comes after needs what failed.
-      if (call.stops && result) break;
+      failed ||= call.stops && Boolean(result);
     }
   } catch (error) {
     failure = String(error);

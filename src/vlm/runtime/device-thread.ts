@@ -17,6 +17,8 @@ export interface NativeCall {
   readonly args: readonly PlainArgument[];
   /** Does a result other than null and 0 say that it failed? Then the calls after it are not made. */
   readonly stops: boolean;
+  /** Made also after one that failed: it ends what was begun. @default false */
+  readonly always?: boolean;
   /** What the arguments point to; referenced until the call was made. */
   readonly keep: readonly unknown[];
 }
@@ -60,7 +62,7 @@ export class DeviceThread {
   }
 
   /**
-   * Makes the calls in order, up to the first that fails.
+   * Makes the calls in order, up to the first that fails; after it only those that are always made.
    *
    * @returns one result for each call that was made
    * @throws DeviceThreadError when the thread has ended
@@ -108,6 +110,6 @@ export class DeviceThread {
 }
 
 /** A call as it travels to the thread. */
-function plain({ address, result, parameters, args, stops }: NativeCall) {
-  return { address, result, parameters, args, stops };
+function plain({ address, result, parameters, args, stops, always }: NativeCall) {
+  return { address, result, parameters, args, stops, always };
 }

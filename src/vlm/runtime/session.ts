@@ -5,6 +5,7 @@ import { basename } from "node:path";
 import { nativePath } from "../../disk.ts";
 import { DeviceError, DisposedError } from "../errors.ts";
 import { CudaDevice } from "./cuda-device.ts";
+import { cudaRunSettings } from "./cuda-run-settings.ts";
 import { appendProvider, type Device, memoryOf, type OpenDevice, openDevice } from "./device.ts";
 import { endDevice, keepSession } from "./device-exit.ts";
 import type { NativeCall } from "./device-thread.ts";
@@ -71,6 +72,8 @@ export class Session {
   readonly #running = new Set<Promise<void>>();
   /** A run on a card had too little memory: what earlier ones took and nobody uses goes back with the next. */
   #shrinks = false;
+  /** Ids of runs that were recorded. */
+  readonly #recorded = new Set<number>();
   #disposing: Promise<void> | undefined;
 
   private constructor(
@@ -270,9 +273,13 @@ export class Session {
         outputHandles,
       ] as const;
       if (this.open) {
-        this.#configureRun(ort, runOptions, options);
-        const { before = [], after = [] } = options;
-        await this.open.call([...before, ort.describe("Run", ...args), ...after]);
+        const { before = [], after = [], graphId = -1 } = options;
+        for (const [key, value] of Object.entries(this.#settingsOf(options))) {
+          ort.call("AddRunConfigEntry", runOptions, key, value);
+        }
+        const records = this.#captureGraphs && graphId >= 0 && !this.#recorded.has(graphId);
+        await this.open.call([...before, ort.describe("Run", ...args), ...after], { records });
+        if (records) this.#recorded.add(graphId);
       } else {
         await ort.callAsync("Run", ...args);
       }
@@ -289,20 +296,17 @@ export class Session {
     signal?.throwIfAborted();
   }
 
-  #configureRun(ort: Ort, runOptions: Handle, { after = [], graphId = -1 }: RunOptions): void {
-    if (!(this.open instanceof CudaDevice)) return;
-    // Whoever copies results waits for the stream by that; waiting twice costs time.
-    if (after.length > 0) {
-      ort.call("AddRunConfigEntry", runOptions, "disable_synchronize_execution_providers", "1");
-    }
-    if (this.#shrinks) {
-      const arena = `gpu:${this.open.index}`;
-      ort.call("AddRunConfigEntry", runOptions, "memory.enable_memory_arena_shrinkage", arena);
-      this.#shrinks = false;
-    }
-    if (this.#captureGraphs) {
-      ort.call("AddRunConfigEntry", runOptions, "gpu_graph_id", String(graphId));
-    }
+  #settingsOf({ after = [], graphId }: RunOptions): Readonly<Record<string, string>> {
+    if (!(this.open instanceof CudaDevice)) return {};
+    const shrinks = this.#shrinks;
+    this.#shrinks = false;
+    return cudaRunSettings({
+      card: this.open.index,
+      waits: after.length > 0,
+      shrinks,
+      captureGraphs: this.#captureGraphs,
+      graphId,
+    });
   }
 
   #check(inputs: NamedValues, outputs: NamedValues): void {

@@ -1,8 +1,9 @@
 // CUDA without a card: the ladder, the budget, what fails and what comes back, on a machine that is played.
 
-import { rm } from "node:fs/promises";
+import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { CardWeights } from "../../../src/vlm/runtime/card-weights.ts";
 import { CudaCards } from "../../../src/vlm/runtime/cuda-cards.ts";
 import { CUDA_PROVIDER_FILE } from "../../../src/vlm/runtime/cuda-provider.ts";
 import { FakeCuda, ORT_ILLEGAL_ACCESS, ORT_OUT_OF_MEMORY } from "../../support/fake-cuda.ts";
@@ -135,17 +136,59 @@ describe("several cards", () => {
   });
 });
 
+describe("recording on one of several cards", () => {
+  async function twoCards() {
+    const { fake, cards } = await machine();
+    fake.cards = [...fake.cards, { name: "RTX 4090", capability: [8, 9], memoryMiB: 24_564 }];
+    const [one, two] = [await cards.open(0), await cards.open(1)];
+    fake.called.length = 0;
+    return { fake, one, two };
+  }
+
+  it("waits for what the other does, and keeps it waiting", async () => {
+    const { fake, one, two } = await twoCards();
+    let release = () => {};
+    fake.holds.set(
+      "cudaMemsetAsync",
+      new Promise<void>((resolve) => {
+        release = resolve;
+      }),
+    );
+    const order: string[] = [];
+    const busy = two.call([two.copies.fill(1n, 0, 4)]).then(() => order.push("busy"));
+    const recorded = one.call([fake.ortCall()], { records: true }).then(() => order.push("record"));
+    // CUDA would fail this one while ONNX Runtime records, and spoil the recording.
+    const later = two.allocate(MIB, "pictures").then(() => order.push("allocate"));
+    await Promise.resolve();
+    expect([fake.called, order]).toEqual([[], []]);
+    release();
+    await Promise.all([busy, recorded, later]);
+    expect(order).toEqual(["busy", "record", "allocate"]);
+    expect(fake.called).toEqual(["cudaMemsetAsync", "Run", "cudaMalloc"]);
+  });
+
+  it("never takes place twice at once, and ends with what fails", async () => {
+    const { fake, one, two } = await twoCards();
+    const results = await Promise.allSettled([
+      one.call([fake.ortCall(ORT_OUT_OF_MEMORY)], { records: true }),
+      two.call([fake.ortCall()], { records: true }),
+    ]);
+    expect(results.map(({ status }) => status)).toEqual(["rejected", "fulfilled"]);
+    await two.allocate(MIB, "pictures");
+  });
+});
+
 describe("the memory of a card", () => {
   it("is nine tenths of what is free when nobody says how much", async () => {
     const { cards } = await machine();
     const card = await cards.open(0);
-    expect(card.remaining).toBe(Math.floor(81_559 * MIB * 0.9));
+    expect(card.budget.remaining).toBe(Math.floor(81_559 * MIB * 0.9));
   });
 
   it("is bounded: what does not fit is refused before the card is asked, and takes nothing", async () => {
     const { fake, cards } = await machine();
     const card = await cards.open(0);
-    card.limitMemory(100 * MIB);
+    card.budget.limit = 100 * MIB;
     const block = await card.allocate(60 * MIB, "keys and values");
     await expect(card.allocate(60 * MIB, "pictures")).rejects.toMatchObject({
       name: "DeviceError",
@@ -154,23 +197,23 @@ describe("the memory of a card", () => {
         /no room for pictures: 60 MiB are needed and 40 MiB are left .*deviceMemoryBytes/,
       ),
     });
-    expect(() => card.reserve(41 * MIB, "weights")).toThrow(/no room for weights/);
-    expect([card.used, fake.usedBytes]).toEqual([60 * MIB, 60 * MIB]);
+    expect(() => card.budget.reserve(41 * MIB, "weights")).toThrow(/no room for weights/);
+    expect([card.budget.used, fake.usedBytes]).toEqual([60 * MIB, 60 * MIB]);
     await card.free(block);
-    expect([card.used, card.remaining, fake.usedBytes]).toEqual([0, 100 * MIB, 0]);
+    expect([card.budget.used, card.budget.remaining, fake.usedBytes]).toEqual([0, 100 * MIB, 0]);
   });
 
   it("may be taken by others: the card says no, what was counted is taken back, and it works on", async () => {
     const { fake, cards } = await machine();
     fake.cards = [{ name: "small", capability: [8, 6], memoryMiB: 8192 }];
     const card = await cards.open(0);
-    card.limitMemory(16_384 * MIB);
+    card.budget.limit = 16_384 * MIB;
     await expect(card.allocate(9000 * MIB, "weights")).rejects.toMatchObject({
       code: "device-memory",
     });
     // CUDA must not tell the next kernel of it.
     expect(fake.called.at(-1)).toBe("cudaGetLastError");
-    expect(card.used).toBe(0);
+    expect(card.budget.used).toBe(0);
     expect(card.loss.aborted).toBe(false);
     await card.allocate(1000 * MIB, "weights");
     fake.failures.set("cudaMallocHost", 2);
@@ -187,6 +230,37 @@ describe("the memory of a card", () => {
     });
     expect(card.loss.aborted).toBe(false);
     await card.call([fake.ortCall()]);
+  });
+
+  it("is waited for when a run fails or is stopped: what it was given may still be read", async () => {
+    const { fake, cards } = await machine();
+    const card = await cards.open(0);
+    fake.called.length = 0;
+    const upload = card.copies.toDevice(1n, 2n, 4);
+    const stopped = fake.ortCall("Exiting due to terminate flag being set to true.");
+    const download = card.copies.fromDevice(2n, 1n, 4);
+    await expect(card.call([upload, stopped, download])).rejects.toMatchObject({
+      name: "OrtError",
+    });
+    expect(fake.called).toEqual(["cudaMemcpyAsync", "Run", "cudaStreamSynchronize"]);
+  });
+
+  it("is given back where weights cannot be copied to it", async () => {
+    const { fake, cards } = await machine();
+    const card = await cards.open(0);
+    const file = join(await tempDir(), "weights");
+    await writeFile(file, new Uint8Array(4096));
+    const load = () => CardWeights.load(card, file, []);
+    for (const name of ["cudaMallocHost", "cudaMemcpyAsync"]) {
+      fake.failures.set(name, 2);
+      await expect(load()).rejects.toMatchObject({ code: "device-memory" });
+      fake.failures.clear();
+      expect([card.budget.used, fake.usedBytes]).toEqual([0, 0]);
+    }
+    const weights = await load();
+    expect(fake.usedBytes).toBe(4096);
+    await weights.dispose();
+    expect([card.budget.used, fake.usedBytes]).toEqual([0, 0]);
   });
 });
 
@@ -206,7 +280,7 @@ describe("a card that fails", () => {
     await expect(card.allocate(MIB, "pictures")).rejects.toBe(card.loss.reason);
     await card.release([fake.ortCall()]);
     expect(fake.called).toHaveLength(length);
-    expect(card.used).toBe(0);
+    expect(card.budget.used).toBe(0);
   });
 
   it("is reset and opened again once nothing of this process is on it any more", async () => {

@@ -101,6 +101,23 @@ describe("kernels", () => {
     ]);
   });
 
+  it("are recorded without anybody else's calls in between: those would be recorded too", async () => {
+    const { fake, card } = await machine();
+    const kernels = await CudaKernels.load(card, SOURCE);
+    fake.called.length = 0;
+    const launches = [{ kernel: "mix", grid: [8, 16, 1] as const, threads: 256, args: [] }];
+    const others = Array.from({ length: 20 }, async (_, turns) => {
+      for (let turn = 0; turn < turns; turn++) await Promise.resolve();
+      await card.allocate(1024, "another model");
+    });
+    await Promise.all([kernels.record(launches), ...others]);
+    const begin = fake.called.indexOf("cuStreamBeginCapture_v2");
+    expect(fake.called.slice(begin, begin + 3)).toEqual([
+      ...["cuStreamBeginCapture_v2", "cuLaunchKernelEx", "cuStreamEndCapture"],
+    ]);
+    expect(fake.called.filter((name) => name === "cudaMalloc")).toHaveLength(20);
+  });
+
   it("that the card refuses end the recording and leave the card as it was", async () => {
     const { fake, card } = await machine();
     const kernels = await CudaKernels.load(card, SOURCE);
@@ -108,7 +125,7 @@ describe("kernels", () => {
     const launches = [{ kernel: "mix", grid: [8, 16, 1] as const, threads: 256, args: [] }];
     await expect(kernels.record(launches)).rejects.toMatchObject({
       name: "KernelError",
-      message: "The driver's cuLaunchKernelEx failed with error 701.",
+      message: "The driver's recording of kernels failed with error 701.",
     });
     expect(fake.called.at(-1)).toBe("cuStreamEndCapture");
     expect(card.loss.aborted).toBe(false);

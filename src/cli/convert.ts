@@ -72,8 +72,9 @@ async function checkpointOf(text: string): Promise<string> {
   const name = await nameIn(text);
   if (name === undefined) return text;
   const { ModelStore } = await import("../vlm/hub/model-store.ts");
-  const { checkpoint } = await new ModelStore().get(name);
+  const { checkpoint, foreign } = await new ModelStore().get(name);
   if (checkpoint !== undefined) return checkpoint;
+  if (foreign !== undefined) return foreign.directory; // The conversion says why it cannot.
   throw new PullError(
     "not-pulled",
     `The files of ${name} were not kept. Pull it with another --precision, or with --keep-checkpoint: napcat-vlm pull ${name} --keep-checkpoint`,

@@ -3,6 +3,7 @@
 
 import { stat } from "node:fs/promises";
 import { createInterface } from "node:readline/promises";
+import { mayHold } from "../vlm/foreign/foreign-package.ts";
 import { packageDevice } from "../vlm/hub/convert-pulled.ts";
 import { modelName } from "../vlm/hub/model-name.ts";
 import { ModelStore, type StoredModel } from "../vlm/hub/model-store.ts";
@@ -61,9 +62,13 @@ async function placeOf(
       manifest.precision.decoder === (precision ?? manifest.precision.decoder),
   );
   const made = needsCheckpoint ? undefined : fitting?.dir;
-  const pulled = model.record && (made ?? model.checkpoint);
-  const place = pulled ?? model.foreign?.directory;
+  const place = model.record && (made ?? model.checkpoint);
   if (place !== undefined) return place;
+  const { foreign } = model;
+  // What else cannot be had of such a package, whoever loads it says.
+  if (foreign && (!model.record || !precision || mayHold(foreign, precision))) {
+    return foreign.directory;
+  }
   const options = [
     precision === undefined ? "" : ` --precision ${precision}`,
     device === "cpu" ? "" : ` --device ${device}`,

@@ -24,11 +24,13 @@ import {
   onTestFinished,
 } from "vitest";
 import { blockOf, LANGUAGES } from "../support/book.ts";
+import { communityPackage } from "../support/community-package.ts";
 import { drawShapes } from "../support/draw.ts";
 import { bytesBelow, filesBelow } from "../support/files-below.ts";
-import { inShards, tinyChatFiles } from "../support/model-files.ts";
+import { inShards, tinyChatFiles, treeOf } from "../support/model-files.ts";
 import { gitSha1Of, json, type ModelHub, sha256Of, startModelHub } from "../support/model-hub.ts";
 import { Running } from "../support/running.ts";
+import { TINY_CHAT_DIR } from "../support/tiny-chat.ts";
 import { build, removeBuild } from "./command.ts";
 
 const MODEL = "Test/tiny-chat";
@@ -251,6 +253,54 @@ describe("napcat-vlm pull", () => {
       code: 1,
       output: expect.stringContaining(`napcat-vlm pull ${MODEL}`),
     });
+  });
+
+  it("takes a repository of ONNX graphs as it is, and every other command knows it", async () => {
+    await hub.close();
+    const made = await communityPackage(TINY_CHAT_DIR, work, { decoders: ["fp32", "q4"] });
+    hub = await startModelHub({ model: MODEL, files: treeOf(made) });
+    const pulled = await run(["pull", MODEL, "--precision", "q4"]).ended();
+    expect(pulled).toMatchObject({ code: 0 });
+    expect(pulled.output).toContain("an ONNX package (onnx-community), used as it is");
+    expect(pulled.output).toContain(`napcat-vlm start --model ${MODEL}`);
+    const snapshot = join(modelDir(), "snapshots", hub.commit);
+    expect(readdirSync(join(snapshot, "onnx")).toSorted()).toEqual([
+      "decoder_model_merged_q4.onnx",
+      "decoder_model_merged_q4.onnx_data",
+      "embed_tokens.onnx",
+      "embed_tokens.onnx_data",
+      "vision_encoder.onnx",
+      "vision_encoder.onnx_data",
+    ]);
+    expect((await run(["list"]).ended()).output).toMatch(
+      /^Test\/tiny-chat · 127\S+ · \w{12} · onnx-community q4 \d/,
+    );
+    expect((await run(["path", MODEL]).ended()).output.trim()).toBe(snapshot);
+    expect(await run(["verify", MODEL]).ended()).toMatchObject({ code: 0 });
+    const bot = run(["start", "--model", MODEL, "--port", "0"]);
+    await bot.printed(/page +(http:\S+)/);
+    expect(bot.output.match(/DEEPSTACK IS MISSING/g)).toHaveLength(1);
+    bot.process.kill("SIGKILL");
+    const other = await run([
+      "start",
+      "--model",
+      MODEL,
+      "--precision",
+      "fp32",
+      "--port",
+      "0",
+    ]).ended();
+    expect(other.output).toContain(`napcat-vlm pull ${MODEL} --precision fp32`);
+    const converted = await run(["convert", MODEL]).ended();
+    expect(converted.code).toBe(1);
+    expect(converted.output).toContain("they cannot be converted");
+    truncateSync(join(snapshot, "onnx", "embed_tokens.onnx_data"), 100);
+    expect(await run(["verify", MODEL]).ended()).toMatchObject({
+      code: 1,
+      output: expect.stringContaining("bad  "),
+    });
+    expect(await run(["remove", MODEL]).ended()).toMatchObject({ code: 0 });
+    expect(readdirSync(join(work, "models"))).toEqual([]);
   });
 
   it("is named by whoever needs a model that was not pulled, and never asked for without a terminal", async () => {

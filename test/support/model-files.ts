@@ -2,7 +2,7 @@
 
 import { randomBytes } from "node:crypto";
 import { readdirSync, readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { join, sep } from "node:path";
 import { TINY_CHAT_DIR } from "./tiny-chat.ts";
 
 /** The tiny chat model, with what real repositories have besides. */
@@ -31,6 +31,15 @@ export function madeUpFiles(weightBytes: number): Record<string, Buffer> {
 export function filesOf(dir: string): Record<string, Buffer> {
   const names = readdirSync(dir).filter((name) => statSync(join(dir, name)).isFile());
   return Object.fromEntries(names.map((name) => [name, readFileSync(join(dir, name))]));
+}
+
+/** All files of a directory and of its folders. */
+export function treeOf(dir: string): Record<string, Buffer> {
+  const paths = readdirSync(dir, { recursive: true, encoding: "utf8" });
+  const files = paths.filter((path) => statSync(join(dir, path)).isFile());
+  return Object.fromEntries(
+    files.map((path) => [path.split(sep).join("/"), readFileSync(join(dir, path))]),
+  );
 }
 
 /**

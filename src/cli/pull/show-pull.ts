@@ -203,11 +203,15 @@ function resolvedLine({ model, host, revision }: Extract<PullProgress, { type: "
   return `${model} · ${host} · ${revision.slice(0, 12)}`;
 }
 
-function planLine({ oneByOne, files, ...bytes }: Extract<PullProgress, { type: "plan" }>): string {
+type Plan = Extract<PullProgress, { type: "plan" }>;
+
+function planLine({ oneByOne, layout, files, ...bytes }: Plan): string {
   const [total, disk] = [bytesText(bytes.totalBytes), bytesText(bytes.diskBytes)];
   const how = oneByOne
     ? ["下载一个转换一个", "each is converted before the next comes"]
-    : ["全部下载", "all are fetched"];
+    : layout === undefined
+      ? ["全部下载", "all are fetched"]
+      : [`${layout} 布局的 ONNX 包，不转换`, `an ONNX package (${layout}), used as it is`];
   const what = `权重 ${files} 个文件共 ${total}，${how[0]}，磁盘还要 ${disk}`;
   return `${what} · weights: ${files} ${files === 1 ? "file" : "files"}, ${total}, ${how[1]}; ${disk} of the disk`;
 }

@@ -1,5 +1,5 @@
-// Packages of ONNX graphs that other programs made: which layout a directory has, and which graph lies where. In: a
-// directory. Out: files by what they are for, or nothing where it is no such package. It opens no graph.
+// Packages of ONNX graphs that other programs made: which layout some files have, and which graph lies where. In: a
+// directory, or a list of files. Out: files by what they are for, or nothing where it is no such package. It opens no graph.
 //
 // mobius          decoder/model.onnx, vision_encoder/model.onnx, embedding/model.onnx, each with its data beside it
 // onnx-community  onnx/decoder_model_merged*.onnx, onnx/vision_encoder*.onnx, onnx/embed_tokens*.onnx: several number
@@ -23,12 +23,26 @@ export interface ForeignGraph {
   readonly form: string | undefined;
   /** With its data. */
   readonly bytes: number;
+  /** Paths of the graph and of its data. */
+  readonly files: readonly string[];
 }
 
-export interface ForeignFiles {
-  readonly directory: string;
+export interface ForeignGraphs {
   readonly layout: ForeignLayout;
   readonly graphs: Readonly<Record<GraphRole, readonly ForeignGraph[]>>;
+}
+
+export interface ForeignFiles extends ForeignGraphs {
+  /** Where they lie, or will lie. */
+  readonly directory: string;
+  /** What to call them in messages. @default the directory */
+  readonly name?: string;
+}
+
+/** A file by its path in a directory or a repository, with `/`. */
+interface PlacedFile {
+  readonly path: string;
+  readonly size: number;
 }
 
 /** Earlier releases of mobius, and the runtime it exports for, have other names for the same folders. */
@@ -38,7 +52,9 @@ const MOBIUS_FOLDERS: Readonly<Record<GraphRole, readonly string[]>> = {
   embedding: ["embedding"],
 };
 const MOBIUS_GRAPH = "model.onnx";
+const MOBIUS_DATA = /^model\.onnx_data(?:_\d+)?$|\.data$/;
 
+const COMMUNITY_FOLDERS = ["onnx", ""];
 const COMMUNITY_ROLES: Readonly<Record<string, GraphRole>> = {
   decoder_model_merged: "decoder",
   vision_encoder: "vision",
@@ -47,57 +63,112 @@ const COMMUNITY_ROLES: Readonly<Record<string, GraphRole>> = {
 const COMMUNITY_GRAPH =
   /^(decoder_model_merged|vision_encoder|embed_tokens)(?:_([a-z0-9]+))?\.onnx$/;
 
+/** What one graph of several is followed by in the name of its data. */
+const COMMUNITY_DATA = /^_data(?:_\d+)?$/;
+
+const FOLDERS = [...Object.values(MOBIUS_FOLDERS).flat(), ...COMMUNITY_FOLDERS];
+
 /** A checkpoint is converted, whatever lies beside its weights. */
 const WEIGHTS = /\.safetensors$/;
+
+/** May this path be that of a graph, or of its data, in one of the layouts? */
+export function isGraphPath(path: string): boolean {
+  const [folder, name] = split(path);
+  return FOLDERS.includes(folder) && /\.onnx(?:_data(?:_\d+)?)?$|\.data$/.test(name);
+}
 
 /** What another program made of a model, or undefined. */
 export async function findForeignFiles(directory: string): Promise<ForeignFiles | undefined> {
   const present = await namesIn(directory);
   if (present.some((name) => WEIGHTS.test(name))) return undefined;
-  return (await findMobius(directory)) ?? (await findCommunity(directory));
+  const paths = await Promise.all(
+    FOLDERS.filter((folder) => folder === "" || present.includes(folder)).map(async (folder) =>
+      (await namesIn(join(directory, folder))).map((name) => pathOf(folder, name)),
+    ),
+  );
+  const files = await Promise.all(
+    paths
+      .flat()
+      .filter(isGraphPath)
+      .map(async (path) => ({ path, size: (await disk.fileSize(join(directory, path))) ?? 0 })),
+  );
+  const found = foreignGraphsIn(files);
+  return found && { directory, ...found };
 }
 
-async function findMobius(directory: string): Promise<ForeignFiles | undefined> {
-  const graphs = Object.fromEntries(
-    await Promise.all(
-      GRAPH_ROLES.map(async (role) => [role, await graphIn(directory, MOBIUS_FOLDERS[role])]),
-    ),
-  ) as ForeignFiles["graphs"];
+/** The same of a list, which may hold anything else. */
+export function foreignGraphsIn(files: readonly PlacedFile[]): ForeignGraphs | undefined {
+  return mobiusIn(files) ?? communityIn(files);
+}
+
+function mobiusIn(files: readonly PlacedFile[]): ForeignGraphs | undefined {
+  const graphs = {
+    decoder: graphIn(files, MOBIUS_FOLDERS.decoder),
+    vision: graphIn(files, MOBIUS_FOLDERS.vision),
+    embedding: graphIn(files, MOBIUS_FOLDERS.embedding),
+  };
   const isOne = graphs.decoder.length > 0 && graphs.vision.length + graphs.embedding.length > 0;
-  return isOne ? { directory, layout: "mobius", graphs } : undefined;
+  return isOne ? { layout: "mobius", graphs } : undefined;
 }
 
 /** The graph of the first of these folders that has one. */
-async function graphIn(directory: string, folders: readonly string[]): Promise<ForeignGraph[]> {
+function graphIn(files: readonly PlacedFile[], folders: readonly string[]): ForeignGraph[] {
   for (const folder of folders) {
-    const names = await namesIn(join(directory, folder));
-    if (!names.includes(MOBIUS_GRAPH)) continue;
-    const bytes = await bytesOf(join(directory, folder), names);
-    return [{ file: `${folder}/${MOBIUS_GRAPH}`, form: undefined, bytes }];
+    const there = inFolder(files, folder);
+    if (!there.some(({ name }) => name === MOBIUS_GRAPH)) continue;
+    const own = there.filter(({ name }) => name === MOBIUS_GRAPH || MOBIUS_DATA.test(name));
+    return [{ file: pathOf(folder, MOBIUS_GRAPH), form: undefined, ...together(own) }];
   }
   return [];
 }
 
-async function findCommunity(directory: string): Promise<ForeignFiles | undefined> {
-  for (const folder of ["onnx", ""]) {
-    const names = await namesIn(join(directory, folder));
+function communityIn(files: readonly PlacedFile[]): ForeignGraphs | undefined {
+  for (const folder of COMMUNITY_FOLDERS) {
+    const there = inFolder(files, folder);
     const graphs = { decoder: [], vision: [], embedding: [] } as Record<GraphRole, ForeignGraph[]>;
-    for (const name of names.toSorted()) {
+    for (const { name, path } of there) {
       const [, base, form = "fp32"] = COMMUNITY_GRAPH.exec(name) ?? [];
       const role = base === undefined ? undefined : COMMUNITY_ROLES[base];
       if (role === undefined) continue;
-      const own = names.filter((other) => other === name || other.startsWith(`${name}_data`));
-      const bytes = await bytesOf(join(directory, folder), own);
-      graphs[role].push({ file: folder === "" ? name : `${folder}/${name}`, form, bytes });
+      const own = there.filter((other) => other.path === path || isDataOf(other.name, name));
+      graphs[role].push({ file: path, form, ...together(own) });
     }
-    if (graphs.decoder.length > 0) return { directory, layout: "onnx-community", graphs };
+    if (graphs.decoder.length > 0) return { layout: "onnx-community", graphs };
   }
   return undefined;
 }
 
-async function bytesOf(directory: string, names: readonly string[]): Promise<number> {
-  const sizes = await Promise.all(names.map((name) => disk.fileSize(join(directory, name))));
-  return sizes.reduce((sum: number, size) => sum + (size ?? 0), 0);
+function isDataOf(name: string, graph: string): boolean {
+  return name.startsWith(graph) && COMMUNITY_DATA.test(name.slice(graph.length));
+}
+
+interface NamedFile extends PlacedFile {
+  readonly name: string;
+}
+
+/** By name. */
+function inFolder(files: readonly PlacedFile[], folder: string): NamedFile[] {
+  return files
+    .flatMap((file) => {
+      const [where, name] = split(file.path);
+      return where === folder ? [{ ...file, name }] : [];
+    })
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+function together(files: readonly NamedFile[]): Pick<ForeignGraph, "bytes" | "files"> {
+  const bytes = files.reduce((sum, { size }) => sum + size, 0);
+  return { bytes, files: files.map(({ path }) => path) };
+}
+
+/** Folder and name. */
+function split(path: string): [folder: string, name: string] {
+  const at = path.lastIndexOf("/");
+  return [at < 0 ? "" : path.slice(0, at), path.slice(at + 1)];
+}
+
+function pathOf(folder: string, name: string): string {
+  return folder === "" ? name : `${folder}/${name}`;
 }
 
 async function namesIn(directory: string): Promise<string[]> {

@@ -67,14 +67,7 @@ export async function openForeignPackage(
   const { directory, layout } = files;
   expectForeignChoices(files, choices);
   const { config, assumptions } = await readModelSettings(directory);
-  const named = await namedForms(directory);
-  const pick = (role: GraphRole, asked?: Precision | VisionPrecision) =>
-    pickGraph(files, role, asked, named[role]);
-  const graphs = {
-    decoder: pick("decoder", choices.precision),
-    vision: pick("vision", choices.visionPrecision),
-    embedding: pick("embedding"),
-  };
+  const graphs = await chooseForeignGraphs(files, choices);
   const { name } = await findSource(directory);
   return {
     directory,
@@ -89,15 +82,35 @@ export async function openForeignPackage(
   };
 }
 
+/**
+ * One graph for each part, of files that {@link expectForeignChoices} has let pass. Only config.json is read: the graphs
+ * need not be there yet.
+ *
+ * @throws ModelLoadError naming the formats that are there
+ */
+export async function chooseForeignGraphs(
+  files: ForeignFiles,
+  choices: ForeignChoices,
+): Promise<ForeignPackage["graphs"]> {
+  const named = await namedForms(files.directory);
+  const pick = (role: GraphRole, asked?: Precision | VisionPrecision) =>
+    pickGraph(files, role, asked, named[role]);
+  return {
+    decoder: pick("decoder", choices.precision),
+    vision: pick("vision", choices.visionPrecision),
+    embedding: pick("embedding"),
+  };
+}
+
 /** Such a package is and stays as it was made. @throws ModelLoadError naming what is missing, or what cannot be had of it */
 export function expectForeignChoices(
-  { directory, layout, graphs }: ForeignFiles,
+  { directory, name = directory, layout, graphs }: ForeignFiles,
   { device, precision, visionPrecision, adapters = [] }: ForeignChoices,
 ): void {
   const refusal = (what: string) =>
     new ModelLoadError(
       "model-unsupported",
-      `${directory} is an ONNX package of the ${layout} layout, made by another program: ${what}. ` +
+      `${name} is an ONNX package of the ${layout} layout, made by another program: ${what}. ` +
         "Name the safetensors checkpoint it was made from instead.",
       { modelDir: directory },
     );
@@ -110,7 +123,7 @@ export function expectForeignChoices(
     );
     throw new ModelLoadError(
       "model-files-missing",
-      `The ONNX package ${directory} (${layout} layout) lacks ${names.join(", ")}. Download or export it again.`,
+      `The ONNX package ${name} (${layout} layout) lacks ${names.join(", ")}. Download or export it again.`,
       { modelDir: directory, missing: names },
     );
   }
@@ -123,13 +136,18 @@ export function expectForeignChoices(
   }
 }
 
+/** Has it a decoder of this precision, or none that says which it has? */
+export function mayHold({ graphs }: ForeignFiles, precision: Precision): boolean {
+  return graphs.decoder.some(({ form }) => form === undefined || FORMS[precision].includes(form));
+}
+
 function folderOf(role: GraphRole): string {
   return role === "vision" ? "vision_encoder" : role;
 }
 
 /** The graph that was asked for, else the one that the package names itself, else the one that a CPU does best. */
 function pickGraph(
-  { directory, graphs }: ForeignFiles,
+  { directory, name = directory, graphs }: ForeignFiles,
   role: GraphRole,
   asked: Precision | VisionPrecision | undefined,
   named: string | undefined,
@@ -146,7 +164,7 @@ function pickGraph(
   );
   throw new ModelLoadError(
     "model-unsupported",
-    `${directory} holds no ${SESSION_NAMES[role]} for ${option} ${asked}; it holds ${known.join(", ")}. ` +
+    `${name} holds no ${SESSION_NAMES[role]} for ${option} ${asked}; it holds ${known.join(", ")}. ` +
       "It was made by another program and cannot be converted: name one of these, or the checkpoint it was made from.",
     { modelDir: directory },
   );

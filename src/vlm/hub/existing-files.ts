@@ -3,7 +3,7 @@
 
 import { copyFile, link, readdir, realpath, symlink } from "node:fs/promises";
 import { homedir } from "node:os";
-import { basename, join } from "node:path";
+import { basename, join, sep } from "node:path";
 import { disk } from "../../disk.ts";
 import { type DigestOptions, matches } from "./file-digest.ts";
 import type { ListedFile, Listing } from "./hub.ts";
@@ -72,8 +72,9 @@ export class ExistingFiles {
       : (await disk.readText(join(repository, "refs", revision)).catch(() => "")).trim();
     if (!/^[0-9a-f]{40}$/.test(commit)) return undefined;
     const dir = join(repository, "snapshots", commit);
-    const names = await readdir(dir).catch(() => []);
-    const files = await Promise.all(names.map((name) => describe(dir, name)));
+    const names = await readdir(dir, { recursive: true }).catch(() => []);
+    const paths = names.map((name) => name.split(sep).join("/"));
+    const files = await Promise.all(paths.map((path) => describe(dir, path)));
     const found = files.filter((file) => file !== undefined);
     return found.length === 0 ? undefined : { revision: commit, ref: commit, files: found };
   }

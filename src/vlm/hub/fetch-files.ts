@@ -10,13 +10,14 @@ import { readShardIndex } from "../checkpoint/safetensors.ts";
 import type { ComingCheckpoint } from "../convert/coming-shards.ts";
 import type { ShardRoom } from "../convert/peak-bytes.ts";
 import { PullError } from "../errors.ts";
+import type { ForeignFiles, ForeignLayout } from "../foreign/foreign-files.ts";
 import { runAtOnce } from "./at-once.ts";
 import { downloadBeginning, downloadFile, type FileSource } from "./download-file.ts";
 import type { ExistingFiles } from "./existing-files.ts";
 import { matches } from "./file-digest.ts";
 import type { Hub, HubContext, ListedFile, Listing } from "./hub.ts";
 import type { JsonAnswer } from "./json-answer.ts";
-import { indexedWeights, isAdapter, neededFiles } from "./needed-files.ts";
+import { indexedWeights, isAdapter, listedFiles, neededFiles } from "./needed-files.ts";
 import { PartialFile } from "./partial-file.ts";
 import { PullMeter, type PullProgress } from "./pull-progress.ts";
 
@@ -38,6 +39,8 @@ export interface FetchRequest {
    * @returns where it is; undefined where all files have to be here first
    */
   readonly convert: (weights: ComingWeights) => Promise<string | undefined>;
+  /** Which files of a package that another program made are wanted, in order; called when its settings are here. */
+  readonly choose: (files: ForeignFiles) => Promise<readonly string[]>;
   /** Bytes that a package of this many bytes of weights takes. */
   readonly packageBytes: (weightBytes: number) => number;
 }
@@ -49,8 +52,8 @@ export interface ComingWeights extends Omit<ComingCheckpoint, "shards"> {
 
 export interface FetchedFiles {
   readonly files: readonly ListedFile[];
-  /** Only a LoRA: nothing that could be converted by itself. */
-  readonly isAdapter: boolean;
+  /** Not of a LoRA, and not of a package that another program made. */
+  readonly isConvertible: boolean;
   /** Made while the weights came, which are gone. */
   readonly packageDir?: string | undefined;
 }
@@ -76,22 +79,29 @@ async function fetchAll(
   abort: (reason: unknown) => void,
 ): Promise<FetchedFiles> {
   const { listing, model, host, dir, onProgress } = request;
-  const { settings, index, ...needed } = neededFiles(listing, model, host);
+  const needed = neededFiles(listing, model, host);
+  const { settings, index, foreign } = needed;
+  // Nobody knows how much there is before these are here.
+  const first = foreign === undefined ? [index].filter((file) => file !== undefined) : settings;
+  await new Fetching(request, new PullMeter(sum(first), () => {}), abort).provideAtOnce(first);
   let { weights } = needed;
   if (index !== undefined) {
-    // Nobody knows how much there is before this one is here.
-    const quiet = new PullMeter(index.size, () => {});
-    await new Fetching(request, quiet, abort).provide(index);
     weights = indexedWeights((await readShardIndex(dir)).values(), listing, host);
+  } else if (foreign !== undefined) {
+    const name = `${model} on ${host}`;
+    weights = listedFiles(await request.choose({ directory: dir, name, ...foreign }), listing);
   }
   const files = [...settings, ...weights];
   const fetching = new Fetching(request, new PullMeter(sum(files), onProgress), abort);
   await fetching.provideAtOnce(settings);
-  const packageDir = await request.convert(comingWeights(request, weights, fetching));
-  if (packageDir !== undefined) return { files, isAdapter: false, packageDir };
-  await assertRoom(request, weights);
+  const isConvertible = foreign === undefined && !isAdapter({ weights });
+  const packageDir = isConvertible
+    ? await request.convert(comingWeights(request, weights, fetching))
+    : undefined;
+  if (packageDir !== undefined) return { files, isConvertible, packageDir };
+  await assertRoom(request, weights, foreign?.layout);
   await fetching.provideInOrder(weights);
-  return { files, isAdapter: isAdapter({ weights }) };
+  return { files, isConvertible };
 }
 
 class Fetching {
@@ -137,6 +147,7 @@ class Fetching {
   async provide(file: ListedFile, onCame: () => void = () => {}): Promise<void> {
     const { dir, context } = this.#request;
     const path = join(dir, file.path);
+    await disk.makeDirectory(dirname(path));
     const onVerified = (bytes: number) => this.#meter.verified(file, bytes);
     const { signal } = context;
     if (await matches(path, file, { signal, onBytes: onVerified })) {
@@ -271,14 +282,19 @@ async function roomOf({ dir, existing }: FetchRequest, file: ListedFile): Promis
 }
 
 /** What has yet to come, and the package, before the first large file is begun. */
-async function assertRoom(request: FetchRequest, weights: readonly ListedFile[]): Promise<void> {
+async function assertRoom(
+  request: FetchRequest,
+  weights: readonly ListedFile[],
+  layout?: ForeignLayout,
+): Promise<void> {
   let missing = 0;
   for (const file of weights) missing += (await roomOf(request, file)).toCome;
   const totalBytes = sum(weights);
   const diskBytes = missing + request.packageBytes(totalBytes);
   await disk.assertRoom(request.dir, diskBytes);
   const files = weights.length;
-  request.onProgress({ type: "plan", oneByOne: false, files, totalBytes, diskBytes });
+  const made = layout === undefined ? {} : { layout };
+  request.onProgress({ type: "plan", oneByOne: false, files, totalBytes, diskBytes, ...made });
 }
 
 function sum(files: readonly ListedFile[]): number {

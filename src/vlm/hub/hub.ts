@@ -29,7 +29,7 @@ export interface Listing {
   readonly ref: string;
   /** Where a hub lists by a commit and does not serve by it; the hashes hold all the same. */
   readonly otherRef?: string | undefined;
-  /** Files at the top of the repository, by path. */
+  /** Files at the top of the repository, and graphs in folders, by path. */
   readonly files: readonly ListedFile[];
 }
 

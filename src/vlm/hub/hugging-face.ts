@@ -98,7 +98,8 @@ export class HuggingFace extends HubSite implements Hub {
   }
 
   fileUrl(model: string, revision: string, path: string): URL {
-    return new URL(`${this.base}/${model}/resolve/${revision}/${encodeURIComponent(path)}`);
+    const parts = path.split("/").map(encodeURIComponent);
+    return new URL(`${this.base}/${model}/resolve/${revision}/${parts.join("/")}`);
   }
 
   refusal(model: string, answer: JsonAnswer): PullError {

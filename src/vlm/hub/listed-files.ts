@@ -2,6 +2,7 @@
 // PullError. Nothing here believes a hub: a name can be a path out of the directory, a size can be a lie.
 
 import { PullError } from "../errors.ts";
+import { isGraphPath } from "../foreign/foreign-files.ts";
 import type { ListedFile } from "./hub.ts";
 import { shownText } from "./shown-text.ts";
 
@@ -11,7 +12,7 @@ const LARGEST_FILE = 2 ** 43;
 /** Names that Windows keeps for devices, whatever comes behind the dot. */
 const DEVICE = /^(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)/i;
 
-/** Keeps what lies at the top of the repository, once each. @throws PullError `hub-answer` */
+/** Keeps what may be of use, once each: what lies at the top of the repository, and graphs in folders. @throws PullError `hub-answer` */
 export function checkListed(files: readonly ListedFile[], host: string): ListedFile[] {
   if (files.length > MOST_FILES) throw refuse(host, `names more than ${MOST_FILES} files`);
   const byPath = new Map<string, ListedFile>();
@@ -19,7 +20,7 @@ export function checkListed(files: readonly ListedFile[], host: string): ListedF
     if (!isSafePath(file.path)) {
       throw refuse(host, `names a file that leads out of its directory: ${shownText(file.path)}`);
     }
-    if (file.path.includes("/")) continue;
+    if (!isOfUse(file.path)) continue;
     if (!Number.isSafeInteger(file.size) || file.size < 0 || file.size > LARGEST_FILE) {
       throw refuse(host, `gives ${shownText(file.path)} a size that cannot be`);
     }
@@ -32,6 +33,13 @@ export function checkListed(files: readonly ListedFile[], host: string): ListedF
     byPath.set(key, file);
   }
   return [...byPath.values()].toSorted((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+/** Settings and weights lie at the top, and what other programs export in folders that have names; others are named. */
+function isOfUse(path: string): boolean {
+  return (
+    !path.includes("/") || isGraphPath(path) || /\/(?:[^/]+\.onnx|genai_config\.json)$/.test(path)
+  );
 }
 
 /** Relative, with slashes, and nowhere but downwards; on Windows too. */

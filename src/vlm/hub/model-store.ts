@@ -3,7 +3,8 @@
 //
 //   models--OWNER--NAME/model.json              what was pulled, with every hash
 //   models--OWNER--NAME/pull.json               the same while it is being pulled
-//   models--OWNER--NAME/snapshots/COMMIT/       the files of the hub; gone after the conversion unless kept
+//   models--OWNER--NAME/snapshots/COMMIT/       the files of the hub; gone after the conversion unless kept, or never
+//                                               converted, as what another program made
 //   models--OWNER--NAME/PRECISION/              a package made from them
 //   models--OWNER--NAME/                        or a package that another program made, which somebody put there
 //   models--OWNER--NAME/.coming/                one that is being made while the files come
@@ -15,7 +16,7 @@ import { disk } from "../../disk.ts";
 import { isMarkedAsPackage, type PackageManifest, readManifest } from "../convert/manifest.ts";
 import { userCacheDir } from "../convert/user-cache-dir.ts";
 import { isVlmError, PullError } from "../errors.ts";
-import { type ForeignFiles, findForeignFiles } from "../foreign/foreign-files.ts";
+import { type ForeignFiles, findForeignFiles, foreignGraphsIn } from "../foreign/foreign-files.ts";
 import type { HubKind, ListedFile } from "./hub.ts";
 import { expanded } from "./hub-settings.ts";
 import { isSafePath } from "./listed-files.ts";
@@ -25,7 +26,7 @@ const RECORD_FILE = "model.json";
 const UNFINISHED_FILE = "pull.json";
 
 const FILE = z.object({
-  path: z.string().refine((path) => isSafePath(path) && !path.includes("/")),
+  path: z.string().refine(isSafePath),
   size: z.int().min(0),
   sha256: z.string().optional(),
   gitSha1: z.string().optional(),
@@ -69,9 +70,9 @@ export interface StoredModel {
   /** Of a pull that was interrupted. */
   readonly unfinished: ModelRecord | undefined;
   readonly packages: readonly StoredPackage[];
-  /** The hub's files, where they were kept. */
+  /** The hub's files, where they were kept and can be converted. */
   readonly checkpoint: string | undefined;
-  /** What another program made of it, where it lies in the model's own directory. */
+  /** What another program made of it: pulled, or put into the model's own directory. */
   readonly foreign: ForeignFiles | undefined;
 }
 
@@ -105,9 +106,11 @@ export class ModelStore {
     const record = await readRecord(join(dir, RECORD_FILE), name);
     const unfinished = await readRecord(join(dir, UNFINISHED_FILE), name);
     const packages = await readPackages(dir);
-    const foreign = await findForeignFiles(dir);
+    const kept = await this.#kept(record);
+    const pulled = kept && foreignGraphsIn(record?.files ?? []);
+    const foreign = pulled ? { directory: kept, ...pulled } : await findForeignFiles(dir);
     if ([record, unfinished, foreign].every((found) => found === undefined)) return undefined;
-    const checkpoint = await this.#checkpoint(record);
+    const checkpoint = pulled ? undefined : kept;
     return { name, dir, record, unfinished, packages, checkpoint, foreign };
   }
 
@@ -158,7 +161,8 @@ export class ModelStore {
     return disk.remove(model.dir);
   }
 
-  async #checkpoint(record: ModelRecord | undefined): Promise<string | undefined> {
+  /** Where the files of a record are, if they all are. */
+  async #kept(record: ModelRecord | undefined): Promise<string | undefined> {
     if (record === undefined) return undefined;
     const dir = this.snapshotDir(record.name, record.revision);
     for (const { path, size } of record.files) {

@@ -1,7 +1,9 @@
-// Which files of a repository a conversion reads. In: a listing, and the index of the shards once it is there. Out: files.
-// Pickled weights, GGUF, ONNX and pictures of a model card stay where they are.
+// Which files of a repository are read. In: a listing, and the index of the shards once it is there. Out: files for a
+// conversion, or graphs that another program made where there are no weights to convert. Pickled weights, GGUF and
+// pictures of a model card stay where they are.
 
 import { PullError } from "../errors.ts";
+import { type ForeignGraphs, foreignGraphsIn } from "../foreign/foreign-files.ts";
 import type { ListedFile, Listing } from "./hub.ts";
 import { shownText } from "./shown-text.ts";
 
@@ -31,9 +33,11 @@ export interface NeededFiles {
   readonly weights: readonly ListedFile[];
   /** Names which files hold the weights; also one of `settings`. */
   readonly index: ListedFile | undefined;
+  /** Graphs that another program made; only some of them are weights, which its settings tell. */
+  readonly foreign: ForeignGraphs | undefined;
 }
 
-/** @throws PullError `model-not-found` where the repository holds no model that can be converted */
+/** @throws PullError `model-not-found` where the repository holds no model that can be converted, or used as it is */
 export function neededFiles({ files }: Listing, model: string, host: string): NeededFiles {
   const named = new Map(files.map((file) => [file.path, file]));
   const single = named.get(SINGLE_FILE);
@@ -41,7 +45,10 @@ export function neededFiles({ files }: Listing, model: string, host: string): Ne
   const shards = files.filter(({ path }) => SHARD.test(path));
   const adapter = files.filter(({ path }) => ADAPTER.has(path));
   const weights = single === undefined ? shards : [single];
-  if (weights.length === 0 && index === undefined && adapter.length < ADAPTER.size) {
+  const isCheckpoint = weights.length > 0 || index !== undefined;
+  const isAdapter = !isCheckpoint && adapter.length === ADAPTER.size;
+  const foreign = isCheckpoint || isAdapter ? undefined : foreignGraphsIn(files);
+  if (!isCheckpoint && !isAdapter && foreign === undefined) {
     throw nothingToConvert(model, host, named);
   }
   const settings = files.filter(({ path }) => SETTINGS.has(path));
@@ -54,11 +61,10 @@ export function neededFiles({ files }: Listing, model: string, host: string): Ne
       { host, file: large.path },
     );
   }
-  if (weights.length > 0 || index !== undefined) return { settings, weights, index };
-  return { settings, weights: adapter, index: undefined };
+  return { settings, weights: isAdapter ? adapter : weights, index, foreign };
 }
 
-/** The files that an index names. @throws PullError `hub-answer` for one that is not in the repository */
+/** The files that an index names, by name. @throws PullError `hub-answer` for one that is not in the repository */
 export function indexedWeights(
   names: Iterable<string>,
   { files }: Listing,
@@ -74,6 +80,12 @@ export function indexedWeights(
       { host, file: INDEX_FILE },
     );
   });
+}
+
+/** Some of the files of a listing, in the order of their paths here. */
+export function listedFiles(paths: readonly string[], { files }: Listing): ListedFile[] {
+  const named = new Map(files.map((file) => [file.path, file]));
+  return paths.flatMap((path) => named.get(path) ?? []);
 }
 
 /** Only an adapter: there is nothing to convert yet. */
@@ -92,7 +104,7 @@ function nothingToConvert(
     : has(/\.(?:bin|pth|pt)$/i)
       ? "Its weights are pickled (.bin, .pth): ask its author for safetensors."
       : has(/\.onnx$/i)
-        ? "It holds ONNX graphs that another program made: pull the model that they were made from. Those of the mobius and onnx-community layouts can be used as they are: download them yourself, and name their directory with --model."
+        ? `It holds ONNX graphs ${has(/(?:^|\/)genai_config\.json$/) ? "for ONNX Runtime GenAI" : "that another program made"}, in another layout than mobius and onnx-community, which can be used as they are: pull the safetensors model that they were made from.`
         : "It has no model.safetensors and no shards of one.";
   return new PullError("model-not-found", `${model} on ${host} cannot be converted. ${instead}`, {
     host,

@@ -1,6 +1,7 @@
 // How far a pull is, how fast, and how long it will take. In: bytes as they come. Out: events for whoever watches. Time is
 // measured by a clock that only grows: one that jumps changes nothing.
 
+import type { ForeignLayout } from "../foreign/foreign-files.ts";
 import type { HubKind, ListedFile } from "./hub.ts";
 
 /** What a pull is doing. Bytes; times in milliseconds. */
@@ -20,6 +21,8 @@ export type PullProgress =
       readonly type: "plan";
       /** Each file is converted and removed before the next one comes; else all are here first. */
       readonly oneByOne: boolean;
+      /** Of a package that another program made, which is used as it is. */
+      readonly layout?: ForeignLayout;
       /** Of weights. */
       readonly files: number;
       readonly totalBytes: number;

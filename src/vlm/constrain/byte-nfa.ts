@@ -2,10 +2,13 @@
 // repetitions. In: pieces. Out: states, and how far each is from the end. It knows no expressions and no JSON.
 
 import { type CodePoints, union, utf8Sequences } from "./code-points.ts";
+import { type Steps, WorkCount } from "./steps.ts";
 import { TooComplexError } from "./too-complex.ts";
 
 /** More states than this are not built: the memory of a pattern stays within a few megabytes. */
 const MAX_STATES = 60_000;
+/** States between two pauses. */
+const STATES_A_STEP = 512;
 
 export interface Transition {
   readonly first: number;
@@ -14,7 +17,7 @@ export interface Transition {
 }
 
 /** Adds itself behind a state and returns the state behind it. */
-export type Piece = (nfa: ByteNfa, from: number) => number;
+export type Piece = (nfa: ByteNfa, from: number) => Steps<number>;
 
 /** States are numbers, the first is 0. */
 export class ByteNfa {
@@ -25,10 +28,11 @@ export class ByteNfa {
   readonly sets = new Set<CodePoints>();
   readonly texts = new Set<string>();
   end = 0;
+  #paused = 0;
 
-  static of(piece: Piece): ByteNfa {
+  static *of(piece: Piece): Steps<ByteNfa> {
     const nfa = new ByteNfa();
-    nfa.end = piece(nfa, 0);
+    nfa.end = yield* piece(nfa, 0);
     return nfa;
   }
 
@@ -52,12 +56,23 @@ export class ByteNfa {
     this.silent[from]!.push(to);
   }
 
+  /** A pause, if many states were made since the last one. */
+  *rest(): Steps<void> {
+    if (this.size - this.#paused < STATES_A_STEP) return;
+    this.#paused = this.size;
+    yield;
+  }
+
   /** (states) bytes to the end by the shortest way; Infinity where none leads there. */
-  distances(): Float64Array {
-    const into: { from: number; cost: number }[][] = this.transitions.map(() => []);
+  *distances(): Steps<Float64Array> {
+    const work = new WorkCount();
+    const into: { from: number; cost: number }[][] = [];
+    for (let state = 0; state < this.size; state++) into.push([]);
     for (let from = 0; from < this.size; from++) {
-      for (const { to } of this.transitions[from]!) into[to]!.push({ from, cost: 1 });
-      for (const to of this.silent[from]!) into[to]!.push({ from, cost: 0 });
+      const [moves, silent] = [this.transitions[from]!, this.silent[from]!];
+      for (const { to } of moves) into[to]!.push({ from, cost: 1 });
+      for (const to of silent) into[to]!.push({ from, cost: 0 });
+      if (work.adds(2 * (moves.length + silent.length))) yield;
     }
     const distances = new Float64Array(this.size).fill(Number.POSITIVE_INFINITY);
     distances[this.end] = 0;
@@ -68,6 +83,7 @@ export class ByteNfa {
       for (let i = 0; i < ring.length; i++) {
         const state = ring[i]!;
         if (distances[state] !== distance) continue;
+        if (work.adds(1 + into[state]!.length)) yield;
         for (const { from, cost } of into[state]!) {
           if (distances[from]! <= distance + cost) continue;
           distances[from] = distance + cost;
@@ -80,11 +96,20 @@ export class ByteNfa {
   }
 }
 
-export const nothing: Piece = (_, from) => from;
+/** Many in a row, each behind the one before. */
+export function sequence(...pieces: readonly Piece[]): Piece {
+  return function* (nfa, from) {
+    let at = from;
+    for (const piece of pieces) at = yield* piece(nfa, at);
+    return at;
+  };
+}
+
+export const nothing: Piece = sequence();
 
 export function literal(text: string): Piece {
   const bytes = Buffer.from(text, "utf8");
-  return (nfa, from) => {
+  return function* (nfa, from) {
     nfa.texts.add(text);
     let at = from;
     for (const byte of bytes) {
@@ -92,6 +117,7 @@ export function literal(text: string): Piece {
       nfa.move(at, byte, byte, next);
       at = next;
     }
+    yield* nfa.rest();
     return at;
   };
 }
@@ -100,7 +126,7 @@ export function literal(text: string): Piece {
 export function oneOf(set: CodePoints): Piece {
   const sequences = utf8Sequences(set);
   const sorted = union(set);
-  return (nfa, from) => {
+  return function* (nfa, from) {
     nfa.sets.add(sorted);
     const end = nfa.state();
     // Ways that end alike share their ends.
@@ -120,21 +146,18 @@ export function oneOf(set: CodePoints): Piece {
     for (const [[first, last] = [0, 0], ...rest] of sequences) {
       nfa.move(from, first, last, behind(rest));
     }
+    yield* nfa.rest();
     return end;
   };
 }
 
-export function sequence(...pieces: readonly Piece[]): Piece {
-  return (nfa, from) => pieces.reduce((at, piece) => piece(nfa, at), from);
-}
-
 export function either(...pieces: readonly Piece[]): Piece {
-  return (nfa, from) => {
+  return function* (nfa, from) {
     const end = nfa.state();
     for (const piece of pieces) {
       const start = nfa.state();
       nfa.step(from, start);
-      nfa.step(piece(nfa, start), end);
+      nfa.step(yield* piece(nfa, start), end);
     }
     return end;
   };
@@ -142,13 +165,13 @@ export function either(...pieces: readonly Piece[]): Piece {
 
 /** `max` may be Infinity. */
 export function repeated(piece: Piece, min: number, max: number): Piece {
-  return (nfa, from) => {
+  return function* (nfa, from) {
     let at = from;
-    for (let i = 0; i < min; i++) at = piece(nfa, at);
+    for (let i = 0; i < min; i++) at = yield* piece(nfa, at);
     if (max === Number.POSITIVE_INFINITY) {
       const loop = nfa.state();
       nfa.step(at, loop);
-      nfa.step(piece(nfa, loop), loop);
+      nfa.step(yield* piece(nfa, loop), loop);
       return loop;
     }
     if (max === min) return at;
@@ -157,7 +180,7 @@ export function repeated(piece: Piece, min: number, max: number): Piece {
       nfa.step(at, end);
       const start = nfa.state();
       nfa.step(at, start);
-      at = piece(nfa, start);
+      at = yield* piece(nfa, start);
     }
     nfa.step(at, end);
     return end;
@@ -166,19 +189,15 @@ export function repeated(piece: Piece, min: number, max: number): Piece {
 
 /** One of many texts, as a tree of their beginnings. */
 export function anyText(texts: Iterable<string>): Piece {
-  const all = [...texts].map((text) => Buffer.from(text, "utf8"));
-  return (nfa, from) => {
-    for (const text of texts) nfa.texts.add(text);
+  return function* (nfa, from) {
     const end = nfa.state();
+    const root = nfa.state();
+    nfa.step(from, root);
     const children = new Map<number, number>();
-    for (const bytes of all) {
-      let at = nfa.state();
-      const root = children.get(-1);
-      if (root === undefined) {
-        nfa.step(from, at);
-        children.set(-1, at);
-      } else at = root;
-      for (const byte of bytes) {
+    for (const text of texts) {
+      nfa.texts.add(text);
+      let at = root;
+      for (const byte of Buffer.from(text, "utf8")) {
         const key = at * 256 + byte;
         let next = children.get(key);
         if (next === undefined) {
@@ -189,6 +208,7 @@ export function anyText(texts: Iterable<string>): Piece {
         at = next;
       }
       nfa.step(at, end);
+      yield* nfa.rest();
     }
     return end;
   };

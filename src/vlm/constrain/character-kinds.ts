@@ -3,6 +3,7 @@
 // each kind. It knows no states and no tokens.
 
 import type { CodePoints } from "./code-points.ts";
+import { type Steps, WorkCount } from "./steps.ts";
 
 const BASIC = 0x1_0000;
 const NONE = 0xffff;
@@ -13,8 +14,6 @@ const FINE = 1 << 14;
 
 /** A partition of all characters. */
 class Partition {
-  /** Equal ones have one name. */
-  readonly name: string;
   /** First code points of stretches of one kind, and their kinds. */
   readonly #starts: number[] = [];
   readonly #kinds: number[] = [];
@@ -23,7 +22,21 @@ class Partition {
   /** UTF-8 of one of each kind. */
   readonly #examples: Uint8Array[] = [];
 
-  constructor(sets: readonly CodePoints[]) {
+  private constructor() {}
+
+  static *of(sets: readonly CodePoints[]): Steps<Partition> {
+    const partition = new Partition();
+    yield* partition.#cut(sets);
+    return partition;
+  }
+
+  /** Equal ones have one name. */
+  get name(): string {
+    return this.#starts.map((start, index) => `${start}:${this.#kinds[index]}`).join();
+  }
+
+  *#cut(sets: readonly CodePoints[]): Steps<void> {
+    const work = new WorkCount();
     const cuts = new Set<number>();
     for (const [first, last] of sets.flat()) cuts.add(first).add(last + 1);
     const sorted = [...cuts].sort((a, b) => a - b);
@@ -39,8 +52,8 @@ class Partition {
       this.#starts.push(start);
       this.#kinds.push(kind);
       this.#basic.fill(kind, Math.min(start, BASIC), Math.min(sorted[index + 1] ?? BASIC, BASIC));
+      if (work.adds(8 + 4 * sets.length)) yield;
     }
-    this.name = this.#starts.map((start, index) => `${start}:${this.#kinds[index]}`).join();
   }
 
   /** Undefined for a character of none of the sets. */
@@ -87,24 +100,36 @@ export class CharacterKinds {
   readonly #fine: Partition;
   readonly #beginnings: ReadonlySet<number>;
 
-  private constructor(sets: readonly CodePoints[], texts: readonly (readonly number[])[]) {
-    const single = (point: number): CodePoints => [[point, point]];
-    const firsts = [...new Set(texts.map(([first]) => first!))];
-    const inner = [...new Set(texts.flatMap(([, ...rest]) => rest))];
+  private constructor(coarse: Partition, fine: Partition, texts: readonly (readonly number[])[]) {
+    this.#coarse = coarse;
+    this.#fine = fine;
     this.#beginnings = new Set(texts.flatMap(([first, second]) => (second ? [first!] : [])));
-    this.#coarse = new Partition([...sets, ...firsts.map(single)]);
-    this.#fine = new Partition([...sets, ...firsts.map(single), ...inner.map(single)]);
-    this.reach = Math.max(0, ...texts.map(({ length }) => length - 1));
-    this.name = [this.#coarse.name, this.#fine.name, [...this.#beginnings], this.reach].join(" ");
+    this.reach = texts.reduce((longest, { length }) => Math.max(longest, length - 1), 0);
+    this.name = [coarse.name, fine.name, [...this.#beginnings], this.reach].join(" ");
   }
 
   /** @returns undefined where there are too many sets to be worth it */
-  static of(sets: readonly CodePoints[], texts: Iterable<string>): CharacterKinds | undefined {
+  static *of(
+    sets: readonly CodePoints[],
+    texts: Iterable<string>,
+  ): Steps<CharacterKinds | undefined> {
+    if (sets.length > MOST_SETS) return undefined;
+    const letters = new Set<string>();
+    for (const text of texts) {
+      for (const character of text) letters.add(character);
+      if (sets.length + letters.size > MOST_SETS) return undefined;
+    }
     const spelled = [...texts]
       .filter((text) => text !== "")
       .map((text) => Array.from(text, (character) => character.codePointAt(0)!));
-    const letters = new Set(spelled.flat()).size;
-    return sets.length + letters > MOST_SETS ? undefined : new CharacterKinds(sets, spelled);
+    yield;
+    const single = (point: number): CodePoints => [[point, point]];
+    const firsts = [...new Set(spelled.map(([first]) => first!))];
+    const inner = [...new Set(spelled.flatMap(([, ...rest]) => rest))];
+    const beginning = [...sets, ...firsts.map(single)];
+    const coarse = yield* Partition.of(beginning);
+    const fine = yield* Partition.of([...beginning, ...inner.map(single)]);
+    return new CharacterKinds(coarse, fine, spelled);
   }
 
   /** May a text go on behind this character? */

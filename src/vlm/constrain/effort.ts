@@ -6,7 +6,9 @@ import { TooComplexError } from "./too-complex.ts";
 /** States of nondeterministic automata: about 0.3 kB each. */
 const MOST_STATES = 150_000;
 /** Members of the states that texts have reached: about 20 bytes each. */
-const MOST_MEMBERS = 400_000;
+const MOST_MEMBERS = 800_000;
+/** Ways out of a state that take as much as one member. */
+const WAYS_OF_A_MEMBER = 8;
 
 export class Effort {
   #states = 0;
@@ -22,15 +24,20 @@ export class Effort {
     return this.#members < MOST_MEMBERS / 8;
   }
 
+  /** Of memory, about. */
+  get bytes(): number {
+    return 300 * this.#states + 20 * this.#members;
+  }
+
   /** @throws TooComplexError */
   payStates(count: number): void {
     this.#states += count;
     if (this.#states > MOST_STATES) throw new TooComplexError("it has too many states");
   }
 
-  /** @throws TooComplexError */
-  payMembers(count: number): void {
-    this.#members += count;
+  /** For one state with so many ways out. @throws TooComplexError */
+  payMembers(count: number, ways: number): void {
+    this.#members += count + Math.ceil(ways / WAYS_OF_A_MEMBER);
     if (this.#members > MOST_MEMBERS) {
       throw new TooComplexError("its texts can go on in too many ways");
     }

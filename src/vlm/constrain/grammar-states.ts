@@ -4,6 +4,7 @@
 
 import { type Automaton, completion } from "./automaton.ts";
 import { Lengths, type Rule } from "./grammar.ts";
+import type { Steps } from "./steps.ts";
 import { TooComplexError } from "./too-complex.ts";
 
 /** What has to follow: the rest of a sequence or of a repetition, then what follows that. */
@@ -39,7 +40,11 @@ export interface GrammarState {
 /** Ways at once: more are those of grammars made to have more. */
 const MAX_THREADS = 2048;
 const MAX_STATES = 8_000;
+/** A million ways. */
+const MAX_COST = 16_000_000;
 const MAX_FRAMES = 200_000;
+
+const BYTES = Array.from({ length: 256 }, (_, byte) => byte);
 
 /** The places of one grammar. */
 export class GrammarStates {
@@ -49,16 +54,39 @@ export class GrammarStates {
   readonly #threads = new Map<string, Thread>();
   readonly #states = new Map<string, GrammarState>();
   readonly #ids = new Map<object, number>();
+  #cost = 0;
 
-  /** @throws TooComplexError */
-  constructor(root: Rule) {
-    this.#lengths = new Lengths(root);
+  private constructor(root: Rule, lengths: Lengths) {
+    this.#lengths = lengths;
     this.start = this.#stateOf((found) => this.#expand(root, undefined, found));
+  }
+
+  /** @throws TooComplexError, also where even the shortest text has more than so many bytes */
+  static *of(root: Rule, mostBytes = Number.POSITIVE_INFINITY): Steps<GrammarStates> {
+    const lengths = yield* Lengths.of(root);
+    const shortest = lengths.of(root);
+    if (shortest === Number.POSITIVE_INFINITY) throw new TooComplexError("no text satisfies it");
+    if (shortest > mostBytes)
+      throw new TooComplexError(`even its shortest answer has ${shortest} bytes`);
+    yield;
+    return new GrammarStates(root, lengths);
+  }
+
+  /** Work that making places has taken so far, as a {@link WorkCount} counts it. */
+  get cost(): number {
+    return this.#cost;
+  }
+
+  /** Nothing may follow: this is the end. */
+  over({ threads }: GrammarState): boolean {
+    const goesOn = ({ automaton, state }: Thread) =>
+      BYTES.some((byte) => automaton.next(state, byte) >= 0);
+    return !threads.some(goesOn);
   }
 
   /** So much was remembered that it is time to begin anew, with the next answer. */
   get full(): boolean {
-    return this.#states.size > MAX_STATES;
+    return this.#states.size > MAX_STATES || this.#cost > MAX_COST;
   }
 
   /** @returns undefined where the byte must not come. @throws TooComplexError */
@@ -102,8 +130,6 @@ export class GrammarStates {
   #stateOf(find: (found: Found) => void): GrammarState {
     const found: Found = { threads: new Map(), whole: false, expanding: new Set() };
     find(found);
-    if (found.threads.size > MAX_THREADS)
-      throw new TooComplexError("it can go on in too many ways");
     const threads = [...found.threads.values()].sort((a, b) => a.id - b.id);
     const key = `${found.whole}${threads.map(({ id }) => id).join()}`;
     let state = this.#states.get(key);
@@ -123,7 +149,10 @@ export class GrammarStates {
       thread = { id: this.#threads.size, automaton, state, next };
       this.#threads.set(key, thread);
     }
+    this.#cost += 16;
     if (found.threads.has(thread.id)) return;
+    if (found.threads.size >= MAX_THREADS)
+      throw new TooComplexError("it can go on in too many ways");
     found.threads.set(thread.id, thread);
     if (automaton.accepting(state)) this.#resume(next, found);
   }

@@ -2,6 +2,7 @@
 // follow from the form alone. It knows no tokens and no state of any answer.
 
 import { type Automaton, completion } from "./automaton.ts";
+import { type Steps, WorkCount } from "./steps.ts";
 
 export type Rule =
   | { readonly kind: "match"; readonly automaton: Automaton }
@@ -38,22 +39,31 @@ export function reference(): Reference {
 }
 
 /** All that a grammar is made of in the end. */
-export function automataOf(root: Rule): ReadonlySet<Automaton> {
-  const matches = [...rulesOf(root)].flatMap((rule) => (rule.kind === "match" ? [rule] : []));
-  return new Set(matches.map(({ automaton }) => automaton));
+export function* automataOf(root: Rule): Steps<ReadonlySet<Automaton>> {
+  const matches = [...(yield* rulesOf(root))];
+  return new Set(matches.flatMap((rule) => (rule.kind === "match" ? [rule.automaton] : [])));
 }
 
 /** Fewest bytes of each rule of a grammar; Infinity for those that never end. */
 export class Lengths {
   readonly #lengths = new Map<Rule, number>();
 
-  constructor(root: Rule) {
-    const rules = [...rulesOf(root)];
+  private constructor() {}
+
+  static *of(root: Rule): Steps<Lengths> {
+    const lengths = new Lengths();
+    yield* lengths.#find([...(yield* rulesOf(root))]);
+    return lengths;
+  }
+
+  *#find(rules: readonly Rule[]): Steps<void> {
+    const work = new WorkCount();
     for (const rule of rules) this.#lengths.set(rule, Number.POSITIVE_INFINITY);
     for (let changed = true; changed; ) {
       changed = false;
       // Inner ones stand behind those that contain them.
       for (const rule of rules.toReversed()) {
+        if (work.adds(4 + partsOf(rule).length)) yield;
         const length = this.#compute(rule);
         if (length >= this.of(rule)) continue;
         this.#lengths.set(rule, length);
@@ -109,9 +119,14 @@ export class Lengths {
 }
 
 /** Every rule once, containers first. */
-function rulesOf(root: Rule): Set<Rule> {
+function* rulesOf(root: Rule): Steps<Set<Rule>> {
+  const work = new WorkCount();
   const found = new Set<Rule>([root]);
-  for (const rule of found) for (const inner of partsOf(rule)) found.add(inner);
+  for (const rule of found) {
+    const parts = partsOf(rule);
+    for (const inner of parts) found.add(inner);
+    if (work.adds(4 + 2 * parts.length)) yield;
+  }
   return found;
 }
 

@@ -10,6 +10,7 @@ import type { Effort } from "./effort.ts";
 import { match, type Rule } from "./grammar.ts";
 import { LazyDfa } from "./lazy-dfa.ts";
 import { regexPiece } from "./regex.ts";
+import { finish, type Steps } from "./steps.ts";
 
 /** Nothing, a space, or a new line with its indentation: endless white space is no answer. */
 const SPACE = either(
@@ -20,11 +21,11 @@ const SPACE = either(
 
 const shared = new Map<string, Rule>();
 
-/** One rule for what is spelled alike: what is found out about it is found out once. */
+/** One small rule for what is spelled alike: what is found out about it is found out once. */
 function once(name: string, piece: () => Piece): Rule {
   let rule = shared.get(name);
   if (!rule) {
-    rule = match(new LazyDfa(piece()));
+    rule = match(finish(LazyDfa.of(piece())));
     shared.set(name, rule);
   }
   return rule;
@@ -43,9 +44,17 @@ export function space(): Rule {
   return once("space", () => SPACE);
 }
 
+/** Keys of one form are often those of the next. */
+const keys = new LRUCache<string, Rule>({ max: 1024 });
+
 /** A key and its colon. */
-export function key(name: string): Rule {
-  return match(new LazyDfa(sequence(literal(`${JSON.stringify(name)}:`), oneSpace)));
+export function* key(name: string): Steps<Rule> {
+  const known = keys.get(name);
+  if (known) return known;
+  const piece = sequence(literal(`${JSON.stringify(name)}:`), oneSpace);
+  const rule = match(yield* LazyDfa.of(piece));
+  keys.set(name, rule);
+  return rule;
 }
 
 const oneSpace: Piece = repeated(literal(" "), 0, 1);
@@ -82,14 +91,14 @@ export function spellInJson(set: CodePoints): Piece {
 }
 
 /** A key that is none of some others, and its colon. Without escapes, so that none can be spelled in another way. */
-export function otherKey(
+export function* otherKey(
   names: Iterable<string>,
   pieces: readonly Piece[] = [],
   effort?: Effort,
-): Rule {
+): Steps<Rule> {
   const free = textExcept(names);
-  const inside = all(free, ...pieces);
-  return match(new LazyDfa(sequence(literal('"'), inside, literal('":'), oneSpace), effort));
+  const inside = yield* all(free, ...pieces);
+  return match(yield* LazyDfa.of(sequence(literal('"'), inside, literal('":'), oneSpace), effort));
 }
 
 interface NameTree {
@@ -132,20 +141,24 @@ export interface TextForm {
 }
 
 /** A string of JSON whose text has a form. @throws UnsupportedPatternError, TooComplexError */
-export function formedText(form: TextForm, effort: Effort): Rule {
-  return match(new LazyDfa(sequence(literal('"'), formPiece(form), literal('"')), effort));
+export function* formedText(form: TextForm, effort: Effort): Steps<Rule> {
+  const inside = yield* formPiece(form);
+  return match(yield* LazyDfa.of(sequence(literal('"'), inside, literal('"')), effort));
 }
 
 /** The same without its quotes; `plain`: without escapes. */
-export function formPiece(
+export function* formPiece(
   { patterns, minLength, maxLength }: TextForm,
   spell: (set: CodePoints) => Piece = spellInJson,
-): Piece {
-  const pieces = patterns.map((pattern) => regexPiece(pattern, { spell, match: "somewhere" }));
+): Steps<Piece> {
+  const pieces: Piece[] = [];
+  for (const pattern of patterns) {
+    pieces.push(yield* regexPiece(pattern, { spell, match: "somewhere" }));
+  }
   if (minLength > 0 || maxLength < Number.POSITIVE_INFINITY || pieces.length === 0) {
     pieces.push(repeated(spell(ANY), minLength, maxLength));
   }
-  return all(pieces[0]!, ...pieces.slice(1));
+  return yield* all(pieces[0]!, ...pieces.slice(1));
 }
 
 export function spellPlainly(set: CodePoints): Piece {
@@ -160,7 +173,7 @@ export interface NumberForm {
 
 const SAFE = Number.MAX_SAFE_INTEGER;
 
-function plain(pattern: string): Piece {
+function plain(pattern: string): Steps<Piece> {
   return regexPiece(pattern, { spell: oneOf, match: "whole" });
 }
 
@@ -168,40 +181,45 @@ function plain(pattern: string): Piece {
 const numbers = new LRUCache<string, Rule>({ max: 64 });
 
 /** A number that every reader of JSON understands as it was written. */
-export function formedNumber(form: NumberForm): Rule {
+export function* formedNumber(form: NumberForm): Steps<Rule> {
   if (!form.integer && form.from.length === 0 && form.upTo.length === 0) return anyNumber();
   const name = JSON.stringify(form);
   const known = numbers.get(name);
   if (known) return known;
-  const rule = match(new LazyDfa(numberPiece(form)));
+  const rule = match(yield* LazyDfa.of(yield* numberPiece(form)));
   numbers.set(name, rule);
   return rule;
 }
 
 /** Up to 15 digits a number is what it looks like; integers are compared as such. */
-function digits(integer: boolean): Piece {
-  if (integer) return plain("-?(?:0|[1-9]\\d*)");
-  return all(plain("-?(?:0|[1-9]\\d*)(?:\\.\\d+)?"), plain("-?(?:\\d{1,15}|[\\d.]{1,16})"));
+function* digits(integer: boolean): Steps<Piece> {
+  if (integer) return yield* plain("-?(?:0|[1-9]\\d*)");
+  const written = yield* plain("-?(?:0|[1-9]\\d*)(?:\\.\\d+)?");
+  return yield* all(written, yield* plain("-?(?:\\d{1,15}|[\\d.]{1,16})"));
 }
 
 /** Without bounds of their own, numbers stay within those that are exact. */
-function numberPiece({ integer, from, upTo }: NumberForm): Piece {
+function* numberPiece({ integer, from, upTo }: NumberForm): Steps<Piece> {
   const lower = from.length > 0 ? from : [{ value: -SAFE, exclusive: false }];
   const upper = upTo.length > 0 ? upTo : [{ value: SAFE, exclusive: false }];
-  return all(
-    digits(integer),
-    ...lower.map((bound) => plain(numbersFrom(bound))),
-    ...upper.map((bound) => plain(numbersUpTo(bound))),
-  );
+  const bounds: Piece[] = [];
+  for (const bound of lower) bounds.push(yield* plain(numbersFrom(bound)));
+  for (const bound of upper) bounds.push(yield* plain(numbersUpTo(bound)));
+  return yield* all(yield* digits(integer), ...bounds);
 }
 
 export function anyNumber(): Rule {
   return once("number", () =>
-    plain("-?(?:0|[1-9]\\d{0,14})(?:\\.\\d{1,15})?(?:[eE][+-]?\\d{1,2})?"),
+    finish(plain("-?(?:0|[1-9]\\d{0,14})(?:\\.\\d{1,15})?(?:[eE][+-]?\\d{1,2})?")),
   );
 }
 
 /** One of a few texts, letter by letter. */
-export function oneText(texts: readonly string[]): Rule {
-  return match(new LazyDfa(anyText(texts)));
+export function* oneText(texts: readonly string[]): Steps<Rule> {
+  return match(yield* LazyDfa.of(anyText(texts)));
+}
+
+/** A word of JSON's own. */
+export function word(...words: readonly ("true" | "false" | "null")[]): Rule {
+  return once(words.join(), () => anyText(words));
 }

@@ -3,9 +3,9 @@
 // and those that would end the string too early. In: a place and what its bounds leave. Out: tokens.
 
 import { LRUCache } from "lru-cache";
-import type { TimeSlice } from "../image/time-slice.ts";
 import { JsonText, type JsonTextPlace } from "./json-text.ts";
 import { allow, forbid, type LocalMask, maskBytes, maskOf } from "./local-mask.ts";
+import { type Steps, WorkCount } from "./steps.ts";
 import { LONGEST_TOKEN, type TokenTrie } from "./token-trie.ts";
 
 /** Everything that may come at a place of a string without bounds. */
@@ -21,8 +21,6 @@ interface TextTokens {
 }
 
 const CACHED_BYTES = 8 * 2 ** 20;
-/** Nodes between two looks at the clock. */
-const STEPS_A_LOOK = 8192;
 /** More characters than any token has. */
 const FAR = LONGEST_TOKEN + 1;
 
@@ -39,14 +37,9 @@ export class JsonTextMasks {
     this.#trie = trie;
   }
 
-  /** Walks all places, in slices. */
-  async prepare(slice: TimeSlice): Promise<void> {
-    for (const place of JsonText.places) {
-      const walk = this.#walk(place);
-      let step = walk.next();
-      for (; !step.done; step = walk.next()) if (slice.over) await slice.rest();
-      this.#places.set(place, step.value);
-    }
+  /** Walks all places. */
+  *prepare(): Steps<void> {
+    for (const place of JsonText.places) this.#places.set(place, yield* this.#walk(place));
   }
 
   of({ place, room, wanted }: JsonTextPlace): LocalMask {
@@ -63,8 +56,7 @@ export class JsonTextMasks {
     return mask;
   }
 
-  /** Pauses now and then. */
-  *#walk(place: number): Generator<void, TextTokens, void> {
+  *#walk(place: number): Steps<TextTokens> {
     const { byte, depth, end, token, nodes, vocabSize } = this.#trie;
     const text = JsonText.counting;
     const path = new Int32Array(LONGEST_TOKEN + 1);
@@ -72,9 +64,10 @@ export class JsonTextMasks {
     const exitCharacters: number[] = [];
     const closing: { id: number; characters: number }[] = [];
     const found: number[][] = [];
+    const work = new WorkCount();
     path[0] = place;
-    for (let node = 0, steps = 0; node < nodes; ) {
-      if (++steps % STEPS_A_LOOK === 0) yield;
+    for (let node = 0; node < nodes; ) {
+      if (work.adds(1)) yield;
       const at = depth[node]!;
       const state = text.next(path[at - 1]!, byte[node]!);
       if (state < 0) {
@@ -100,13 +93,15 @@ export class JsonTextMasks {
     }
     yield;
     const firstOfLength = new Int32Array(FAR + 2);
+    const byLength = new Int32Array(found.reduce((sum, ids) => sum + ids.length, 0));
     let count = 0;
     for (let length = 0; length < firstOfLength.length; length++) {
       firstOfLength[length] = count;
-      count += found[length]?.length ?? 0;
+      const ids = found[length] ?? [];
+      byLength.set(ids, count);
+      count += ids.length;
     }
     yield;
-    const byLength = Int32Array.from(found.flatMap((ids) => ids ?? []));
     return {
       mask: maskOf(byLength, Int32Array.from(exits), vocabSize),
       byLength,

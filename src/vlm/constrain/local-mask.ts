@@ -2,6 +2,7 @@
 // In: an automaton and a state. Out: tokens, and the nodes where the automaton may end inside a token.
 
 import type { LazyDfa } from "./lazy-dfa.ts";
+import { type Steps, WorkCount } from "./steps.ts";
 import { LONGEST_TOKEN, type TokenTrie } from "./token-trie.ts";
 
 /** Bit `id % 32` of word `id / 32` is set for a token that may come. */
@@ -20,33 +21,46 @@ export interface LocalMask {
 /** More tokens than this are cheaper as bits. */
 const FEW = 512;
 
-/** Walks the tokens of one vocabulary. Its buffers are used again for every walk. */
+/** What a walk writes into. */
+interface Notes {
+  readonly path: Int32Array;
+  readonly ids: Int32Array;
+  readonly exits: Int32Array;
+}
+
+/** Walks the tokens of one vocabulary. Its notes are used again for every walk. */
 export class TokenWalk {
   readonly #trie: TokenTrie;
-  readonly #path = new Int32Array(LONGEST_TOKEN + 1);
-  readonly #ids: Int32Array;
-  readonly #exits: Int32Array;
+  /** Of walks that are over. */
+  readonly #free: Notes[] = [];
 
   constructor(trie: TokenTrie) {
     this.#trie = trie;
-    this.#ids = new Int32Array(trie.vocabSize);
-    this.#exits = new Int32Array(trie.nodes);
   }
 
   /** @throws TooComplexError */
-  from(automaton: LazyDfa, start: number): LocalMask {
+  *from(automaton: LazyDfa, start: number): Steps<LocalMask> {
+    const notes = this.#free.pop() ?? this.#newNotes();
+    try {
+      return yield* this.#walk(automaton, start, notes);
+    } finally {
+      this.#free.push(notes);
+    }
+  }
+
+  *#walk(automaton: LazyDfa, start: number, { path, ids, exits }: Notes): Steps<LocalMask> {
     const { byte, depth, end, token, nodes } = this.#trie;
-    const [path, ids, exits] = [this.#path, this.#ids, this.#exits];
-    let [count, exitCount] = [0, 0];
-    let { next, classes, classCount } = automaton.known;
+    const { pages, classes, classCount } = automaton.known;
+    const work = new WorkCount();
+    let [count, exitCount, cost] = [0, 0, automaton.cost];
     path[0] = start;
     for (let node = 0; node < nodes; ) {
       const at = depth[node]!;
-      let state = next[path[at - 1]! * classCount + classes[byte[node]!]!]!;
-      if (state === -2) {
-        state = automaton.next(path[at - 1]!, byte[node]!);
-        ({ next, classes, classCount } = automaton.known);
-      }
+      const above = path[at - 1]!;
+      let state = pages[above >>> 6]![(above & 63) * classCount + classes[byte[node]!]!]!;
+      if (state === -2) state = automaton.next(above, byte[node]!);
+      if (work.adds(1 + automaton.cost - cost)) yield;
+      cost = automaton.cost;
       if (state < 0) {
         node = end[node]!;
         continue;
@@ -58,6 +72,14 @@ export class TokenWalk {
       node++;
     }
     return maskOf(ids.subarray(0, count), exits.slice(0, exitCount), this.#trie.vocabSize);
+  }
+
+  #newNotes(): Notes {
+    return {
+      path: new Int32Array(LONGEST_TOKEN + 1),
+      ids: new Int32Array(this.#trie.vocabSize),
+      exits: new Int32Array(this.#trie.nodes),
+    };
   }
 }
 

@@ -3,16 +3,19 @@
 
 import type { ByteNfa, Piece } from "./byte-nfa.ts";
 import type { CodePoints } from "./code-points.ts";
+import { equalStates } from "./equal-states.ts";
 import { LazyDfa } from "./lazy-dfa.ts";
+import { type Steps, WorkCount } from "./steps.ts";
 import { TooComplexError } from "./too-complex.ts";
 
 /** More states than this are not looked at: the piece stays as it is. */
 const MAX_STATES = 4_000;
 
-export function minimal(piece: Piece): Piece {
-  const table = explored(piece);
+export function* minimal(piece: Piece): Steps<Piece> {
+  const table = yield* explored(piece);
   if (!table) return piece;
-  const blocks = merged(table);
+  // Texts of other lengths tell apart what is not equally far from its end.
+  const blocks = yield* equalStates(table.next, table.distance);
   return (nfa, from) => build(nfa, from, table, blocks);
 }
 
@@ -22,51 +25,45 @@ interface Table {
   /** (states, classes) -1: none. The first state is the start. */
   readonly next: readonly (readonly number[])[];
   readonly accepting: readonly boolean[];
+  /** Bytes to the end by the shortest way. */
+  readonly distance: readonly number[];
   /** What it was put together from. */
   readonly sets: readonly CodePoints[];
   readonly texts: ReadonlySet<string>;
 }
 
-function explored(piece: Piece): Table | undefined {
+function* explored(piece: Piece): Steps<Table | undefined> {
   try {
-    const dfa = new LazyDfa(piece);
+    const dfa = yield* LazyDfa.of(piece);
     if (dfa.empty) return undefined;
     const { classes } = dfa;
+    const work = new WorkCount();
     const next: number[][] = [];
     // States are numbered as they are found.
     for (let state = 0; state < dfa.size; state++) {
       if (state >= MAX_STATES) return undefined;
-      next.push(classes.map((byte) => dfa.next(state, byte)));
+      const row: number[] = [];
+      for (const byte of classes) {
+        const before = dfa.cost;
+        row.push(dfa.next(state, byte));
+        if (work.adds(1 + dfa.cost - before)) yield;
+      }
+      next.push(row);
     }
     const accepting = next.map((_, state) => dfa.accepting(state));
-    return { classes, next, accepting, sets: dfa.sets, texts: dfa.texts };
+    const distance = next.map((_, state) => dfa.distance(state));
+    return { classes, next, accepting, distance, sets: dfa.sets, texts: dfa.texts };
   } catch (error) {
     if (error instanceof TooComplexError) return undefined;
     throw error;
   }
 }
 
-/** (states) States with one number cannot be told apart by any text. */
-function merged({ next, accepting }: Table): number[] {
-  let blocks = accepting.map(Number);
-  for (let count = 0; ; ) {
-    const numbers = new Map<string, number>();
-    const refined = next.map((row, state) => {
-      const key = `${blocks[state]}:${row.map((to) => (to < 0 ? -1 : blocks[to])).join()}`;
-      const known = numbers.get(key) ?? numbers.size;
-      numbers.set(key, known);
-      return known;
-    });
-    blocks = refined;
-    if (numbers.size === count) return blocks;
-    count = numbers.size;
-  }
-}
-
-function build(nfa: ByteNfa, from: number, table: Table, blocks: readonly number[]): number {
+function* build(nfa: ByteNfa, from: number, table: Table, blocks: Int32Array): Steps<number> {
   const { classes, next, accepting, sets, texts } = table;
   for (const set of sets) nfa.sets.add(set);
   for (const text of texts) nfa.texts.add(text);
+  const work = new WorkCount();
   const end = nfa.state();
   const states = new Map<number, number>();
   const stateOf = (block: number): number => {
@@ -87,6 +84,7 @@ function build(nfa: ByteNfa, from: number, table: Table, blocks: readonly number
       const last = (classes[index + 1] ?? 256) - 1;
       nfa.move(mine, classes[index]!, last, stateOf(blocks[to]!));
     }
+    if (work.adds(4 * row.length)) yield;
   }
   return end;
 }

@@ -5,6 +5,8 @@
 import { type AST, RegExpParser } from "@eslint-community/regexpp";
 import { either, nothing, type Piece, repeated, sequence } from "./byte-nfa.ts";
 import { ANY, type CodePointRange, type CodePoints, complement, union } from "./code-points.ts";
+import type { Steps } from "./steps.ts";
+import { TooComplexError } from "./too-complex.ts";
 
 /** A pattern that cannot be kept. `construct` is what in it. */
 export class UnsupportedPatternError extends Error {
@@ -49,25 +51,51 @@ const SPACE: CodePoints = union([
   [0xfeff, 0xfeff],
 ]);
 
+/** Characters of one alternative, which are read at once. */
+const MOST_CHARACTERS = 4096;
+const MOST_NESTED = 100;
+
 /** @throws UnsupportedPatternError, TooComplexError */
-export function regexPiece(pattern: string, options: RegexOptions): Piece {
-  const tree = parse(pattern);
+export function* regexPiece(pattern: string, options: RegexOptions): Steps<Piece> {
+  const pieces: Piece[] = [];
+  for (const part of alternatives(pattern)) {
+    for (const { elements } of parse(part).alternatives) {
+      pieces.push(yield* alternativePiece(elements, options));
+    }
+    yield;
+  }
+  return either(...pieces);
+}
+
+function* alternativePiece(elements: readonly AST.Element[], options: RegexOptions): Steps<Piece> {
   const anything = repeated(options.spell(ANY), 0, Number.POSITIVE_INFINITY);
   const loose = options.match === "somewhere";
-  return either(
-    ...tree.alternatives.map(({ elements }) => {
-      const first = elements[0];
-      const last = elements.at(-1);
-      const starts = isAnchor(first, "start");
-      const ends = isAnchor(last, "end");
-      const inner = elements.slice(starts ? 1 : 0, ends ? elements.length - 1 : elements.length);
-      return sequence(
-        starts || !loose ? nothing : anything,
-        ...inner.map((element) => pieceOf(element, options)),
-        ends || !loose ? nothing : anything,
-      );
-    }),
+  const starts = isAnchor(elements[0], "start");
+  const ends = isAnchor(elements.at(-1), "end");
+  const inner = elements.slice(starts ? 1 : 0, ends ? elements.length - 1 : elements.length);
+  return sequence(
+    starts || !loose ? nothing : anything,
+    yield* sequenceOf(inner, options),
+    ends || !loose ? nothing : anything,
   );
+}
+
+/** What stands between the outermost bars: each can be read by itself. @throws TooComplexError */
+function* alternatives(pattern: string): Generator<string> {
+  let [start, nested, inClass] = [0, 0, false];
+  for (let at = 0; at <= pattern.length; at++) {
+    const character = pattern[at];
+    if (character === undefined || (character === "|" && nested === 0 && !inClass)) {
+      yield pattern.slice(start, at);
+      start = at + 1;
+    } else if (character === "\\") at++;
+    else if (inClass) inClass = character !== "]";
+    else if (character === "[") inClass = true;
+    else if (character === "(") nested++;
+    else if (character === ")") nested--;
+    if (nested > MOST_NESTED) throw new TooComplexError("its groups are nested too deeply");
+    if (at - start > MOST_CHARACTERS) throw new TooComplexError("its pattern is too long");
+  }
 }
 
 function parse(pattern: string): AST.Pattern {
@@ -84,21 +112,21 @@ function isAnchor(element: AST.Element | undefined, kind: "start" | "end"): bool
   return element?.type === "Assertion" && element.kind === kind;
 }
 
-function pieceOf(element: AST.Element, options: RegexOptions): Piece {
+function* pieceOf(element: AST.Element, options: RegexOptions): Steps<Piece> {
   switch (element.type) {
     case "Group":
       if (element.modifiers) throw refuse("modifiers of a group", element);
-      return alternativesOf(element.alternatives, options);
+      return yield* alternativesOf(element.alternatives, options);
     case "CapturingGroup":
-      return alternativesOf(element.alternatives, options);
+      return yield* alternativesOf(element.alternatives, options);
     case "Quantifier": {
       if (element.element.type === "Assertion") throw refuse("a repeated assertion", element);
-      return repeated(pieceOf(element.element, options), element.min, element.max);
+      return repeated(yield* pieceOf(element.element, options), element.min, element.max);
     }
     case "Character":
     case "CharacterClass":
     case "CharacterSet":
-      return options.spell(setOf(element));
+      return options.spell(yield* setOf(element));
     case "Assertion":
       if (element.kind === "lookahead") throw refuse("lookahead", element);
       if (element.kind === "lookbehind") throw refuse("lookbehind", element);
@@ -111,26 +139,40 @@ function pieceOf(element: AST.Element, options: RegexOptions): Piece {
   }
 }
 
-function alternativesOf(alternatives: readonly AST.Alternative[], options: RegexOptions): Piece {
-  return either(
-    ...alternatives.map(({ elements }) =>
-      sequence(...elements.map((element) => pieceOf(element, options))),
-    ),
-  );
+function* sequenceOf(elements: readonly AST.Element[], options: RegexOptions): Steps<Piece> {
+  const pieces: Piece[] = [];
+  for (const element of elements) {
+    pieces.push(yield* pieceOf(element, options));
+    if (pieces.length % ELEMENTS_A_STEP === 0) yield;
+  }
+  return sequence(...pieces);
 }
 
-function setOf(element: AST.Node): CodePoints {
+const ELEMENTS_A_STEP = 64;
+
+function* alternativesOf(
+  alternatives: readonly AST.Alternative[],
+  options: RegexOptions,
+): Steps<Piece> {
+  const pieces: Piece[] = [];
+  for (const { elements } of alternatives) pieces.push(yield* sequenceOf(elements, options));
+  return either(...pieces);
+}
+
+function* setOf(element: AST.Node): Steps<CodePoints> {
   switch (element.type) {
     case "Character":
       return union([[element.value, element.value]]);
     case "CharacterClassRange":
       return union([[element.min.value, element.max.value]]);
     case "CharacterClass": {
-      const set = union(...element.elements.map((part) => setOf(part)));
+      const parts: CodePoints[] = [];
+      for (const part of element.elements) parts.push(yield* setOf(part));
+      const set = union(...parts);
       return element.negate ? complement(set) : set;
     }
     case "CharacterSet": {
-      const set = namedSet(element);
+      const set = yield* namedSet(element);
       return "negate" in element && element.negate ? complement(set) : set;
     }
     default:
@@ -138,7 +180,7 @@ function setOf(element: AST.Node): CodePoints {
   }
 }
 
-function namedSet(element: AST.CharacterSet): CodePoints {
+function* namedSet(element: AST.CharacterSet): Steps<CodePoints> {
   switch (element.kind) {
     case "any":
       return complement(LINE_ENDS);
@@ -149,7 +191,7 @@ function namedSet(element: AST.CharacterSet): CodePoints {
     case "word":
       return WORD;
     case "property":
-      return propertySet(element.key, element.value);
+      return yield* propertySet(element.key, element.value);
   }
 }
 
@@ -163,7 +205,7 @@ const BLOCKS: CodePoints = ANY.flatMap(([first, last]) =>
 const PROPERTIES = new Map<string, CodePoints>();
 
 /** Whatever this engine's own expressions find. */
-function propertySet(key: string, value: string | null): CodePoints {
+function* propertySet(key: string, value: string | null): Steps<CodePoints> {
   const name = value === null ? key : `${key}=${value}`;
   const known = PROPERTIES.get(name);
   if (known) return known;
@@ -178,6 +220,7 @@ function propertySet(key: string, value: string | null): CodePoints {
       const from = first + index / width;
       found.push([from, from + run.length / width - 1]);
     }
+    yield;
   }
   const set = union(found);
   PROPERTIES.set(name, set);

@@ -1,23 +1,25 @@
 // From the form that a request wants its answer in to the constraint of one answer. What is made for a form is kept for
-// the next answer of the same form; what is made of the vocabulary, for all of them. It knows no logits.
+// the next answer of the same form; what is made of the vocabulary, for all of them. All of it is made in small steps,
+// so that nobody else has to wait, and stops when nobody waits for it. It knows no logits.
 
 import { LRUCache } from "lru-cache";
 import { ResponseFormatError } from "../errors.ts";
-import { TimeSlice } from "../image/time-slice.ts";
+import { SharedWork } from "../image/shared-work.ts";
 import type { KnownTool } from "../text/tool-call-text.ts";
 import type { ResponseFormat } from "../vision-language-model.ts";
-import { anyArray, anyObject } from "./any-json.ts";
-import type { Automaton } from "./automaton.ts";
+import { anyJson } from "./any-json.ts";
 import { oneOf } from "./byte-nfa.ts";
 import { callRule } from "./call-form.ts";
 import { Constraint } from "./constraint.ts";
 import { Effort } from "./effort.ts";
-import { anyOf, automataOf, Lengths, match, type Rule } from "./grammar.ts";
+import { anyOf, automataOf, match, type Rule } from "./grammar.ts";
 import { GrammarStates } from "./grammar-states.ts";
 import { jsonSchemaRule } from "./json-schema.ts";
 import { oneText } from "./json-terminals.ts";
 import { LazyDfa } from "./lazy-dfa.ts";
 import { regexPiece, UnsupportedPatternError } from "./regex.ts";
+import { StepLane } from "./step-lane.ts";
+import { limited, type Steps } from "./steps.ts";
 import { TokenMasks } from "./token-masks.ts";
 import { TokenTrie } from "./token-trie.ts";
 import { TooComplexError, tooComplex } from "./too-complex.ts";
@@ -32,68 +34,83 @@ export interface ConstrainedVocabulary {
   readonly endIds: ReadonlySet<number>;
 }
 
+/** Makes the rule of a form. @throws ResponseFormatError, UnsupportedPatternError, TooComplexError */
+export type MakeRule = (effort: Effort) => Steps<Rule>;
+
 const KEPT_FORMS = 16;
-/** An answer that cannot be shorter is none. */
+/** Of what is kept for the automata of these forms. */
+const KEPT_BYTES = 64 * 2 ** 20;
+/** Bytes: an answer that cannot be shorter is none. */
 const LONGEST_SHORTEST = 100_000;
+/** Pauses while a form is made: five seconds or so. */
+const MOST_STEPS = 20_000;
 
 interface Form {
   readonly states: GrammarStates;
-  readonly automata: ReadonlySet<Automaton>;
   readonly effort: Effort;
 }
 
 /** Makes constraints for the answers of one model. */
 export class ResponseFormats {
   readonly #vocabulary: ConstrainedVocabulary;
-  readonly #forms = new LRUCache<string, Form>({ max: KEPT_FORMS });
-  #masks: Promise<TokenMasks> | undefined;
+  readonly #lane = new StepLane();
+  readonly #forms = new LRUCache<string, Form>({
+    max: KEPT_FORMS,
+    maxSize: KEPT_BYTES,
+    sizeCalculation: ({ effort }) => 1 + effort.bytes,
+  });
+  readonly #making = new SharedWork<Form>();
+  readonly #reading = new SharedWork<TokenMasks>();
+  #masks: TokenMasks | undefined;
 
   constructor(vocabulary: ConstrainedVocabulary) {
     this.#vocabulary = vocabulary;
   }
 
   /**
-   * The first one reads the whole vocabulary, which takes a moment, in slices.
+   * The first one reads the whole vocabulary, which takes a moment.
    *
-   * @throws ResponseFormatError that names what cannot be kept
+   * @throws ResponseFormatError that names what cannot be kept; the signal's reason
    */
-  async constraint(format: ResponseFormat): Promise<Constraint> {
-    return this.constraintOf(nameOf(format), (effort) => formatRule(format, effort));
+  async constraint(format: ResponseFormat, signal?: AbortSignal): Promise<Constraint> {
+    return this.constraintOf(nameOf(format), (effort) => formatRule(format, effort), signal);
   }
 
   /** The call of one of these tools, between its marks. What of a schema cannot be kept is not. */
-  async callConstraint(tools: readonly KnownTool[]): Promise<Constraint> {
-    return this.constraintOf(`call ${nameOf(tools)}`, (effort) => callRule(tools, effort));
+  async callConstraint(tools: readonly KnownTool[], signal?: AbortSignal): Promise<Constraint> {
+    return this.constraintOf(`call ${nameOf(tools)}`, (effort) => callRule(tools, effort), signal);
   }
 
   /** For a grammar made elsewhere. @param name tells it from others */
-  async constraintOf(name: string, make: (effort: Effort) => Rule): Promise<Constraint> {
-    const { states, automata } = this.#formOf(name, make);
-    this.#masks ??= this.#readVocabulary();
-    const masks = await this.#masks;
-    await masks.prepareFor(automata, new TimeSlice());
+  async constraintOf(name: string, make: MakeRule, signal?: AbortSignal): Promise<Constraint> {
+    const known = this.#forms.get(name);
+    const usable = known && !known.states.full && !known.effort.worn;
+    const work = (stop: AbortSignal) => this.#make(name, make, stop);
+    const { states } = usable ? known : await this.#making.run(name, work, signal);
+    const masks = this.#masks!;
     const { tokenBytes, endIds } = this.#vocabulary;
-    const constraint = new Constraint({ states, masks, bytesOf: tokenBytes, endIds });
+    const lane = this.#lane;
+    const constraint = new Constraint({ states, masks, lane, bytesOf: tokenBytes, endIds, signal });
     // What is too much for one token is known before anything is computed.
+    await constraint.prepare();
     void constraint.mask;
     return constraint;
   }
 
-  #formOf(name: string, make: (effort: Effort) => Rule): Form {
-    const known = this.#forms.get(name);
-    if (known && !known.states.full && !known.effort.worn) return known;
+  async #make(name: string, make: MakeRule, signal: AbortSignal): Promise<Form> {
     try {
       const effort = new Effort();
-      const rule = make(effort);
-      const shortest = new Lengths(rule).of(rule);
-      if (shortest > LONGEST_SHORTEST) {
-        throw new TooComplexError(
-          shortest === Number.POSITIVE_INFINITY
-            ? "no text satisfies it"
-            : `even its shortest answer has ${shortest} bytes`,
-        );
-      }
-      const form = { states: new GrammarStates(rule), automata: automataOf(rule), effort };
+      const making = limited(rulesAndStates(make, effort), MOST_STEPS, "making it takes too long");
+      const { rule, states } = await this.#lane.run(making, { signal });
+      this.#masks ??= await this.#reading.run("vocabulary", (stop) => this.#read(stop), signal);
+      const masks = this.#masks;
+      await this.#lane.run(
+        (function* () {
+          yield* masks.prepareFor(yield* automataOf(rule));
+        })(),
+        { signal },
+      );
+      const form = { states, effort };
       this.#forms.set(name, form);
       return form;
     } catch (error) {
@@ -107,32 +124,46 @@ export class ResponseFormats {
     }
   }
 
-  async #readVocabulary(): Promise<TokenMasks> {
+  /** The vocabulary as a tree, and what strings may hold. */
+  #read(signal: AbortSignal): Promise<TokenMasks> {
     const { size, isAdded, tokenBytes } = this.#vocabulary;
     const bytesOf = (id: number) => (isAdded(id) ? undefined : tokenBytes(id));
-    const slice = new TimeSlice();
-    const masks = new TokenMasks(await TokenTrie.build(size, bytesOf, slice));
-    await masks.prepare(slice);
-    return masks;
+    return this.#lane.run(readVocabulary(size, bytesOf), { signal });
   }
 }
 
-/** Everything that an expression describes. @throws UnsupportedPatternError, TooComplexError */
-export function regexRule(pattern: string, effort?: Effort): Rule {
-  return match(new LazyDfa(regexPiece(pattern, { spell: oneOf, match: "whole" }), effort));
+function* rulesAndStates(make: MakeRule, effort: Effort) {
+  const rule = yield* make(effort);
+  return { rule, states: yield* GrammarStates.of(rule, LONGEST_SHORTEST) };
 }
 
-function formatRule(format: ResponseFormat, effort: Effort): Rule {
+function* readVocabulary(
+  size: number,
+  bytesOf: (id: number) => Uint8Array | undefined,
+): Steps<TokenMasks> {
+  const masks = new TokenMasks(yield* TokenTrie.build(size, bytesOf));
+  yield* masks.prepare();
+  return masks;
+}
+
+/** Everything that an expression describes. @throws UnsupportedPatternError, TooComplexError */
+export function* regexRule(pattern: string, effort?: Effort): Steps<Rule> {
+  const piece = yield* regexPiece(pattern, { spell: oneOf, match: "whole" });
+  return match(yield* LazyDfa.of(piece, effort));
+}
+
+function* formatRule(format: ResponseFormat, effort: Effort): Steps<Rule> {
   switch (format.type) {
-    case "json":
+    case "json": {
+      if (format.schema !== undefined) return yield* jsonSchemaRule(format.schema, effort);
       // A whole document, not a lone word.
-      return format.schema === undefined
-        ? anyOf(anyObject(), anyArray())
-        : jsonSchemaRule(format.schema, effort);
+      const { object, array } = yield* anyJson();
+      return anyOf(object, array);
+    }
     case "regex":
-      return regexRule(format.pattern, effort);
+      return yield* regexRule(format.pattern, effort);
     case "choice":
-      return oneText(format.options);
+      return yield* oneText(format.options);
   }
 }
 

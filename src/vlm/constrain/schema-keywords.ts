@@ -1,6 +1,7 @@
 // The keywords of JSON schema that can be kept, those that restrict nothing, and the refusal of all others by name.
 
 import { ResponseFormatError } from "../errors.ts";
+import type { Rule } from "./grammar.ts";
 
 export type SchemaObject = Readonly<Record<string, unknown>>;
 export type JsonSchema = boolean | SchemaObject;
@@ -24,7 +25,7 @@ export const REMARKS: ReadonlySet<string> = new Set([
 /** What restricts values of one type, and says nothing of others. */
 export const KEYWORDS_OF = {
   object: ["properties", "required", "additionalProperties", "propertyNames"],
-  array: ["items", "prefixItems", "minItems", "maxItems", "uniqueItems"],
+  array: ["items", "prefixItems", "additionalItems", "minItems", "maxItems", "uniqueItems"],
   string: ["minLength", "maxLength", "pattern", "format"],
   number: ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"],
 } as const satisfies Record<string, readonly string[]> as Readonly<
@@ -98,6 +99,13 @@ export function schemaError(
     path,
     keyword,
   });
+}
+
+/** @throws ResponseFormatError where no text satisfies a rule */
+export function expectPossible(rule: Rule, path: string, otherwise: string): Rule {
+  if (rule.kind === "match" && rule.automaton.start < 0)
+    throw schemaError(path, undefined, otherwise);
+  return rule;
 }
 
 /** Is a value of this type, as a schema calls it? */

@@ -2,15 +2,22 @@
 // types, other values, or objects that a key with a value of its own tells apart. In: schemas. Out: two that may overlap.
 
 import { isSchemaObject, type SchemaObject } from "./schema-keywords.ts";
+import type { Steps } from "./steps.ts";
 
 type Find = (ref: string) => unknown;
 
+const PAIRS_A_STEP = 64;
+
 /** Indices of the first two that cannot be told apart. */
-export function overlapping(schemas: readonly unknown[], find: Find): [number, number] | undefined {
+export function* overlapping(
+  schemas: readonly unknown[],
+  find: Find,
+): Steps<[number, number] | undefined> {
   const found = schemas.map((schema) => resolved(schema, find));
   for (const [a, one] of found.entries()) {
     for (let b = a + 1; b < found.length; b++) {
       if (!disjoint(one, found[b], find)) return [a, b];
+      if (b % PAIRS_A_STEP === 0) yield;
     }
   }
   return undefined;

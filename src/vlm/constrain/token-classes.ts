@@ -2,18 +2,16 @@
 // 150,000 tokens a pattern of wide sets sees a few thousand kinds, so a walk for one more of its states is short.
 // In: the tree of all tokens, the sets of an automaton. Out: a small tree, and what a state allows. It knows no grammars.
 
-import type { TimeSlice } from "../image/time-slice.ts";
 import type { CharacterKinds } from "./character-kinds.ts";
 import type { LazyDfa } from "./lazy-dfa.ts";
 import { allow, forbid, type LocalMask } from "./local-mask.ts";
+import { type Steps, WorkCount } from "./steps.ts";
 import { LONGEST_TOKEN, type TokenTrie } from "./token-trie.ts";
 
 /** Edges from here on are single bytes: parts of characters at a token's ends. */
 const BYTES = 1 << 16;
 /** States that are made ahead. */
 const MOST_EXPLORED = 2000;
-/** Nodes between two looks at the clock. */
-const STEPS_A_LOOK = 8192;
 
 /** The tokens of one vocabulary, as one partition of all characters spells them. */
 export class TokenClasses {
@@ -50,16 +48,11 @@ export class TokenClasses {
     }
   }
 
-  /** Reads the whole vocabulary, in slices. */
-  static async build(
-    trie: TokenTrie,
-    kinds: CharacterKinds,
-    slice: TimeSlice,
-  ): Promise<TokenClasses> {
-    const reading = readTokens(trie, kinds);
-    let step = reading.next();
-    for (; !step.done; step = reading.next()) if (slice.over) await slice.rest();
-    return new TokenClasses(trie, kinds, step.value);
+  /** Reads the whole vocabulary. */
+  static *build(trie: TokenTrie, kinds: CharacterKinds): Steps<TokenClasses> {
+    const found = yield* readTokens(trie, kinds);
+    yield;
+    return new TokenClasses(trie, kinds, found);
   }
 
   /** Of its memory. */
@@ -67,30 +60,29 @@ export class TokenClasses {
     return 4 * (this.#classOf.length + this.#ids.length + this.#all.length);
   }
 
-  /** Makes the states that texts will soon reach, in slices, while nobody waits for a mask. */
-  async explore(automaton: LazyDfa, slice: TimeSlice): Promise<void> {
+  /** Makes the states that texts will soon reach, while nobody waits for a mask. */
+  *explore(automaton: LazyDfa): Steps<void> {
+    const work = new WorkCount();
     const examples = [...this.#kinds.groups()].flat();
     for (let state = 0; state < Math.min(automaton.size, MOST_EXPLORED); state++) {
-      if (slice.over) await slice.rest();
-      if (!automaton.light) return;
-      for (const example of examples) steps(automaton, state, example);
+      for (const example of examples) {
+        if (!automaton.light) return;
+        const before = automaton.cost;
+        steps(automaton, state, example);
+        if (work.adds(4 + automaton.cost - before)) yield;
+      }
     }
   }
 
   /**
-   * Does a state not tell apart what is one kind here? One inside a text by letters does: few tokens may come there.
+   * What a state allows, whatever follows it. Undefined for one that tells apart what is one kind here: inside a text by
+   * letters, where few tokens may come.
    *
    * @throws TooComplexError
    */
-  fit(automaton: LazyDfa, state: number): boolean {
-    return this.#groups.every(([first, ...others]) => {
-      const to = steps(automaton, state, first!);
-      return others.every((example) => steps(automaton, state, example) === to);
-    });
-  }
-
-  /** What a state allows, whatever follows it; for states that {@link fit}. @throws TooComplexError */
-  from(automaton: LazyDfa, start: number): LocalMask {
+  *from(automaton: LazyDfa, start: number): Steps<LocalMask | undefined> {
+    const work = new WorkCount();
+    if (!(yield* this.#fit(automaton, start, work))) return undefined;
     const count = this.#parents.length;
     const states = new Int32Array(count);
     const ends = new Uint8Array(count);
@@ -98,7 +90,9 @@ export class TokenClasses {
     for (let at = 0; at < count; at++) {
       const parent = this.#parents[at]!;
       const before = parent === -1 ? start : states[parent]!;
+      const cost = automaton.cost;
       const state = before < 0 ? -1 : this.#step(automaton, before, this.#edges[at]!);
+      if (work.adds(2 + automaton.cost - cost)) yield;
       states[at] = state;
       if (state < 0) continue;
       alive += this.#firstId[at + 1]! - this.#firstId[at]!;
@@ -114,9 +108,20 @@ export class TokenClasses {
         else allow(bits, this.#ids[i]!);
       }
     }
+    yield;
     const classOf = this.#classOf;
     const mayEnd = (node: number) => classOf[node]! >= 0 && ends[classOf[node]!] === 1;
     return { ids: undefined, bits, exits: new Int32Array(0), mayEnd };
+  }
+
+  *#fit(automaton: LazyDfa, state: number, work: WorkCount): Steps<boolean> {
+    for (const [first, ...others] of this.#groups) {
+      const before = automaton.cost;
+      const to = steps(automaton, state, first!);
+      if (others.some((example) => steps(automaton, state, example) !== to)) return false;
+      if (work.adds(4 * (1 + others.length) + automaton.cost - before)) yield;
+    }
+    return true;
   }
 
   #step(automaton: LazyDfa, from: number, edge: number): number {
@@ -157,11 +162,10 @@ interface Reading {
   fine: number;
 }
 
-/** Pauses now and then. */
 function* readTokens(
   { byte, depth, end, token, nodes }: TokenTrie,
   kinds: CharacterKinds,
-): Generator<void, Found, void> {
+): Steps<Found> {
   const found: Found = {
     parents: [],
     edges: [],
@@ -188,8 +192,9 @@ function* readTokens(
     tail: true,
     fine: 0,
   }));
-  for (let node = 0, steps = 0; node < nodes; ) {
-    if (++steps % STEPS_A_LOOK === 0) yield;
+  const work = new WorkCount();
+  for (let node = 0; node < nodes; ) {
+    if (work.adds(2)) yield;
     const level = depth[node]!;
     const [before, now] = [path[level - 1]!, path[level]!];
     if (!read(before, byte[node]!, now, kinds, child)) {

@@ -3,7 +3,6 @@
 // In: places. Out: bits. It knows no text and no answer.
 
 import { LRUCache } from "lru-cache";
-import type { TimeSlice } from "../image/time-slice.ts";
 import type { Automaton } from "./automaton.ts";
 import { CharacterKinds } from "./character-kinds.ts";
 import type { CodePoints } from "./code-points.ts";
@@ -12,14 +11,17 @@ import { JsonText } from "./json-text.ts";
 import { JsonTextMasks } from "./json-text-masks.ts";
 import { LazyDfa } from "./lazy-dfa.ts";
 import { allow, type LocalMask, maskBytes, type TokenMask, TokenWalk } from "./local-mask.ts";
+import { finish, type Steps, WorkCount } from "./steps.ts";
 import { TokenClasses } from "./token-classes.ts";
 import type { TokenTrie } from "./token-trie.ts";
 import { TooComplexError } from "./too-complex.ts";
 
 /** Of one automaton. */
 const CACHED_BYTES = 8 * 2 ** 20;
-/** Of all vocabularies in kinds of characters. */
-const CLASSES_BYTES = 24 * 2 ** 20;
+/** Of all vocabularies in kinds of characters: a dozen or so. */
+const CLASSES_BYTES = 32 * 2 ** 20;
+/** So many are made for one grammar: each is a reading of the vocabulary. */
+const MOST_READINGS = 8;
 /** Steps of one mask beyond the automata: a hundred times what usual grammars need. */
 const MAX_STEPS = 5_000_000;
 
@@ -27,18 +29,17 @@ const MAX_STEPS = 5_000_000;
 export class TokenMasks {
   readonly trie: TokenTrie;
   readonly words: number;
-  /** By family, then by state. A family that no grammar has any more takes its masks with it. */
   readonly #walk: TokenWalk;
   readonly #texts: JsonTextMasks;
   /** By automaton, then by state. An automaton that no grammar has any more takes its masks with it. */
   readonly #locals = new WeakMap<Automaton, LRUCache<number, LocalMask>>();
-  readonly #classes = new WeakMap<Automaton, TokenClasses>();
-  readonly #classesByKinds = new LRUCache<string, TokenClasses>({
+  /** The vocabulary in kinds of characters, by the name of these, and the name that belongs to an automaton. */
+  readonly #classes = new LRUCache<string, TokenClasses>({
     maxSize: CLASSES_BYTES,
     sizeCalculation: ({ bytes }) => bytes,
   });
+  readonly #kinds = new WeakMap<Automaton, string>();
   readonly #masks = new LRUCache<GrammarState, TokenMask>({ max: 256 });
-  readonly #places: (GrammarState | undefined)[] = [];
 
   constructor(trie: TokenTrie) {
     this.trie = trie;
@@ -47,21 +48,31 @@ export class TokenMasks {
     this.#texts = new JsonTextMasks(trie);
   }
 
+  /** Undefined: it has to be found first. */
+  known(state: GrammarState): TokenMask | undefined {
+    return this.#masks.get(state);
+  }
+
   /** @throws TooComplexError */
   of(state: GrammarState, states: GrammarStates): TokenMask {
-    const known = this.#masks.get(state);
-    if (known) return known;
-    const mask = new Uint32Array(this.words);
-    const budget = { steps: MAX_STEPS };
+    return this.known(state) ?? finish(this.find(state, states));
+  }
+
+  /** The same, without holding anybody up. @throws TooComplexError */
+  *find(state: GrammarState, states: GrammarStates): Steps<TokenMask> {
+    const search: Search = { states, mask: new Uint32Array(this.words), places: [], steps: 0 };
+    const { mask } = search;
+    const work = new WorkCount();
     for (const { automaton, state: at, next } of state.threads) {
-      const local = this.#local(automaton, at);
+      const local = yield* this.#local(automaton, at);
       if (local.bits) for (let i = 0; i < mask.length; i++) mask[i]! |= local.bits[i]!;
       if (local.ids) for (const id of local.ids) allow(mask, id);
+      if (work.adds(local.bits ? this.words : 8 + (local.ids?.length ?? 0))) yield;
       if (local.mayEnd) {
-        this.#goOnBehind(local.mayEnd, next, states, mask, budget);
+        yield* this.#goOnBehind(local.mayEnd, next, search, work);
       } else if (local.exits.length > 0) {
         const follows = states.resumed(next);
-        for (const exit of local.exits) this.#goOn(exit, follows, states, mask, budget);
+        for (const exit of local.exits) yield* this.#goOn(exit, follows, search, work);
       }
     }
     this.#masks.set(state, mask);
@@ -69,27 +80,38 @@ export class TokenMasks {
   }
 
   /** Reads the vocabulary in the kinds of characters of automata that let many tokens through. */
-  async prepareFor(automata: Iterable<Automaton>, slice: TimeSlice): Promise<void> {
+  *prepareFor(automata: Iterable<Automaton>): Steps<void> {
+    let readings = 0;
     for (const automaton of automata) {
-      if (!(automaton instanceof LazyDfa) || this.#classes.has(automaton)) continue;
+      if (!(automaton instanceof LazyDfa) || this.#classesOf(automaton)) continue;
       const { sets, texts } = automaton;
-      const kinds = sets.some(hasManyCharacters) ? CharacterKinds.of(sets, texts) : undefined;
-      if (slice.over) await slice.rest();
+      yield;
+      const kinds = sets.some(hasManyCharacters)
+        ? yield* CharacterKinds.of(sets, texts)
+        : undefined;
       if (!kinds) continue;
-      const known = this.#classesByKinds.get(kinds.name);
-      const classes = known ?? (await TokenClasses.build(this.trie, kinds, slice));
-      this.#classesByKinds.set(kinds.name, classes);
-      this.#classes.set(automaton, classes);
-      await classes.explore(automaton, slice);
+      let classes = this.#classes.get(kinds.name);
+      if (!classes && readings++ < MOST_READINGS) {
+        classes = yield* TokenClasses.build(this.trie, kinds);
+        this.#classes.set(kinds.name, classes);
+      }
+      if (!classes) continue;
+      this.#kinds.set(automaton, kinds.name);
+      yield* classes.explore(automaton);
     }
   }
 
   /** Finds out what strings may hold before anybody waits for it. */
-  async prepare(slice: TimeSlice): Promise<void> {
-    await this.#texts.prepare(slice);
+  *prepare(): Steps<void> {
+    yield* this.#texts.prepare();
   }
 
-  #local(automaton: Automaton, state: number): LocalMask {
+  #classesOf(automaton: LazyDfa): TokenClasses | undefined {
+    const kinds = this.#kinds.get(automaton);
+    return kinds === undefined ? undefined : this.#classes.get(kinds);
+  }
+
+  *#local(automaton: Automaton, state: number): Steps<LocalMask> {
     if (automaton instanceof JsonText) return this.#texts.of(automaton.placeOf(state));
     if (!(automaton instanceof LazyDfa)) throw new TypeError("No such automaton can be walked");
     let known = this.#locals.get(automaton);
@@ -97,69 +119,60 @@ export class TokenMasks {
       known = new LRUCache({ maxSize: CACHED_BYTES, sizeCalculation: maskBytes });
       this.#locals.set(automaton, known);
     }
-    let local = known.get(state);
-    if (!local) {
-      const classes = this.#classes.get(automaton);
-      local = classes?.fit(automaton, state)
-        ? classes.from(automaton, state)
-        : this.#walk.from(automaton, state);
-      known.set(state, local);
-    }
+    const found = known.get(state);
+    if (found) return found;
+    const classes = this.#classesOf(automaton);
+    const inKinds = classes && (yield* classes.from(automaton, state));
+    const local = inKinds ?? (yield* this.#walk.from(automaton, state));
+    known.set(state, local);
     return local;
   }
 
   /** Tokens that end one part at a node and begin what follows. */
-  #goOn(
-    exit: number,
-    follows: GrammarState,
-    states: GrammarStates,
-    mask: TokenMask,
-    budget: { steps: number },
-  ): void {
+  *#goOn(exit: number, follows: GrammarState, search: Search, work: WorkCount): Steps<void> {
     if (follows.threads.length === 0) return;
     const { depth, end } = this.trie;
-    const last = end[exit]!;
-    this.#places[depth[exit]!] = follows;
-    this.#goDown(exit + 1, last, states, mask, budget);
+    search.places[depth[exit]!] = follows;
+    yield* this.#goDown(exit + 1, end[exit]!, search, work);
   }
 
   /** The same from everywhere at once: what follows mostly begins with one of few bytes, and those nodes are known. */
-  #goOnBehind(
+  *#goOnBehind(
     mayEnd: (node: number) => boolean,
     next: Frame | undefined,
-    states: GrammarStates,
-    mask: TokenMask,
-    budget: { steps: number },
-  ): void {
+    search: Search,
+    work: WorkCount,
+  ): Steps<void> {
+    const { states, places } = search;
     const follows = states.resumed(next);
     if (follows.threads.length === 0) return;
     const { byByte, depth, end, parent } = this.trie;
     for (let byte = 0; byte < 256; byte++) {
-      if (!states.next(follows, byte)) continue;
+      const before = states.cost;
+      const begins = states.next(follows, byte) !== undefined;
+      if (work.adds(1 + states.cost - before)) yield;
+      if (!begins) continue;
       for (const node of byByte[byte]!) {
-        if (--budget.steps < 0) throw new TooComplexError("its tokens take too long to find");
+        step(search);
+        if (work.adds(1)) yield;
         const above = parent[node]!;
         if (above === -1 || !mayEnd(above)) continue;
-        this.#places[depth[above]!] = follows;
-        this.#goDown(node, end[node]!, states, mask, budget);
+        places[depth[above]!] = follows;
+        yield* this.#goDown(node, end[node]!, search, work);
       }
     }
   }
 
   /** Takes the nodes from one on up to another; the place in front of the first is known. */
-  #goDown(
-    first: number,
-    last: number,
-    states: GrammarStates,
-    mask: TokenMask,
-    budget: { steps: number },
-  ): void {
+  *#goDown(first: number, last: number, search: Search, work: WorkCount): Steps<void> {
     const { byte, depth, end, token } = this.trie;
-    const places = this.#places;
+    const { states, places, mask } = search;
     for (let node = first; node < last; ) {
-      if (--budget.steps < 0) throw new TooComplexError("its tokens take too long to find");
+      step(search);
       const at = depth[node]!;
+      const before = states.cost;
       const place = states.next(places[at - 1]!, byte[node]!);
+      if (work.adds(1 + states.cost - before)) yield;
       if (!place) {
         node = end[node]!;
         continue;
@@ -170,6 +183,19 @@ export class TokenMasks {
       node++;
     }
   }
+}
+
+/** One mask being found. */
+interface Search {
+  readonly states: GrammarStates;
+  readonly mask: TokenMask;
+  /** (depth) where the text stands behind the nodes that lead to the one looked at. */
+  readonly places: (GrammarState | undefined)[];
+  steps: number;
+}
+
+function step(search: Search): void {
+  if (++search.steps > MAX_STEPS) throw new TooComplexError("its tokens take too long to find");
 }
 
 /** Sets of so many characters let so many tokens through that it is worth to look at kinds of them. */

@@ -1,7 +1,7 @@
 // The tokens of a vocabulary as a tree of their bytes, in one row: a node, then everything below it. Made once for a
 // model, in slices. In: the bytes of tokens. Out: nodes to walk, and tokens for a text. It knows no grammars.
 
-import type { TimeSlice } from "../image/time-slice.ts";
+import { type Steps, WorkCount } from "./steps.ts";
 
 /** Longer ones, if a vocabulary has any, are never used. */
 export const LONGEST_TOKEN = 255;
@@ -24,65 +24,66 @@ export class TokenTrie {
   /** One more than the highest id. */
   readonly vocabSize: number;
 
-  private constructor(nodes: readonly Uint8Array[], tokens: Int32Array, vocabSize: number) {
-    [this.byte, this.depth] = [nodes[0]!, nodes[1]!];
+  private constructor(columns: Columns, vocabSize: number) {
+    this.byte = columns.byte;
+    this.depth = columns.depth;
+    this.token = columns.token;
+    this.end = columns.end;
+    this.parent = columns.parent;
+    this.byByte = columns.byByte;
     this.nodes = this.byte.length;
-    this.token = tokens;
     this.vocabSize = vocabSize;
-    this.end = new Int32Array(this.nodes);
-    this.parent = new Int32Array(this.nodes);
-    const open: number[] = [];
-    for (let node = 0; node <= this.nodes; node++) {
-      const depth = node === this.nodes ? 0 : this.depth[node]!;
-      while (open.length > 0 && (depth === 0 || this.depth[open.at(-1)!]! >= depth)) {
-        this.end[open.pop()!] = node;
-      }
-      if (node < this.nodes) this.parent[node] = open.at(-1) ?? -1;
-      open.push(node);
-    }
-    this.byByte = nodesByByte(this.byte);
   }
 
   /** @param bytesOf the bytes of a token; undefined for those that are never text */
-  static async build(
+  static *build(
     vocabSize: number,
     bytesOf: (id: number) => Uint8Array | undefined,
-    slice: TimeSlice,
-  ): Promise<TokenTrie> {
+  ): Steps<TokenTrie> {
+    const work = new WorkCount();
     // By their first two bytes: no group takes long to sort.
     const groups = new Map<number, { id: number; text: string }[]>();
+    let mostNodes = 0;
     for (let id = 0; id < vocabSize; id++) {
-      if (slice.over) await slice.rest();
+      if (work.adds(32)) yield;
       const bytes = bytesOf(id);
       if (!bytes || bytes.length === 0 || bytes.length > LONGEST_TOKEN) continue;
       const start = 257 * bytes[0]! + (bytes[1] ?? -1) + 1;
       const group = groups.get(start) ?? [];
       groups.set(start, group);
       group.push({ id, text: Buffer.from(bytes).toString("latin1") });
+      mostNodes += bytes.length;
     }
-    const byte: number[] = [];
-    const depth: number[] = [];
-    const token: number[] = [];
+    const byte = new Uint8Array(mostNodes);
+    const depth = new Uint8Array(mostNodes);
+    const token = new Int32Array(mostNodes);
+    let nodes = 0;
     let before = "";
     for (const start of [...groups.keys()].sort((a, b) => a - b)) {
-      if (slice.over) await slice.rest();
       const group = groups.get(start)!;
       group.sort((a, b) => (a.text < b.text ? -1 : a.text > b.text ? 1 : a.id - b.id));
+      if (work.adds(32 * group.length)) yield;
       for (const { id, text } of group) {
         // Of tokens that are spelled alike, one will do.
         if (text === before) continue;
         let same = 0;
         while (same < before.length && before[same] === text[same]) same++;
         for (let i = same; i < text.length; i++) {
-          byte.push(text.charCodeAt(i));
-          depth.push(i + 1);
-          token.push(i === text.length - 1 ? id : -1);
+          byte[nodes] = text.charCodeAt(i);
+          depth[nodes] = i + 1;
+          token[nodes] = i === text.length - 1 ? id : -1;
+          nodes++;
         }
         before = text;
+        if (work.adds(2 * text.length)) yield;
       }
     }
-    const nodes = [Uint8Array.from(byte), Uint8Array.from(depth)];
-    return new TokenTrie(nodes, Int32Array.from(token), vocabSize);
+    const own = { byte: byte.slice(0, nodes), depth: depth.slice(0, nodes) };
+    yield;
+    const { end, parent } = yield* tree(own.depth);
+    const byByte = yield* nodesByByte(own.byte);
+    const columns = { ...own, token: token.slice(0, nodes), end, parent, byByte };
+    return new TokenTrie(columns, vocabSize);
   }
 
   /** Tokens that spell a text, each as long as possible. */
@@ -111,14 +112,37 @@ export class TokenTrie {
   }
 }
 
-function nodesByByte(bytes: Uint8Array): Int32Array[] {
+type Columns = Pick<TokenTrie, "byte" | "depth" | "token" | "end" | "parent" | "byByte">;
+
+/** What stands above each node, and where everything below it ends. */
+function* tree(depths: Uint8Array): Steps<Pick<TokenTrie, "end" | "parent">> {
+  const work = new WorkCount();
+  const end = new Int32Array(depths.length);
+  const parent = new Int32Array(depths.length);
+  const open: number[] = [];
+  for (let node = 0; node <= depths.length; node++) {
+    const depth = depths[node] ?? 0;
+    while (open.length > 0 && (depth === 0 || depths[open.at(-1)!]! >= depth)) {
+      end[open.pop()!] = node;
+    }
+    if (node < depths.length) parent[node] = open.at(-1) ?? -1;
+    open.push(node);
+    if (work.adds(2)) yield;
+  }
+  return { end, parent };
+}
+
+function* nodesByByte(bytes: Uint8Array): Steps<readonly Int32Array[]> {
   const counts = new Int32Array(256);
   for (const byte of bytes) counts[byte]!++;
+  yield;
   const lists = Array.from(counts, (count) => new Int32Array(count));
   counts.fill(0);
+  const work = new WorkCount();
   for (let node = 0; node < bytes.length; node++) {
     const byte = bytes[node]!;
     lists[byte]![counts[byte]!++] = node;
+    if (work.adds(1)) yield;
   }
   return lists;
 }

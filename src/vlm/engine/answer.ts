@@ -47,6 +47,11 @@ export class Answer implements TokenReader {
     return this.#scores?.tokens;
   }
 
+  /** Which tokens may come has to be known before one is chosen. */
+  get ready(): Promise<void> | undefined {
+    return this.flow.prepare();
+  }
+
   take(scores: Scores): TakenToken {
     const { due } = this.flow;
     const scored = due === undefined && !this.flow.reasoning ? this.#scores : undefined;
@@ -59,7 +64,7 @@ export class Answer implements TokenReader {
     if (this.flow.finishReason === undefined) {
       this.#sampler.accept(id);
       // While the decoder computes, there is time to find out what may follow.
-      if (this.flow.formed) setImmediate(() => this.flow.prepare());
+      void this.ready;
       return id;
     }
     for (const delta of this.flow.end()) this.#push(delta);

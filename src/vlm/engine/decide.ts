@@ -70,7 +70,8 @@ async function decideBox(
   stop: Deadline,
 ): Promise<Decision> {
   const { tokenizer } = model;
-  const constraint = await model.formats.constraintOf("box", () => regexRule(BOX_PATTERN));
+  const { formats } = model;
+  const constraint = await formats.constraintOf("box", () => regexRule(BOX_PATTERN), stop.signal);
   const reader = new FormedReader(constraint, (id) => tokenizer.tokenBytes(id));
   await read(model, request, question, reader, tokenizer.encodeText(BOX_HEAD), stop);
   return { type: "box", box: boxOf(reader.text), probability: reader.probability };

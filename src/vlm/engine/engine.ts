@@ -294,9 +294,11 @@ export class Engine {
 
   /** Lets the reader choose the next token. */
   async #hand(sequence: Sequence, scores: Scores): Promise<void> {
+    const reader = sequence.reader!;
+    const ready = reader.ready;
+    if (ready) await ready;
     if (sequence.signal.aborted) return this.#fail(sequence, sequence.signal.reason);
     try {
-      const reader = sequence.reader!;
       let next = reader.take(scores);
       if (next === "needs-all-scores" && !(scores instanceof Float32Array)) {
         next = reader.take(await scores.full());

@@ -27,6 +27,10 @@ export class FormedReader implements TokenReader {
     return Math.exp(this.#logProbability);
   }
 
+  get ready(): Promise<void> | undefined {
+    return this.#constraint.prepare();
+  }
+
   take(scores: Scores): TakenToken {
     if (!(scores instanceof Float32Array)) return "needs-all-scores";
     const { mask } = this.#constraint;

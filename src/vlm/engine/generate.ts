@@ -56,7 +56,7 @@ export async function generate(
 ): Promise<void> {
   const watch = new Stopwatch();
   model.engine.expectRoom();
-  const form = await formOf(model, request);
+  const form = await formOf(model, request, stop.signal);
   const asked = withoutThought(model, request);
   const { prompt, pictures, placed } = await readRequest(model, asked, watch, stop.signal);
   const answer = new Answer({
@@ -118,12 +118,13 @@ export function withoutThought<T extends ResolvedPrompt & { readonly maxReasonin
 async function formOf(
   { formats, tokenizer }: ModelParts,
   { responseFormat, tools, toolChoice }: ResolvedRequest,
+  signal: AbortSignal,
 ): Promise<{ readonly constraint?: Constraint; readonly callConstraint?: Constraint }> {
-  if (responseFormat) return { constraint: await formats.constraint(responseFormat) };
+  if (responseFormat) return { constraint: await formats.constraint(responseFormat, signal) };
   const forced = forcedTools(knownTools(tools), toolChoice);
   const marked = ["<tool_call>", "</tool_call>"].every((mark) => tokenizer.findSpecial(mark));
   if (forced.length === 0 || !marked) return {};
-  return { callConstraint: await formats.callConstraint(forced) };
+  return { callConstraint: await formats.callConstraint(forced, signal) };
 }
 
 /**

@@ -20,6 +20,8 @@ export interface TokenReader {
    * @throws InferenceError `sampling`
    */
   take(scores: Scores): TakenToken;
+  /** What the next `take` needs is still being found out; undefined: it is there. Never rejects. */
+  readonly ready?: Promise<void> | undefined;
   /** Tokens that will be taken behind the one taken last, as far as that is sure: they are computed in one run with it. */
   readonly ahead?: readonly number[];
 }

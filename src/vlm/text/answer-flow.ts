@@ -98,18 +98,9 @@ export class AnswerFlow {
     return this.#text.reasoning;
   }
 
-  /** Not every token may come. */
-  get formed(): boolean {
-    return !this.#text.reasoning && this.#formed.on;
-  }
-
-  /** Finds out what {@link mask} will be asked for. */
-  prepare(): void {
-    try {
-      void this.mask;
-    } catch {
-      // Whoever asks for it gets to know.
-    }
+  /** Finds out what {@link mask} will be asked for. Undefined: it is known. Never rejects: `mask` says what is wrong. */
+  prepare(): Promise<void> | undefined {
+    return this.#text.reasoning || this.due !== undefined ? undefined : this.#formed.prepare();
   }
 
   /** The answer has not the form that it has to have. */

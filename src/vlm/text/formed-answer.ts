@@ -52,6 +52,11 @@ export class FormedAnswer {
     return wider;
   }
 
+  /** Finds {@link mask} without holding anybody up. Undefined: it is there, or none is needed. */
+  prepare(): Promise<void> | undefined {
+    return this.on ? this.#constraint!.prepare() : undefined;
+  }
+
   get due(): number | undefined {
     return this.#due[0];
   }

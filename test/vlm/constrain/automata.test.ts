@@ -5,13 +5,14 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Automaton } from "../../../src/vlm/constrain/automaton.ts";
 import { completion } from "../../../src/vlm/constrain/automaton.ts";
-import { ByteNfa, oneOf } from "../../../src/vlm/constrain/byte-nfa.ts";
+import { ByteNfa, oneOf, type Piece } from "../../../src/vlm/constrain/byte-nfa.ts";
 import { complement, union, utf8Sequences } from "../../../src/vlm/constrain/code-points.ts";
 import { formedNumber, spellInJson } from "../../../src/vlm/constrain/json-terminals.ts";
 import { JsonText } from "../../../src/vlm/constrain/json-text.ts";
 import { LazyDfa } from "../../../src/vlm/constrain/lazy-dfa.ts";
 import { minimal } from "../../../src/vlm/constrain/minimal.ts";
 import { regexPiece } from "../../../src/vlm/constrain/regex.ts";
+import { finish } from "../../../src/vlm/constrain/steps.ts";
 import { effort } from "../../support/fuzz.ts";
 
 function accepts(automaton: Automaton, text: string): boolean {
@@ -21,6 +22,10 @@ function accepts(automaton: Automaton, text: string): boolean {
     state = automaton.next(state, byte);
   }
   return state >= 0 && automaton.accepting(state);
+}
+
+function dfaOf(piece: Piece): LazyDfa {
+  return finish(LazyDfa.of(piece));
 }
 
 /** Expressions at random, of everything that can be kept. */
@@ -60,8 +65,8 @@ describe("an automaton", () => {
     fc.assert(
       fc.property(expression, letters, (pattern, parts) => {
         const text = parts.join("");
-        const whole = new LazyDfa(regexPiece(pattern, { spell: oneOf, match: "whole" }));
-        const anywhere = new LazyDfa(regexPiece(pattern, { spell: oneOf, match: "somewhere" }));
+        const whole = dfaOf(finish(regexPiece(pattern, { spell: oneOf, match: "whole" })));
+        const anywhere = dfaOf(finish(regexPiece(pattern, { spell: oneOf, match: "somewhere" })));
         expect(accepts(whole, text)).toBe(new RegExp(`^(?:${pattern})$`, "u").test(text));
         expect(accepts(anywhere, text)).toBe(new RegExp(pattern, "u").test(text));
       }),
@@ -73,11 +78,11 @@ describe("an automaton", () => {
     fc.assert(
       fc.property(expression, letters, (pattern, parts) => {
         const text = parts.join("");
-        const piece = regexPiece(pattern, { spell: spellInJson, match: "whole" });
+        const piece = finish(regexPiece(pattern, { spell: spellInJson, match: "whole" }));
         const spelled = JSON.stringify(text).slice(1, -1);
         const expected = new RegExp(`^(?:${pattern})$`, "u").test(text);
-        expect(accepts(new LazyDfa(piece), spelled)).toBe(expected);
-        expect(accepts(new LazyDfa(minimal(piece)), spelled)).toBe(expected);
+        expect(accepts(dfaOf(piece), spelled)).toBe(expected);
+        expect(accepts(dfaOf(finish(minimal(piece))), spelled)).toBe(expected);
       }),
       effort(300),
     );
@@ -86,7 +91,7 @@ describe("an automaton", () => {
   it("knows the shortest way to its end from everywhere", () => {
     fc.assert(
       fc.property(expression, letters, (pattern, parts) => {
-        const automaton = new LazyDfa(regexPiece(pattern, { spell: oneOf, match: "whole" }));
+        const automaton = dfaOf(finish(regexPiece(pattern, { spell: oneOf, match: "whole" })));
         let state = automaton.start;
         const bytes: number[] = [];
         for (const byte of Buffer.from(parts.join(""))) {
@@ -113,11 +118,13 @@ describe("an automaton", () => {
     fc.assert(
       fc.property(bound, bound, bound, fc.boolean(), fc.boolean(), (a, b, value, open, integer) => {
         const [low, high] = [Math.min(a, b), Math.max(a, b)];
-        const rule = formedNumber({
-          integer,
-          from: [{ value: low, exclusive: open }],
-          upTo: [{ value: high, exclusive: open }],
-        });
+        const rule = finish(
+          formedNumber({
+            integer,
+            from: [{ value: low, exclusive: open }],
+            upTo: [{ value: high, exclusive: open }],
+          }),
+        );
         if (rule.kind !== "match") throw new Error(rule.kind);
         const inside = open ? low < value && value < high : low <= value && value <= high;
         const text = String(value);
@@ -176,8 +183,9 @@ describe("an automaton", () => {
   });
 
   it("has distances that no step undercuts", () => {
-    const nfa = ByteNfa.of(regexPiece("(ab|c{3})+x?", { spell: oneOf, match: "whole" }));
-    const distances = nfa.distances();
+    const piece = finish(regexPiece("(ab|c{3})+x?", { spell: oneOf, match: "whole" }));
+    const nfa = finish(ByteNfa.of(piece));
+    const distances = finish(nfa.distances());
     expect(distances[0]).toBe(2);
     expect(distances[nfa.end]).toBe(0);
   });

@@ -4,11 +4,12 @@ import { describe, expect, it } from "vitest";
 import { Lengths } from "../../../src/vlm/constrain/grammar.ts";
 import { GrammarStates } from "../../../src/vlm/constrain/grammar-states.ts";
 import { jsonSchemaRule } from "../../../src/vlm/constrain/json-schema.ts";
+import { finish } from "../../../src/vlm/constrain/steps.ts";
 import { ResponseFormatError } from "../../../src/vlm/errors.ts";
 
 /** Does the grammar of a schema allow this text? */
 function accepts(schema: Record<string, unknown>, text: string): boolean {
-  const states = new GrammarStates(jsonSchemaRule(schema));
+  const states = finish(GrammarStates.of(finish(jsonSchemaRule(schema))));
   let state = states.start;
   for (const byte of Buffer.from(text)) {
     const next = states.next(state, byte);
@@ -20,7 +21,7 @@ function accepts(schema: Record<string, unknown>, text: string): boolean {
 
 function refusal(schema: unknown): ResponseFormatError {
   try {
-    jsonSchemaRule(schema as Record<string, unknown>);
+    finish(jsonSchemaRule(schema as Record<string, unknown>));
   } catch (error) {
     if (error instanceof ResponseFormatError) return error;
     throw error;
@@ -145,10 +146,11 @@ describe("a JSON schema as a grammar", () => {
   });
 
   it("finds that a schema can never end", () => {
-    const rule = jsonSchemaRule({
+    const schema = {
       $ref: "#/$defs/a",
       $defs: { a: object({ a: { $ref: "#/$defs/a" } }, { required: ["a"] }) },
-    });
-    expect(new Lengths(rule).of(rule)).toBe(Number.POSITIVE_INFINITY);
+    };
+    const rule = finish(jsonSchemaRule(schema));
+    expect(finish(Lengths.of(rule)).of(rule)).toBe(Number.POSITIVE_INFINITY);
   });
 });

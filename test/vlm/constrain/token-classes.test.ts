@@ -8,9 +8,9 @@ import { formPiece } from "../../../src/vlm/constrain/json-terminals.ts";
 import { LazyDfa } from "../../../src/vlm/constrain/lazy-dfa.ts";
 import { TokenWalk } from "../../../src/vlm/constrain/local-mask.ts";
 import { regexPiece } from "../../../src/vlm/constrain/regex.ts";
+import { finish } from "../../../src/vlm/constrain/steps.ts";
 import { TokenClasses } from "../../../src/vlm/constrain/token-classes.ts";
 import { TokenTrie } from "../../../src/vlm/constrain/token-trie.ts";
-import { TimeSlice } from "../../../src/vlm/image/time-slice.ts";
 import { loadTokenizer } from "../../../src/vlm/text/tokenizer.ts";
 import { TINY_CHAT_DIR } from "../../support/tiny-chat.ts";
 
@@ -42,12 +42,12 @@ beforeAll(async () => {
       : tokenizer.isAdded(id - AWKWARD.length)
         ? undefined
         : tokenizer.tokenBytes(id - AWKWARD.length);
-  trie = await TokenTrie.build(tokenizer.size + AWKWARD.length, bytesOf, new TimeSlice());
+  trie = finish(TokenTrie.build(tokenizer.size + AWKWARD.length, bytesOf));
 });
 
-const pattern = (text: string) => regexPiece(text, { spell: oneOf, match: "whole" });
+const pattern = (text: string) => finish(regexPiece(text, { spell: oneOf, match: "whole" }));
 const formed = (form: Partial<Parameters<typeof formPiece>[0]>) =>
-  formPiece({ patterns: [], minLength: 0, maxLength: Number.POSITIVE_INFINITY, ...form });
+  finish(formPiece({ patterns: [], minLength: 0, maxLength: Number.POSITIVE_INFINITY, ...form }));
 
 describe("tokens in kinds of characters", () => {
   it.each([
@@ -59,18 +59,18 @@ describe("tokens in kinds of characters", () => {
     ["beyond the basic plane", () => pattern("[\\u{1F600}-\\u{1F64F}]?[^\\u{1F601}]*")],
     ["a string of JSON with a pattern", () => formed({ patterns: ["^[^<>]{0,20}$"] })],
     ["one with bounds as well", () => formed({ patterns: ["a"], minLength: 3, maxLength: 12 })],
-  ])("are what the walk finds: %s", async (_, piece) => {
-    const automaton = new LazyDfa(piece());
-    const kinds = CharacterKinds.of(automaton.sets, automaton.texts)!;
-    const classes = await TokenClasses.build(trie, kinds, new TimeSlice());
+  ])("are what the walk finds: %s", (_, piece) => {
+    const automaton = finish(LazyDfa.of(piece()));
+    const kinds = finish(CharacterKinds.of(automaton.sets, automaton.texts))!;
+    const classes = finish(TokenClasses.build(trie, kinds));
     const walk = new TokenWalk(trie);
     let [allowed, fitting] = [0, 0];
     // Every state that some text has reached, those inside of characters among them.
     for (let state = 0; state < Math.min(automaton.size, 150); state++) {
-      const expected = walk.from(automaton, state);
-      if (!classes.fit(automaton, state)) continue;
+      const expected = finish(walk.from(automaton, state));
+      const found = finish(classes.from(automaton, state));
+      if (!found) continue;
       fitting++;
-      const found = classes.from(automaton, state);
       const bits = expected.bits ?? new Uint32Array(found.bits!.length);
       for (const id of expected.ids ?? []) bits[id >>> 5]! |= 1 << (id & 31);
       expect(found.bits).toEqual(bits);
@@ -86,7 +86,9 @@ describe("tokens in kinds of characters", () => {
 
   it("have one kind for what no set tells apart", () => {
     const [digits, letters] = [union([[0x30, 0x39]]), union([[0x61, 0x7a]])];
-    const kinds = CharacterKinds.of([ANY, digits, letters, union([[0x41, 0x41]])], ["\\nab"])!;
+    const kinds = finish(
+      CharacterKinds.of([ANY, digits, letters, union([[0x41, 0x41]])], ["\\nab"]),
+    )!;
     const of = (character: string) => kinds.of(character.codePointAt(0)!);
     expect(of("0")).toBe(of("9"));
     expect(of("图")).toBe(of("😀"));
@@ -105,6 +107,6 @@ describe("tokens in kinds of characters", () => {
 
   it("are not made of more sets than are worth it", () => {
     const many = Array.from({ length: 65 }, (_, at) => union([[at, at]]));
-    expect(CharacterKinds.of(many, [])).toBeUndefined();
+    expect(finish(CharacterKinds.of(many, []))).toBeUndefined();
   });
 });

@@ -99,9 +99,11 @@ async function loadParts(
     checkPackageMemory(found, options, { contextTokens, imageTokens, kvPrecision });
   }
 
+  const text = readText(found, options);
   const [{ tokenizer, settings }, backend] = await allOrFailure(
-    readText(found, options),
+    text,
     load({
+      beside: text,
       session: sessionOptions,
       contextTokens,
       maxConcurrent: options.maxConcurrent,

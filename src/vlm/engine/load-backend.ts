@@ -4,6 +4,7 @@
 import type { CacheFormat } from "../convert/cached-attention.ts";
 import { isDevicePrecision } from "../convert/package-graphs.ts";
 import { ModelLoadError } from "../errors.ts";
+import { physicalCores } from "../runtime/cpu-threads.ts";
 import { CudaDevice } from "../runtime/cuda-device.ts";
 import { type DeviceKind, deviceKind, openDevice } from "../runtime/device.ts";
 import type { SessionOptions } from "../runtime/session.ts";
@@ -38,6 +39,8 @@ export interface BackendOptions {
   readonly onNote?: ((sentence: string) => void) | undefined;
   /** Of keys and values on the CPU. @default "fp32" */
   readonly kvPrecision?: CacheFormat | undefined;
+  /** Other work that keeps a core busy meanwhile; when it fails, loading does. @default none */
+  readonly beside?: Promise<unknown> | undefined;
   readonly onPart: (part: "vision-encoder" | "decoder") => void;
   /** Is given whatever has to end with the model, in the order of making. */
   readonly onMade: (dispose: () => Promise<void> | void) => void;
@@ -79,9 +82,13 @@ async function loadOnCpu(model: OnnxPackage, options: BackendOptions): Promise<B
   };
   onPart("vision-encoder");
   onPart("decoder");
-  // Reading and packing the weights of one keeps no more than one core busy.
+  // Reading and packing the weights of one keeps no more than one core busy, and the decoder takes longest: whatever
+  // shares its core makes the whole longer.
+  const turn = physicalCores() > 2 ? undefined : options.beside;
   const [visionEncoder, decoder] = await allOrFailure(
-    VisionEncoder.load(model, session).then(made),
+    Promise.resolve(turn)
+      .then(() => VisionEncoder.load(model, session))
+      .then(made),
     Decoder.load(model, session, options.kvPrecision).then(made),
   );
   const fitting = contextsThatFit(contextTokens * decoder.tokenBytes);

@@ -1,9 +1,12 @@
 // sharp, loaded when the first picture or model asks for it: importing this package must work where sharp cannot. The
 // only file that imports it.
 
+import { readdir } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { dirname, extname } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import type Sharp from "sharp";
+import { isObject } from "../json-object.ts";
 import { assertHost, nativeLibraryError } from "../native/native-library-error.ts";
 
 let loading: Promise<typeof Sharp> | undefined;
@@ -21,23 +24,36 @@ export function loadSharp(): Promise<typeof Sharp> {
 async function load(): Promise<typeof Sharp> {
   assertHost();
   try {
-    await loadDependencies();
-    return (await import("sharp")).default;
+    await loadPieces(createRequire(import.meta.url).resolve("sharp"));
+    return createRequire(import.meta.url)("sharp");
   } catch (error) {
     throw nativeLibraryError({ part: "sharp", error });
   }
 }
 
-/** One at a time, with the event loop in between: sharp and all of them together would hold it up for 50 ms. */
-async function loadDependencies(): Promise<void> {
-  try {
-    const requireOfSharp = createRequire(createRequire(import.meta.url).resolve("sharp"));
-    const { dependencies } = requireOfSharp("../package.json");
-    for (const name of Object.keys(dependencies)) {
-      requireOfSharp(name);
-      await setImmediate();
+/** What takes longest of a dependency, to be loaded before the rest of it. */
+const PARTS_OF_DEPENDENCIES = ["semver/functions/coerce", "semver/functions/satisfies"];
+
+/** One file at a time, with the event loop in between: all of it at once would hold it up for 60 ms. */
+async function loadPieces(main: string): Promise<void> {
+  const requireOfSharp = createRequire(main);
+  const tryPiece = (name: string): unknown => {
+    try {
+      return requireOfSharp(name);
+    } catch {
+      return undefined; // What is missing or elsewhere is sharp's to say.
     }
-  } catch {
-    // What is missing or elsewhere is sharp's to say.
+  };
+  const manifest = tryPiece("../package.json");
+  const dependencies = isObject(manifest) ? manifest.dependencies : undefined;
+  const beside = await readdir(dirname(main)).catch(() => []);
+  const files = beside.filter((file) => extname(file) === extname(main));
+  for (const name of [
+    ...PARTS_OF_DEPENDENCIES,
+    ...Object.keys(dependencies ?? {}),
+    ...files.map((file) => `./${file}`),
+  ]) {
+    tryPiece(name);
+    await setImmediate();
   }
 }

@@ -3,8 +3,11 @@
 
 import { CachedAttention, type CacheFormat } from "../convert/cached-attention.ts";
 import { elementTypeCode, OnnxModel } from "../convert/onnx-model.ts";
+import { elementCount } from "../runtime/element-type.ts";
 import { Session, type SessionOptions } from "../runtime/session.ts";
 import { Value } from "../runtime/value.ts";
+import { fastestRun, type Measurable } from "./fastest-run.ts";
+import type { Noise } from "./noise.ts";
 
 export interface AttentionSpeed {
   readonly cache: CacheFormat;
@@ -19,56 +22,78 @@ export interface AttentionSpeed {
 export const MEASURED_CONTEXT = 1024;
 export const MEASURED_CHUNK = 256;
 const [HEADS, KV_HEADS, HEAD_SIZE] = [16, 8, 128];
-/** Together they keep more than most caches of a CPU hold. */
-const LAYERS = 4;
-const STEPS = 8;
-const CHUNKS = 2;
+const WIDTH = HEADS * HEAD_SIZE;
+/** Together they keep more than most caches of a CPU hold, as the layers of a model do. */
+const STEP_LAYERS = 4;
+/** Where arithmetic is what takes the time. */
+const CHUNK_LAYERS = 1;
 
-/** Measures one number format in about a second. */
-export async function measureAttention(
+export interface AttentionOptions extends SessionOptions {
+  /** Tokens that were there before. @default 1024 */
+  readonly context?: number;
+}
+
+/** Attention over one number format, ready to be measured. */
+export function loadAttention(
   cache: CacheFormat,
-  options: SessionOptions,
-  context = MEASURED_CONTEXT,
-): Promise<AttentionSpeed> {
-  const capacity = context + MEASURED_CHUNK;
-  await using session = await Session.load(attentionGraph(cache), options);
-  const kept: Value[] = [];
-  try {
-    const [past, present]: Record<string, Value>[] = [{}, {}];
-    for (const { name, type } of session.inputs) {
-      if (!name.startsWith("past_key_values.") || type === undefined) continue;
-      const value = session.allocate(type, [1, KV_HEADS, capacity, HEAD_SIZE]);
-      kept.push(value);
-      past![name] = value;
-      present![name.replace("past_key_values", "present")] = value;
+  options: AttentionOptions,
+): Promise<Measurable<AttentionSpeed>> {
+  return Attention.load(cache, options);
+}
+
+class Attention implements Measurable<AttentionSpeed> {
+  readonly #cache: CacheFormat;
+  readonly #context: number;
+  readonly #step: Session;
+  readonly #chunk: Session;
+
+  private constructor(cache: CacheFormat, context: number, step: Session, chunk: Session) {
+    this.#cache = cache;
+    this.#context = context;
+    this.#step = step;
+    this.#chunk = chunk;
+  }
+
+  static async load(
+    cache: CacheFormat,
+    { context = MEASURED_CONTEXT, ...options }: AttentionOptions,
+  ): Promise<Attention> {
+    const step = await Session.load(attentionGraph(cache, STEP_LAYERS), options);
+    try {
+      const chunk = await Session.load(attentionGraph(cache, CHUNK_LAYERS), options);
+      return new Attention(cache, context, step, chunk);
+    } catch (error) {
+      await step.dispose();
+      throw error;
     }
-    const run = (tokens: number, times: number, before: number) =>
-      fastest(session, past!, present!, { tokens, times, before });
-    // Fills what is looked up, and makes its pages exist.
-    for (let before = 0; before < context; before += MEASURED_CHUNK) {
-      await run(MEASURED_CHUNK, 1, before);
-    }
-    const stepMs = (await run(1, STEPS, context)) / LAYERS;
-    const chunkMs = (await run(MEASURED_CHUNK, CHUNKS, context)) / LAYERS;
-    return { cache, context, stepMs, chunkMs };
-  } finally {
-    for (const value of kept) value.dispose();
+  }
+
+  /** Takes about a tenth of a second. */
+  async measure(noise: Noise): Promise<AttentionSpeed> {
+    const [cache, context] = [this.#cache, this.#context];
+    const stepMs = await fastest(this.#step, noise, { tokens: 1, before: context });
+    const chunkMs = await fastest(this.#chunk, noise, { tokens: MEASURED_CHUNK, before: context });
+    return { cache, context, stepMs: stepMs / STEP_LAYERS, chunkMs: chunkMs / CHUNK_LAYERS };
+  }
+
+  async dispose(): Promise<void> {
+    await Promise.all([this.#step.dispose(), this.#chunk.dispose()]);
   }
 }
 
 /** Layers of nothing but attention, one after the other. */
-function attentionGraph(cache: CacheFormat): Uint8Array {
+function attentionGraph(cache: CacheFormat, layers: number): Uint8Array {
   const model = new OnnxModel("attention");
-  const text = { layers: LAYERS, heads: HEADS, kvHeads: KV_HEADS, headSize: HEAD_SIZE };
+  const text = { layers, heads: HEADS, kvHeads: KV_HEADS, headSize: HEAD_SIZE };
   const attention = new CachedAttention(model, text, cache);
-  let x = model.input("inputs_embeds", "f32", ["batch", "sequence", HEADS * HEAD_SIZE]);
+  let x = model.input("inputs_embeds", "f32", ["batch", "sequence", WIDTH]);
   model.input("seqlens_k", "i32", ["batch"]);
   model.input("total_sequence_length", "i32", []);
   attention.begin();
   const width = model.constant("kv_width", "i64", [1], [KV_HEADS * HEAD_SIZE]);
   const zero = model.constant("from_zero", "i64", [1], [0]);
   const axis = model.constant("last_axis", "i64", [1], [2]);
-  for (let layer = 0; layer < LAYERS; layer++) {
+  for (let layer = 0; layer < layers; layer++) {
     const keys = model.node("Slice", `keys.${layer}`, [x, zero, width, axis]);
     const values = model.node("Cast", `values.${layer}`, [keys], {
       to: { int: elementTypeCode("f32") },
@@ -76,40 +101,43 @@ function attentionGraph(cache: CacheFormat): Uint8Array {
     x = attention.attend(layer, `mixed.${layer}`, { queries: x, keys, values });
   }
   attention.end();
-  model.output(x, "f32", ["batch", "sequence", HEADS * HEAD_SIZE]);
+  model.output(x, "f32", ["batch", "sequence", WIDTH]);
   return model.serialize("attention.data", "1");
 }
 
-/** Milliseconds of the fastest of a few runs: whatever else the machine does only makes them slower. */
+/** Milliseconds of a run at its best. */
 async function fastest(
   session: Session,
-  past: Record<string, Value>,
-  present: Record<string, Value>,
-  { tokens, times, before }: { tokens: number; times: number; before: number },
+  noise: Noise,
+  { tokens, before }: { readonly tokens: number; readonly before: number },
 ): Promise<number> {
-  const shape = [1, tokens, HEADS * HEAD_SIZE];
-  const data = new Float32Array(tokens * HEADS * HEAD_SIZE);
-  for (let i = 0; i < data.length; i++) data[i] = (((i * 40_503) & 0xffff) - 0x8000) / 0x8000;
-  const scales = session.inputs.some(({ name }) => name === "value_scales");
-  const values = {
-    inputs_embeds: Value.of(data, shape),
+  const own: Record<string, Value> = {
     seqlens_k: Value.of(Int32Array.of(before + tokens - 1), [1]),
     total_sequence_length: Value.of(Int32Array.of(before + tokens), []),
-    ...(scales ? { value_scales: Value.of(new Float32Array(LAYERS).fill(1 / 64), [LAYERS]) } : {}),
   };
-  const outputs = {
-    [`mixed.${LAYERS - 1}`]: Value.of(new Float32Array(data.length), shape),
-    ...(scales ? { value_scales_used: Value.of(new Float32Array(LAYERS), [LAYERS]) } : {}),
-  };
-  try {
-    let best = Number.POSITIVE_INFINITY;
-    for (let time = 0; time < times; time++) {
-      const start = performance.now();
-      await session.run({ ...values, ...past }, { ...outputs, ...present });
-      best = Math.min(best, performance.now() - start);
-    }
-    return best;
-  } finally {
-    for (const value of [...Object.values(values), ...Object.values(outputs)]) value.dispose();
+  const [inputs, outputs] = [{ ...own }, {} as Record<string, Value>];
+  for (const { name, type, dims } of session.inputs) {
+    if (type === undefined || name in own) continue;
+    const isKept = name.startsWith("past_key_values.");
+    const kept = [1, KV_HEADS, before + MEASURED_CHUNK, HEAD_SIZE];
+    const value = noise.tensor(type, isKept ? kept : sized(dims, tokens));
+    inputs[name] = value;
+    if (isKept) outputs[name.replace("past_key_values", "present")] = value;
   }
+  for (const { name, dims } of session.outputs) {
+    if (name in outputs) continue;
+    const shape = sized(dims, tokens);
+    own[name] = Value.of(new Float32Array(elementCount(shape)), shape);
+    outputs[name] = own[name];
+  }
+  try {
+    return await fastestRun(() => session.run(inputs, outputs));
+  } finally {
+    for (const value of Object.values(own)) value.dispose();
+  }
+}
+
+/** A shape in which names stand for the sizes of one sequence. */
+function sized(dims: readonly (number | string)[], tokens: number): number[] {
+  return dims.map((size) => (typeof size === "number" ? size : size === "batch" ? 1 : tokens));
 }

@@ -1,4 +1,4 @@
-// What this machine can do for a model, measured in a few seconds and kept beside the package: products by number
+// What this machine can do for a model, measured in about a second and kept beside the package: products by number
 // format and rows, attention by the format of keys and values, and memory bandwidth. Out: a profile that other parts decide by. It decides nothing itself.
 
 import { cpus } from "node:os";
@@ -10,8 +10,9 @@ import { CPU_PRECISIONS, type CpuPrecision } from "../convert/linear-layers.ts";
 import { preferredInt8Weights, withCpuSettings } from "../engine/cpu-settings.ts";
 import { defaultThreads } from "../runtime/cpu-threads.ts";
 import { ORT_VERSION } from "../runtime/ort-library.ts";
-import { type AttentionSpeed, measureAttention } from "./attention-speed.ts";
-import { measureProducts, type ProductSpeed } from "./product-speed.ts";
+import { type AttentionSpeed, loadAttention } from "./attention-speed.ts";
+import { Noise } from "./noise.ts";
+import { loadProducts, PRODUCT_BYTES, type ProductSpeed } from "./product-speed.ts";
 
 export interface MachineProfile {
   /** What the operating system calls the processor. */
@@ -31,6 +32,9 @@ const MACHINE_FILE = "machine.json";
 /** Changes when older measurements mean something else. */
 const MEASUREMENT = 2;
 
+const MEASURED_PRODUCTS = ["w8a8", "q4", "fp32"] as const;
+/** The largest tensor, and some more: others begin elsewhere in it. */
+const NOISE_BYTES = PRODUCT_BYTES + 2 ** 22;
 /** Those that may be the faster ones: fp16 was slower than both wherever it was measured. */
 const MEASURED_CACHES = ["fp32", "int8"] as const;
 
@@ -93,26 +97,37 @@ export async function machineProfile(
   return profile;
 }
 
-/** Measures now, whatever was measured before. */
+/** Measures now, whatever was measured before: everything is made ready first, and then runs alone. */
 export async function measureMachine({
   threads = defaultThreads(),
 }: Pick<MachineOptions, "threads"> = {}): Promise<MachineProfile> {
   const int8Weights = await preferredInt8Weights();
   const settings = await withCpuSettings({ threads }, int8Weights);
-  const products: ProductSpeed[] = [];
-  for (const precision of ["w8a8", "q4", "fp32"] as const) {
-    products.push(...(await measureProducts(precision, { ...settings, int8Weights })));
+  const noise = await Noise.make(NOISE_BYTES);
+  const products = MEASURED_PRODUCTS.map((precision) =>
+    loadProducts(precision, { ...settings, int8Weights, noise }),
+  );
+  const attention = MEASURED_CACHES.map((cache) => loadAttention(cache, { threads }));
+  const loading = Promise.allSettled([...products, ...attention]);
+  try {
+    await loading;
+    const speeds: ProductSpeed[] = [];
+    for (const loaded of products) speeds.push(...(await (await loaded).measure(noise)));
+    const lookups: AttentionSpeed[] = [];
+    for (const loaded of attention) lookups.push(await (await loaded).measure(noise));
+    return {
+      cpu: processorName(),
+      threads,
+      onnxRuntime: ORT_VERSION,
+      products: speeds,
+      attention: lookups,
+      gigaBytes: Math.max(...speeds.map(({ gigaBytes }) => gigaBytes)),
+    };
+  } finally {
+    const outcomes = await loading;
+    await Promise.all(outcomes.map((one) => one.status === "fulfilled" && one.value.dispose()));
+    noise.dispose();
   }
-  const attention: AttentionSpeed[] = [];
-  for (const cache of MEASURED_CACHES) attention.push(await measureAttention(cache, { threads }));
-  return {
-    cpu: processorName(),
-    threads,
-    onnxRuntime: ORT_VERSION,
-    products,
-    attention,
-    gigaBytes: Math.max(...products.map(({ gigaBytes }) => gigaBytes)),
-  };
 }
 
 /** The most operations a second with many rows, in 10^9. */

@@ -23,6 +23,11 @@ export function defaultThreads(read: (path: string) => string | undefined = read
   return Math.max(1, Math.min(physical, cpuQuota(read), availableParallelism()));
 }
 
+/** The same as a number everywhere: where the system does not tell, all that this process may use count. */
+export function physicalCores(): number {
+  return defaultThreads() || availableParallelism();
+}
+
 /** The CPUs of a line such as `Cpus_allowed_list: 0-3,8`. */
 function allowedCpus(status = ""): number[] {
   const list = /^Cpus_allowed_list:\s*([\d,-]+)/m.exec(status)?.[1] ?? "";

@@ -7,7 +7,7 @@ import { configOf } from "../../../src/cli/bench/shapes.ts";
 import { parseConfig, type Qwen3VlConfig } from "../../../src/vlm/checkpoint/config.ts";
 import type { CacheFormat } from "../../../src/vlm/convert/cached-attention.ts";
 import type { ModelPackage } from "../../../src/vlm/engine/onnx-package.ts";
-import { measureAttention } from "../../../src/vlm/machine/attention-speed.ts";
+import { loadAttention } from "../../../src/vlm/machine/attention-speed.ts";
 import { chooseCacheFormat } from "../../../src/vlm/machine/cache-choice.ts";
 import {
   firstTokenMs,
@@ -20,7 +20,7 @@ import {
   choosePrecisionFor,
   precisionForCheckpoint,
 } from "../../../src/vlm/machine/precision-choice.ts";
-import { measureProducts } from "../../../src/vlm/machine/product-speed.ts";
+import { loadProducts } from "../../../src/vlm/machine/product-speed.ts";
 import { chooseRuns, USUAL_RUNS } from "../../../src/vlm/machine/run-choices.ts";
 import { type LoadOptions, resolveLoadOptions } from "../../../src/vlm/options.ts";
 import { ORT_VERSION } from "../../../src/vlm/runtime/ort-library.ts";
@@ -237,16 +237,17 @@ describe("a load", () => {
 const SOME_ATTENTION = (cache: CacheFormat) => ({ cache, context: 1024, stepMs: 0.5, chunkMs: 20 });
 
 describe("a machine's profile", () => {
+  const ready = <Speed>(speed: Speed) => ({ measure: async () => speed, dispose: async () => {} });
   const speeds = (precision: "fp32" | "w8a8" | "q4") => [
     { precision, rows: 1, gigaOps: 10, gigaBytes: 20 },
     { precision, rows: 64, gigaOps: 100, gigaBytes: 1 },
   ];
 
   it("is measured once, kept beside the package, and measured again for another processor", async () => {
-    const measure = vi.mocked(measureProducts);
-    measure.mockImplementation(async (precision) => speeds(precision));
-    const measureKept = vi.mocked(measureAttention);
-    measureKept.mockImplementation(async (cache) => SOME_ATTENTION(cache));
+    const measure = vi.mocked(loadProducts);
+    measure.mockImplementation(async (precision) => ready(speeds(precision)));
+    const measureKept = vi.mocked(loadAttention);
+    measureKept.mockImplementation(async (cache) => ready(SOME_ATTENTION(cache)));
     const dir = await tempDir();
     const first = await machineProfile(dir, { threads: 3 });
     expect(first.gigaBytes).toBe(20);
@@ -274,13 +275,13 @@ describe("a machine's profile", () => {
   });
 
   it("is nobody's failure when it cannot be kept", async () => {
-    vi.mocked(measureProducts).mockImplementation(async (precision) => speeds(precision));
+    vi.mocked(loadProducts).mockImplementation(async (precision) => ready(speeds(precision)));
     const dir = join(await tempDir(), "nowhere");
     expect(await machineProfile(dir, { threads: 3 })).toMatchObject({ threads: 3 });
   });
 
   it("is not asked for when a checkpoint is small, and a broken one gets the usual precision", async () => {
-    const measure = vi.mocked(measureProducts);
+    const measure = vi.mocked(loadProducts);
     measure.mockClear();
     expect(await precisionForCheckpoint(TINY_CHAT)).toBe("w8a8");
     const inFourBits = await quantizedCheckpoint(await tempDir(), await formatFixture("awq"));

@@ -1,0 +1,33 @@
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { fastestRun } from "../../../src/vlm/machine/fastest-run.ts";
+
+beforeEach(() => void vi.useFakeTimers({ toFake: ["performance"] }));
+afterEach(() => void vi.useRealTimers());
+
+/** Runs that take these milliseconds one after the other, the last of them again and again. */
+function runs(...times: number[]) {
+  return vi.fn(async () => {
+    vi.advanceTimersByTime((times.length > 1 ? times.shift() : times[0]) ?? 0);
+  });
+}
+
+it("does not count the first run, and ends when two are alike", async () => {
+  const run = runs(100, 10, 10.1);
+  expect(await fastestRun(run)).toBeCloseTo(10);
+  expect(run).toHaveBeenCalledTimes(3);
+});
+
+it("goes on while runs differ, for some of them or for a while", async () => {
+  const few = runs(1, 8, 7, 6, 5, 4, 3, 2, 1);
+  expect(await fastestRun(few)).toBeCloseTo(1);
+  expect(few).toHaveBeenCalledTimes(9);
+  const slow = runs(30, 40, 30, 20);
+  expect(await fastestRun(slow)).toBeCloseTo(30);
+  expect(slow).toHaveBeenCalledTimes(3);
+});
+
+it("fails with the run", async () => {
+  await expect(fastestRun(() => Promise.reject(new Error("no memory")))).rejects.toThrow(
+    "no memory",
+  );
+});

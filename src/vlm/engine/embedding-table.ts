@@ -1,11 +1,13 @@
 // The embedding of every token, row by row from a file: hundreds of megabytes of which a prompt needs a few rows.
 // In: token ids. Out: fp32 rows. It knows nothing of what the ids mean.
 
+import { readSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { disk } from "../../disk.ts";
 import { DiskError } from "../../disk-error.ts";
 import { DTYPE_BYTES, toFloat32, type WeightDtype } from "../checkpoint/dtype.ts";
 import { DisposedError, ModelLoadError } from "../errors.ts";
+import { TimeSlice } from "../image/time-slice.ts";
 
 /** What the file holds; `manifest.embedTokens` has it. */
 export interface EmbeddingFormat {
@@ -16,6 +18,8 @@ export interface EmbeddingFormat {
 
 // Enough reads at once to keep libuv's four threads busy, few enough not to crowd out other file work.
 const READS_AT_ONCE = 8;
+/** Reading a row that the system has in its memory takes microseconds; what takes longer comes from the disk. */
+const FROM_MEMORY_MS = 0.5;
 
 /** An open embedding table. */
 export class EmbeddingTable {
@@ -74,15 +78,8 @@ export class EmbeddingTable {
       if (!firstRow.has(id)) firstRow.set(id, row);
     }
     const wanted = firstRow.entries();
-    const reader = async () => {
-      const bytes = Buffer.from(new ArrayBuffer(columns * DTYPE_BYTES[this.#dtype]));
-      // The iterator is shared: each reader takes the next id that nobody has taken.
-      for (const [id, row] of wanted) {
-        await this.#readRow(id, bytes, target.subarray(row * columns, (row + 1) * columns));
-      }
-    };
-    const readers = Math.min(READS_AT_ONCE, firstRow.size);
-    await Promise.all(Array.from({ length: readers }, reader));
+    await this.#readFromMemory(wanted, target);
+    await this.#readFromDisk(wanted, target);
     for (const [row, id] of ids.entries()) {
       const first = firstRow.get(id) ?? row;
       if (first !== row) target.copyWithin(row * columns, first * columns, (first + 1) * columns);
@@ -93,6 +90,55 @@ export class EmbeddingTable {
   close(): Promise<void> {
     this.#closing ??= this.#file.close();
     return this.#closing;
+  }
+
+  /**
+   * Row after row, without the way to another thread and back, which takes many times as long as the read itself; until
+   * one of them had to come from the disk, for which nobody else should wait.
+   */
+  async #readFromMemory(wanted: Iterator<[number, number]>, target: Float32Array): Promise<void> {
+    const bytes = this.#rowBuffer();
+    const slice = new TimeSlice();
+    for (let next = wanted.next(); !next.done; next = wanted.next()) {
+      const [id, row] = next.value;
+      const begun = performance.now();
+      this.#readRowNow(id, bytes, this.#rowOf(target, row));
+      if (performance.now() - begun > FROM_MEMORY_MS) return;
+      if (!slice.over) continue;
+      await slice.rest();
+      if (this.#closing) throw new DisposedError("The embedding table");
+    }
+  }
+
+  /** Several at once, each by another thread. */
+  async #readFromDisk(
+    wanted: IterableIterator<[number, number]>,
+    target: Float32Array,
+  ): Promise<void> {
+    const reader = async () => {
+      const bytes = this.#rowBuffer();
+      // The iterator is shared: each reader takes the next id that nobody has taken.
+      for (const [id, row] of wanted) await this.#readRow(id, bytes, this.#rowOf(target, row));
+    };
+    await Promise.all(Array.from({ length: READS_AT_ONCE }, reader));
+  }
+
+  #rowBuffer(): Buffer {
+    return Buffer.from(new ArrayBuffer(this.columns * DTYPE_BYTES[this.#dtype]));
+  }
+
+  #rowOf(target: Float32Array, row: number): Float32Array {
+    return target.subarray(row * this.columns, (row + 1) * this.columns);
+  }
+
+  #readRowNow(id: number, bytes: Buffer, row: Float32Array): void {
+    for (let filled = 0; filled < bytes.length; ) {
+      const position = id * bytes.length + filled;
+      const read = readSync(this.#file.fd, bytes, filled, bytes.length - filled, position);
+      if (read === 0) throw new Error("The embedding table ended early");
+      filled += read;
+    }
+    toFloat32(bytes, this.#dtype, row, row.length);
   }
 
   async #readRow(id: number, bytes: Buffer, row: Float32Array): Promise<void> {

@@ -1,6 +1,7 @@
 // The loop for all chats: sequences in, tokens to their readers out. One run of the decoder at a time, and beside it at
 // most one picture is encoded. It chooses what runs next; what runs, and what lies where, is the business of its parts.
 
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { DisposedError } from "../errors.ts";
 import type { DecoderBackend, KvSlot, Scores, SlotPool } from "./decoder-backend.ts";
 import type { Speculation } from "./draft.ts";
@@ -272,17 +273,21 @@ export class Engine {
     sequence.stage = "writing";
     sequence.watch.begin("decodeMs");
     await this.#hand(sequence, scores);
+    // The first word goes out before what was computed for it is put away.
+    if (sequence.stage === "writing") await nextTurn();
   }
 
   /**
-   * A token for everybody who is writing. While a picture is encoded they write more slowly: somebody waits for it, both
-   * want the same cores, and whoever begins to write joins the others in the same runs.
+   * A token for everybody who is writing. While a picture is encoded they write as slowly as they may: somebody waits for a
+   * first word, both want the same cores, and whoever begins to write joins the others in the same runs.
    */
   async #writeOn(writers: readonly Sequence[]): Promise<void> {
     if (writers.length === 0) return;
-    await this.#vision.idle(this.#options.maxStallMs / 2 - this.#stall.sinceText);
+    await this.#vision.idle(this.#stall.pauseMs(writers.length));
+    // Somebody's picture is seen by now: those who write go on in the run of that prompt, or behind it.
+    if (this.#mayReadOn()) return;
     try {
-      await this.#writing.goOn(writers);
+      await this.#writing.goOn(writers, this.#vision.busy);
       this.#stall.gotText();
     } catch (error) {
       for (const sequence of writers) {
@@ -314,6 +319,7 @@ export class Engine {
   /** Its reader gets to know at once; then what it leaves behind is kept for the next question. */
   async #finish(sequence: Sequence): Promise<void> {
     sequence.end();
+    await nextTurn();
     const { content, slot } = sequence;
     if (slot) {
       await this.#options.prefixes

@@ -7,9 +7,13 @@ const NEWEST = 0.3;
  * machine does other things too. At least and at most so much of the time is left.
  */
 const ERRORS = 2;
-const MARGINS = { least: 0.05, most: 0.3 };
+const MARGINS = { least: 0.04, most: 0.3 };
+/** Of that, so much may be used up where a run less will do. */
+const SPARED_RUN = 1 / 2;
 /** Until there were plans to compare with. */
 const FIRST_ERROR = 0.075;
+/** A step takes so many times as long while a picture is encoded: both want the same cores. */
+const BESIDE_PICTURE = 2;
 /** Smaller chunks would spend their time on reading weights. */
 const FEWEST_TOKENS = 4;
 
@@ -26,13 +30,13 @@ export class Pace {
 
   /** A chunk of a prompt was computed. */
   prompt(tokens: number, ms: number): void {
-    this.#compare(this.#chunks.expected(tokens), ms);
+    this.#compare(this.#expected(tokens), ms);
     this.#chunks.add(tokens, ms);
   }
 
   /** A chunk of a prompt was computed, and in the same run the next tokens of so many others. */
   together(tokens: number, rows: number, ms: number): void {
-    const alone = this.#chunks.expected(tokens);
+    const alone = this.#expected(tokens);
     if (alone !== undefined) {
       this.#compare(alone + this.joinedMs(rows), ms);
       this.#joinedMs = blend(this.#joinedMs, Math.max(0, ms - alone) / rows);
@@ -45,9 +49,10 @@ export class Pace {
     this.#pictureMs = blend(this.#pictureMs, ms / tokens);
   }
 
-  /** Several sequences went on by a token. */
-  step(rows: number, ms: number): void {
-    this.#stepMs.set(rows, blend(this.#stepMs.get(rows), ms));
+  /** Several sequences went on by a token. @param beside while a picture was encoded */
+  step(rows: number, ms: number, beside = false): void {
+    const alone = beside ? ms / BESIDE_PICTURE : ms;
+    this.#stepMs.set(rows, blend(this.#stepMs.get(rows), alone));
   }
 
   /** Expected milliseconds until tokens and pictures (counted in tokens as well) are computed. */
@@ -61,9 +66,15 @@ export class Pace {
     return known[0]?.[1] ?? Math.max(0, ...this.#stepMs.values());
   }
 
-  /** Expected milliseconds that the next tokens of so many others add to a chunk; at first, what their own run takes. */
+  /** The same while a picture is encoded. */
+  stepBesideMs(rows: number): number {
+    return BESIDE_PICTURE * this.stepMs(rows);
+  }
+
+  /** Expected milliseconds that the next tokens of so many others add to a chunk; at first, as if they were its own. */
   joinedMs(rows: number): number {
-    return this.#joinedMs === undefined ? this.stepMs(rows) : this.#joinedMs * rows;
+    const ofRow = this.#joinedMs ?? this.#chunks.ofToken(this.#stepMs.get(1));
+    return ofRow === undefined ? this.stepMs(rows) : ofRow * rows;
   }
 
   /** Tokens of a prompt that are computed within so many milliseconds, at most `most`. */
@@ -71,10 +82,26 @@ export class Pace {
     return Math.min(most, Math.max(this.tokensWithin(limitMs), FEWEST_TOKENS));
   }
 
+  /** The same of a prompt of which so much is left, cut into pieces of one size, and into one less if it nearly fits. */
+  evenChunk(limitMs: number, most: number, remaining: number): number {
+    const fitting = this.#tokensWithin(limitMs, SPARED_RUN);
+    const pieces = Math.ceil(remaining / Math.min(most, Math.max(fitting, FEWEST_TOKENS)));
+    return Math.ceil(remaining / pieces);
+  }
+
   /** The same, and none or fewer where there is no time; none before the first measurement. */
   tokensWithin(limitMs: number): number {
+    return this.#tokensWithin(limitMs, 1);
+  }
+
+  #tokensWithin(limitMs: number, shareOfMargin: number): number {
     const margin = Math.min(Math.max(ERRORS * this.#error, MARGINS.least), MARGINS.most);
-    return this.#chunks.within((1 - margin) * limitMs) ?? 0;
+    const left = (1 - shareOfMargin * margin) * limitMs;
+    return this.#chunks.within(left, this.#stepMs.get(1)) ?? 0;
+  }
+
+  #expected(tokens: number): number | undefined {
+    return this.#chunks.expected(tokens, this.#stepMs.get(1));
   }
 
   #compare(expected: number | undefined, ms: number): void {
@@ -107,28 +134,40 @@ class ChunkTimes {
     return this.#weight === 0 ? undefined : this.#ms / this.#tokens;
   }
 
-  /** Milliseconds of a chunk. */
-  expected(tokens: number): number | undefined {
-    const line = this.#line();
+  /** Milliseconds that one more token takes. @param oneMs of a run of one token, where that is known */
+  ofToken(oneMs?: number): number | undefined {
+    return this.#line(oneMs)?.ofToken;
+  }
+
+  /** Milliseconds of a chunk. @param oneMs as above */
+  expected(tokens: number, oneMs?: number): number | undefined {
+    const line = this.#line(oneMs);
     return line && line.ofRun + line.ofToken * tokens;
   }
 
-  /** Tokens of a chunk that takes so long. */
-  within(limitMs: number): number | undefined {
-    const line = this.#line();
+  /** Tokens of a chunk that takes so long. @param oneMs as above */
+  within(limitMs: number, oneMs?: number): number | undefined {
+    const line = this.#line(oneMs);
     return line && Math.floor((limitMs - line.ofRun) / line.ofToken);
   }
 
-  #line(): { readonly ofRun: number; readonly ofToken: number } | undefined {
+  #line(
+    oneMs: number | undefined,
+  ): { readonly ofRun: number; readonly ofToken: number } | undefined {
     if (this.#weight === 0) return undefined;
     const [tokens, ms] = [this.#tokens / this.#weight, this.#ms / this.#weight];
-    const spread = this.#tokensSquared / this.#weight - tokens * tokens;
-    // Chunks of about the same size say nothing about what a run takes by itself.
-    const alike = spread < (tokens / 8) ** 2;
-    const slope = alike ? ms / tokens : (this.#product / this.#weight - tokens * ms) / spread;
+    const slope = this.#slope(tokens, ms, oneMs);
     // Noise can make a line that falls, or one that begins below nothing.
     const ofToken = Math.min(Math.max(slope, ms / tokens / 4), ms / tokens);
     return { ofRun: ms - ofToken * tokens, ofToken };
+  }
+
+  /** @param tokens, ms of the middle of all chunks */
+  #slope(tokens: number, ms: number, oneMs: number | undefined): number {
+    const spread = this.#tokensSquared / this.#weight - tokens * tokens;
+    if (spread >= (tokens / 8) ** 2) return (this.#product / this.#weight - tokens * ms) / spread;
+    // Chunks of about the same size say nothing about what a run takes by itself; a step of one token does.
+    return oneMs === undefined || tokens <= 1 ? ms / tokens : (ms - oneMs) / (tokens - 1);
   }
 }
 

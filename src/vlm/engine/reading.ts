@@ -73,7 +73,7 @@ export class Reading {
   async goOnBeside(sequence: Sequence, writers: readonly Sequence[]): Promise<Scores> {
     const { stall, writing } = this.#options;
     await this.reuse(sequence);
-    const chunk = sequence.chunk(stall.joinedTokens(writers.length));
+    const chunk = sequence.chunk(stall.joinedTokens(writers.length, sequence.remaining));
     return writing.goOnBeside(sequence, chunk, writers);
   }
 

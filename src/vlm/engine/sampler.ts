@@ -3,10 +3,10 @@
 // In: the logits of one position. Out: one id. It knows no tokens, no text and no stop conditions.
 
 import { allows, type TokenMask } from "../constrain/local-mask.ts";
-import { InferenceError } from "../errors.ts";
 import type { SamplingOptions } from "../vision-language-model.ts";
 import { Candidates } from "./candidates.ts";
 import type { TopScores } from "./decoder-backend.ts";
+import { HighScores } from "./high-scores.ts";
 import { Random } from "./random.ts";
 
 /** Below this, dividing by the temperature leaves the range of float32; the likeliest token wins anyway. */
@@ -26,7 +26,8 @@ export class Sampler {
   readonly #penalised: Float32Array;
   /** (vocab) logits of tokens that may come; made when it is first needed. */
   #masked: Float32Array | undefined;
-  readonly #candidates = new Candidates();
+  readonly #high = new HighScores();
+  readonly #candidates = new Candidates(this.#high);
 
   /**
    * @param vocabSize Ids from here on are never chosen, even if the logits have rows for them.
@@ -120,12 +121,13 @@ export class Sampler {
   #narrow(logits: Float32Array, placeOf: (id: number) => number): number {
     const size = Math.min(logits.length, this.#vocabSize);
     const scores = this.#penalise(logits, size, placeOf);
-    const best = likeliest(scores, size);
+    this.#high.look(scores, size);
+    const { best } = this.#high;
     if (this.#greedy) return best;
 
     const { temperature, topK, topP, minP } = this.#sampling;
     const candidates = this.#candidates;
-    candidates.begin(scores, size, best, temperature);
+    candidates.begin(temperature);
     if (topK > 0) {
       candidates.takeTopK(topK);
       if (topP < 1) candidates.keepTopP(topP);
@@ -158,27 +160,4 @@ export class Sampler {
     }
     return scores;
   }
-}
-
-/** Id of the highest score; of equals, the first. */
-function likeliest(scores: Float32Array, size: number): number {
-  let best = -1;
-  let bestScore = Number.NEGATIVE_INFINITY;
-  for (let id = 0; id < size; id++) {
-    const score = scores[id]!;
-    // One comparison for nearly all of them; NaN is never `<=`.
-    if (score <= bestScore) continue;
-    if (Number.isNaN(score)) {
-      throw new InferenceError("sampling", `The logits hold NaN, first at id ${id}.`);
-    }
-    best = id;
-    bestScore = score;
-  }
-  if (best === -1 || bestScore === Number.POSITIVE_INFINITY) {
-    throw new InferenceError(
-      "sampling",
-      `The logits are no distribution: the highest is ${bestScore}.`,
-    );
-  }
-  return best;
 }

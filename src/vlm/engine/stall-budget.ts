@@ -11,6 +11,9 @@ export interface StallBudgetOptions {
   readonly maxChunkTokens: number;
 }
 
+/** Part of a pause beside a picture that stays unplanned. */
+const SPARE = 0.05;
+
 /** Time for prompts between two tokens of those who write. */
 export class StallBudget {
   readonly #options: StallBudgetOptions;
@@ -30,6 +33,12 @@ export class StallBudget {
     return performance.now() - this.#lastText;
   }
 
+  /** Milliseconds for which those who write can leave the cores to a picture. */
+  pauseMs(writers: number): number {
+    const { pace, maxStallMs } = this.#options;
+    return (1 - SPARE) * maxStallMs - this.sinceText - pace.stepBesideMs(writers);
+  }
+
   /** Tokens of the next piece of a prompt: large ones when nobody is kept waiting by them. */
   chunkTokens(writers: number, ahead: boolean): number {
     const { pace, maxChunkTokens, maxStallMs } = this.#options;
@@ -40,12 +49,12 @@ export class StallBudget {
     return pace.chunkTokens(stepMs > maxStallMs ? stepMs / 2 : left, maxChunkTokens);
   }
 
-  /** The same of a piece in whose run those who write get their next tokens. */
-  joinedTokens(writers: number): number {
+  /** The same of a piece in whose run those who write get their next tokens, when so much of its prompt is left. */
+  joinedTokens(writers: number, remaining: number): number {
     const { pace, maxChunkTokens, maxStallMs } = this.#options;
     const stepMs = pace.stepMs(writers);
     const left = maxStallMs - this.sinceText - pace.joinedMs(writers);
-    return pace.chunkTokens(stepMs > maxStallMs ? stepMs / 2 : left, maxChunkTokens);
+    return pace.evenChunk(stepMs > maxStallMs ? stepMs / 2 : left, maxChunkTokens, remaining);
   }
 
   /**

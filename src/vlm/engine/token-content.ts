@@ -77,11 +77,10 @@ export class TokenContent {
   /** How many tokens from `start` on are the first ones of a part. */
   common(start: number, part: ContentPart): number {
     const limit = Math.min(part.ids.length, this.#length - start);
-    const mine = this.#spans(start, start + limit);
-    for (let i = 0; i < limit; i++) {
-      if (part.ids[i] !== this.#ids[start + i] || !samePicture(mine, part.pictures, i)) return i;
-    }
-    return limit;
+    const same = beforeOtherPicture(this.#spans(start, start + limit), part.pictures, limit);
+    const ids = this.#ids;
+    for (let i = 0; i < same; i++) if (part.ids[i] !== ids[start + i]) return i;
+    return same;
   }
 
   #name(block: number, end: number, blockTokens: number): string {
@@ -110,9 +109,18 @@ export interface ContentPart {
   readonly pictures: readonly PictureSpan[];
 }
 
-/** Does the token stand for the same part of the same picture, or for none in both? */
-function samePicture(a: readonly PictureSpan[], b: readonly PictureSpan[], token: number): boolean {
-  const inside = ({ start, length }: PictureSpan) => start <= token && token < start + length;
-  const [one, other] = [a.find(inside), b.find(inside)];
-  return one?.key === other?.key && one?.start === other?.start && one?.length === other?.length;
+/** How many tokens come before the first one that stands for a part of a picture in one of them, and not in the other. */
+function beforeOtherPicture(
+  a: readonly PictureSpan[],
+  b: readonly PictureSpan[],
+  limit: number,
+): number {
+  const same = (one: PictureSpan, other: PictureSpan) =>
+    one.start === other.start && one.length === other.length && one.key === other.key;
+  const alone = [
+    ...a.filter((span) => !b.some((other) => same(span, other))),
+    ...b.filter((span) => !a.some((other) => same(span, other))),
+  ];
+  // A picture may have begun in front of what is compared.
+  return Math.min(limit, ...alone.map(({ start }) => Math.max(0, start)));
 }

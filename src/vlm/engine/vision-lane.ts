@@ -35,6 +35,11 @@ export class VisionLane {
     this.#options = options;
   }
 
+  /** Is a picture being encoded? */
+  get busy(): boolean {
+    return this.#run !== undefined;
+  }
+
   /** @param order sequences that wait for pictures or for their prompt, first served first */
   hasWork(order: readonly Sequence[]): boolean {
     return this.#run === undefined && order[0]?.stage === "seeing";

@@ -25,8 +25,11 @@ export class Writing {
     this.#options = options;
   }
 
-  /** @throws what the run throws: it concerns all of the sequences that have not ended */
-  async goOn(writers: readonly Sequence[]): Promise<void> {
+  /**
+   * @param beside is a picture encoded meanwhile?
+   * @throws what the run throws: it concerns all of the sequences that have not ended
+   */
+  async goOn(writers: readonly Sequence[], beside: boolean): Promise<void> {
     const { pace, speculation } = this.#options;
     const run = allAborted(writers.map(({ signal }) => signal));
     const alone = writers.length === 1 ? writers[0] : undefined;
@@ -38,8 +41,8 @@ export class Writing {
           ? await this.#tryDraft(alone, draft, run.signal)
           : await this.#step(writers, run.signal);
       const ms = performance.now() - started;
-      if (draft.length === 0) pace.step(writers.length, ms);
-      if (alone) speculation?.ran(draft.length + 1, ms);
+      if (draft.length === 0) pace.step(writers.length, ms, beside);
+      if (alone && !beside) speculation?.ran(draft.length + 1, ms);
       if (alone && draft.length > 0) await this.#check(alone, draft, scores);
       else await this.#handOut(writers, scores);
     } finally {

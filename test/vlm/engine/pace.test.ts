@@ -56,6 +56,12 @@ describe("Pace", () => {
     expect(pace.stepMs(0)).toBe(50);
   });
 
+  it("expects a step beside a picture to take twice as long, and learns from it what one alone takes", () => {
+    const pace = new Pace();
+    pace.step(2, 160, true);
+    expect([pace.stepMs(2), pace.stepBesideMs(2)]).toEqual([80, 160]);
+  });
+
   it("leaves more room where plans were wrong, and less where they held", () => {
     const planned = (noise: (run: number) => number) => {
       const pace = new Pace();
@@ -78,18 +84,42 @@ describe("Pace", () => {
     const pace = new Pace();
     for (const tokens of [20, 40, 60]) pace.prompt(tokens, 50 + 10 * tokens);
     pace.step(3, 90);
-    // As if they ran by themselves, until it is known.
-    expect(pace.joinedMs(3)).toBe(90);
+    // As if they were tokens of the prompt, until it is known.
+    expect(pace.joinedMs(3)).toBeCloseTo(30, 0);
     for (let run = 0; run < 30; run++) {
       const tokens = 20 + 20 * (run % 3);
-      pace.together(tokens, 3, 50 + 10 * tokens + 30);
+      pace.together(tokens, 3, 50 + 10 * tokens + 45);
     }
-    expect(pace.joinedMs(3)).toBeCloseTo(30, 0);
-    expect(pace.joinedMs(6)).toBeCloseTo(60, 0);
-    // 42 tokens and the three take all of the time.
+    expect(pace.joinedMs(3)).toBeCloseTo(45, 0);
+    expect(pace.joinedMs(6)).toBeCloseTo(90, 0);
+    // 40 tokens and the three take all of the time.
     const tokens = pace.chunkTokens(500 - pace.joinedMs(3), 256);
-    expect(tokens).toBeGreaterThan(37);
-    expect(tokens).toBeLessThanOrEqual(42);
+    expect(tokens).toBeGreaterThan(36);
+    expect(tokens).toBeLessThanOrEqual(40);
+  });
+
+  it("knows from a step what a run takes by itself, where all chunks were of one size", () => {
+    const [alone, stepped] = [new Pace(), new Pace()];
+    stepped.step(1, 60);
+    for (const pace of [alone, stepped]) pace.prompt(128, 50 + 10 * 128);
+    expect(stepped.joinedMs(1)).toBeCloseTo(10);
+    expect(alone.joinedMs(1)).toBeCloseTo(10.39);
+    // Of 500 ms, 50 are the run's; some of the rest stays unplanned.
+    expect(stepped.tokensWithin(500)).toBeLessThan(alone.tokensWithin(500));
+  });
+
+  it("cuts what is left of a prompt evenly, and spares a run where a little more would fit", () => {
+    const pace = new Pace();
+    for (let run = 0; run < 40; run++) pace.prompt(20 + 20 * (run % 3), 250 + 200 * (run % 3));
+    const [planned, whole] = [pace.tokensWithin(500), 45];
+    expect(planned).toBeLessThan(whole);
+    expect(pace.evenChunk(500, 256, 4 * planned)).toBe(planned);
+    expect(pace.evenChunk(500, 256, 100)).toBe(34);
+    expect(pace.evenChunk(500, 256, 2 * planned + 1)).toBe(planned + 1);
+    expect(pace.evenChunk(500, 256, 2 * whole + 1)).toBe(Math.ceil((2 * whole + 1) / 3));
+    expect(pace.evenChunk(500, 16, 40)).toBe(14);
+    expect(pace.evenChunk(0, 256, 10)).toBe(4);
+    expect(pace.evenChunk(500, 256, 3)).toBe(3);
   });
 
   it("estimates prompts and pictures together", () => {

@@ -37,4 +37,20 @@ describe("StallBudget", () => {
     expect(tokens).toBeGreaterThan(1000);
     expect(tokens).toBeLessThanOrEqual(5000);
   });
+
+  it("cuts a prompt evenly that those who write are in the runs of", () => {
+    const budget = budgetOf(10_000);
+    Object.defineProperty(budget, "sinceText", { value: 0 });
+    const most = budget.joinedTokens(2, 1_000_000);
+    expect(most).toBeGreaterThan(4000);
+    expect(most).toBeLessThanOrEqual(6000);
+    expect(budget.joinedTokens(2, most + 2)).toBe(Math.ceil((most + 2) / 2));
+    expect(budget.joinedTokens(2, 50)).toBe(50);
+  });
+
+  it("leaves the cores to a picture until a step has to begin that takes twice as long beside it", () => {
+    const budget = budgetOf(10_000);
+    Object.defineProperty(budget, "sinceText", { value: 7000 });
+    expect(budget.pauseMs(2)).toBe(0.95 * 60_000 - 7000 - 20_000);
+  });
 });

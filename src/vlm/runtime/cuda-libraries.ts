@@ -3,7 +3,7 @@
 
 import { existsSync, readdirSync, realpathSync } from "node:fs";
 import { homedir } from "node:os";
-import { delimiter, dirname, join } from "node:path";
+import { dirname, join } from "node:path";
 
 /** A library that the provider needs. */
 export interface CudaLibrary {
@@ -84,11 +84,12 @@ function libraryDirectories(major: 12 | 13, options: LookupOptions): string[] {
   const { beside, environment = process.env, platform = process.platform, root = "" } = options;
   const home = options.home ?? homedir();
   const windows = platform === "win32";
-  const named = (windows ? environment.PATH : environment.LD_LIBRARY_PATH)?.split(delimiter) ?? [];
+  const named = listed(windows ? environment.PATH : environment.LD_LIBRARY_PATH, windows);
   const toolkits = [
     environment.CUDA_PATH,
     environment.CUDA_HOME,
-    environment[`CUDA_PATH_V${major}_0`],
+    ...versioned(environment, major),
+    ...(windows ? windowsToolkits(environment, major) : []),
   ];
   const inToolkit = (toolkit: string) =>
     windows ? [join(toolkit, "bin", "x64"), join(toolkit, "bin")] : [join(toolkit, "lib64")];
@@ -99,7 +100,7 @@ function libraryDirectories(major: 12 | 13, options: LookupOptions): string[] {
     beside,
     join(beside, "cuda"),
     ...toolkits.filter((path) => path !== undefined).flatMap(inToolkit),
-    ...named.filter((path) => path !== ""),
+    ...named,
     ...wheels,
     ...(environment.CONDA_PREFIX
       ? [join(environment.CONDA_PREFIX, windows ? "Library/bin" : "lib")]
@@ -109,6 +110,27 @@ function libraryDirectories(major: 12 | 13, options: LookupOptions): string[] {
     ),
     ...(windows ? [] : [`${root}/usr/lib/x86_64-linux-gnu`, `${root}/usr/lib64`]),
   ];
+}
+
+/** Directories of a variable such as PATH. */
+function listed(variable: string | undefined, windows: boolean): string[] {
+  return (variable ?? "").split(windows ? ";" : ":").filter((path) => path !== "");
+}
+
+/** Windows' installer sets a variable for each version, such as CUDA_PATH_V13_2; the newest first. */
+function versioned(environment: NodeJS.ProcessEnv, major: 12 | 13): (string | undefined)[] {
+  const minorOf = (name: string) => Number(/^CUDA_PATH_V(\d+)_(\d+)$/i.exec(name)?.[2]);
+  return Object.keys(environment)
+    .filter((name) => new RegExp(`^CUDA_PATH_V${major}_\\d+$`, "i").test(name))
+    .toSorted((a, b) => minorOf(b) - minorOf(a))
+    .map((name) => environment[name]);
+}
+
+/** Where that installer puts toolkits, for services, which do not have the variables of people. */
+function windowsToolkits(environment: NodeJS.ProcessEnv, major: 12 | 13): string[] {
+  const programs = environment.ProgramFiles ?? "C:\\Program Files";
+  const toolkits = join(programs, "NVIDIA GPU Computing Toolkit", "CUDA");
+  return namesLike(toolkits, `v${major}.`).map((name) => join(toolkits, name));
 }
 
 /** Wheels of CUDA 13 share a directory; those of 12 have one each. */
@@ -132,19 +154,24 @@ function sitePackages(
   root: string,
   windows: boolean,
 ): string[] {
-  const programs = (environment.PATH ?? "")
-    .split(delimiter)
-    .flatMap((directory) =>
-      windows
-        ? [join(directory, "python.exe")]
-        : [join(directory, "python3"), join(directory, "python")],
-    );
+  const programs = listed(environment.PATH, windows).flatMap((directory) =>
+    windows
+      ? [join(directory, "python.exe")]
+      : [join(directory, "python3"), join(directory, "python")],
+  );
   const pythons = programs.filter((program) => existsSync(program));
   if (windows) {
-    return pythons.flatMap((python) => [
-      join(dirname(python), "Lib", "site-packages"),
-      join(dirname(dirname(python)), "Lib", "site-packages"),
-    ]);
+    const own = environment.APPDATA ? join(environment.APPDATA, "Python") : undefined;
+    const named = [environment.VIRTUAL_ENV, environment.CONDA_PREFIX].filter(
+      (prefix) => prefix !== undefined,
+    );
+    const prefixes = [...named, ...pythons.flatMap((at) => [dirname(at), dirname(dirname(at))])];
+    return [
+      ...prefixes.map((prefix) => join(prefix, "Lib", "site-packages")),
+      ...(own === undefined ? [] : namesLike(own, "Python3")).map((version) =>
+        join(own!, version, "site-packages"),
+      ),
+    ];
   }
   const prefixes = [
     environment.VIRTUAL_ENV,

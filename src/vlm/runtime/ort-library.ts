@@ -2,7 +2,15 @@
 // NAPCAT_VLM_ORT names. Versions are compared before anything is loaded: a provider of another version than the core
 // would crash, since what they share is no stable interface. Nothing is loaded here.
 
-import { copyFileSync, existsSync, realpathSync, rmSync, statSync, symlinkSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { ModelLoadError } from "../errors.ts";
@@ -16,6 +24,9 @@ export const SUPPORTED_VERSIONS: readonly string[] = ["1.29.0", ORT_VERSION];
 
 /** Names a directory with another ONNX Runtime: its core, providers, or both. */
 export const ORT_DIRECTORY_VARIABLE = "NAPCAT_VLM_ORT";
+
+/** The core on Windows. */
+const CORE_DLL = "onnxruntime.dll";
 
 /**
  * Path of the library to load. ONNX Runtime looks for its providers in the directory of exactly this path.
@@ -61,11 +72,14 @@ function isCore(link: string): boolean {
   return realpathSync(link) === realpathSync(core);
 }
 
-/** The core of onnxruntime-node, seen from a directory with providers: a link, or a copy where links need rights. */
+/**
+ * The core of onnxruntime-node, seen from a directory with providers: a link, or a copy where links need rights. A copy
+ * needs the libraries beside it too, which WebGPU's compiler of shaders is among.
+ */
 function coreBeside(directory: string): string {
   const [core, link] = [corePath(), join(directory, coreFileName())];
   try {
-    if (process.platform === "win32") copyFileSync(core, link);
+    if (process.platform === "win32") copyLibraries(dirname(core), directory);
     else symlinkSync(core, link);
   } catch (cause) {
     if (existsSync(link)) return link; // Another process was faster.
@@ -76,6 +90,15 @@ function coreBeside(directory: string): string {
     );
   }
   return link;
+}
+
+/** Copies Windows' libraries of a directory into another that has them not. The core comes last: where it is, all are. */
+export function copyLibraries(from: string, to: string): void {
+  const libraries = readdirSync(from).filter((name) => name.endsWith(".dll"));
+  const missing = libraries.filter((name) => !existsSync(join(to, name)));
+  for (const name of missing.toSorted((a, b) => Number(a === CORE_DLL) - Number(b === CORE_DLL))) {
+    copyFileSync(join(from, name), join(to, name));
+  }
 }
 
 /**
@@ -132,8 +155,8 @@ const LIBRARIES: Readonly<Record<string, string>> = {
   "linux-x64": "libonnxruntime.so.1",
   "linux-arm64": "libonnxruntime.so.1",
   "darwin-arm64": "libonnxruntime.1.dylib",
-  "win32-x64": "onnxruntime.dll",
-  "win32-arm64": "onnxruntime.dll",
+  "win32-x64": CORE_DLL,
+  "win32-arm64": CORE_DLL,
 };
 
 function coreFileName(): string {

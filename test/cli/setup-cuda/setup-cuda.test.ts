@@ -228,6 +228,81 @@ describe("setupCuda", () => {
   });
 });
 
+describe("setupCuda on Windows", () => {
+  const windows = { platform: "win32/x64" };
+  const [shared = "", cuda = ""] = providerFiles("win32");
+  const dll = (major: 12 | 13) =>
+    Buffer.concat([
+      randomBytes(100_000),
+      Buffer.from(`\0cudart64_${major}.dll\0\0${ORT_VERSION}\0`),
+    ]);
+
+  it("takes NuGet's package for Windows, and CUDA's libraries from wheels for it", async () => {
+    const at = (name: string) => `runtimes/win-x64/native/${name}`;
+    const archive = zip({ [at(shared)]: Buffer.from("shared"), [at(cuda)]: dll(13) });
+    const id = "microsoft.ml.onnxruntime.gpu.windows";
+    const page = (name: string) =>
+      Buffer.from(
+        ["manylinux_2_27_x86_64", "win_amd64"]
+          .map((tag) => `<a href="/f/${name}-py3-none-${tag}.whl">x</a>`)
+          .join("\n"),
+      );
+    const wheel = (...names: string[]) =>
+      zip(
+        Object.fromEntries(
+          names.map((name) => [`nvidia/cu13/bin/x86_64/${name}`, Buffer.from(name)]),
+        ),
+      );
+    const { url, asked } = await serve({
+      [`/feed/${id}/${ORT_VERSION}/${id}.${ORT_VERSION}.nupkg`]: archive,
+      "/simple/nvidia-cuda-runtime/": page("nvidia_cuda_runtime-13.0.48"),
+      "/simple/nvidia-cublas/": page("nvidia_cublas-13.0.0.19"),
+      "/simple/nvidia-curand/": page("nvidia_curand-10.4.0.35"),
+      "/simple/nvidia-cuda-nvrtc/": page("nvidia_cuda_nvrtc-13.0.48"),
+      "/f/nvidia_cuda_runtime-13.0.48-py3-none-win_amd64.whl": wheel("cudart64_13.dll"),
+      "/f/nvidia_cublas-13.0.0.19-py3-none-win_amd64.whl": wheel(
+        "cublas64_13.dll",
+        "cublasLt64_13.dll",
+      ),
+      "/f/nvidia_curand-10.4.0.35-py3-none-win_amd64.whl": wheel("curand64_10.dll"),
+      "/f/nvidia_cuda_nvrtc-13.0.48-py3-none-win_amd64.whl": wheel(
+        "nvrtc64_130_0.dll",
+        "nvrtc-builtins64_130.dll",
+      ),
+    });
+    const mirror = `${url}/feed`;
+    expect(await setup({ ...windows, mirror, libraries: true, pypi: `${url}/simple` })).toBe(0);
+    expect((await readdir(directory())).toSorted()).toEqual(
+      [
+        ...[cuda, shared, "cudart64_13.dll", "cublas64_13.dll", "cublasLt64_13.dll"],
+        ...["curand64_10.dll", "nvrtc64_130_0.dll", "nvrtc-builtins64_130.dll"],
+      ].toSorted(),
+    );
+    expect(asked.filter((line) => line.includes("manylinux"))).toEqual([]);
+    expect(printed).not.toContain("not found");
+  });
+
+  it("takes the release's own zip for CUDA 12, whatever slashes it has", async () => {
+    const inside = `onnxruntime-win-x64-gpu-${ORT_VERSION}`;
+    const archive = zip({
+      [`${inside}\\lib\\${shared}`]: Buffer.from("shared"),
+      [`${inside}/lib/${cuda}`]: dll(12),
+    });
+    const { url } = await serve({
+      [`/onnxruntime-win-x64-gpu_cuda12-${ORT_VERSION}.zip`]: archive,
+    });
+    expect(await setup({ ...windows, cuda: 12, mirror: url })).toBe(0);
+    expect((await readdir(directory(12))).toSorted()).toEqual([cuda, shared].toSorted());
+    expect(printed).toMatch(/cudart64_12\.dll[\s\S]*--libraries/);
+  });
+
+  it("refuses a provider for Linux", async () => {
+    const { url } = await serve({ "/x.nupkg": nupkg() });
+    expect(await setup({ ...windows, mirror: `${url}/x.nupkg` })).toBe(1);
+    expect(printed).toContain(`it has no ${shared} and no ${cuda}`);
+  });
+});
+
 describe("chooseCuda", () => {
   it.each([
     [undefined, { driver: "580.65.06", complete: [] }, 13, "takes CUDA 13"],

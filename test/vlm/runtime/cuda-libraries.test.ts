@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import {
   cudaLibraryNames,
+  findCompiler,
   findCudaLibraries,
   type LookupOptions,
 } from "../../../src/vlm/runtime/cuda-libraries.ts";
@@ -104,5 +105,72 @@ describe("findCudaLibraries", () => {
     await put("own/libcudart.so.13", "usr/local/cuda/lib64/libcudart.so.13");
     const environment = { LD_LIBRARY_PATH: join(root, "own") };
     expect(places(find(13, { environment }))[0]).toBe("/own/libcudart.so.13");
+  });
+
+  describe("on Windows", () => {
+    const windows = { platform: "win32" as const };
+
+    it("finds toolkits by the variables of their versions, the newest first", async () => {
+      await put("cuda/v13.0/bin/x64/cudart64_13.dll", "cuda/v13.10/bin/x64/cudart64_13.dll");
+      await put("cuda/v13.0/bin/x64/cublas64_13.dll", "cuda/v12.9/bin/cudart64_12.dll");
+      const environment = Object.fromEntries(
+        ["12_9", "13_0", "13_10"].map((version) => [
+          `CUDA_PATH_V${version}`,
+          join(root, "cuda", `v${version.replace("_", ".")}`),
+        ]),
+      );
+      expect(places(find(13, { ...windows, environment }))).toEqual([
+        "/cuda/v13.10/bin/x64/cudart64_13.dll",
+        "cublasLt64_13.dll",
+        "/cuda/v13.0/bin/x64/cublas64_13.dll",
+        "curand64_10.dll",
+      ]);
+      expect(places(find(12, { ...windows, environment }))[0]).toBe(
+        "/cuda/v12.9/bin/cudart64_12.dll",
+      );
+    });
+
+    it("finds them where they are installed, and on the PATH", async () => {
+      const toolkits = "Programs/NVIDIA GPU Computing Toolkit/CUDA";
+      await put(`${toolkits}/v13.1/bin/x64/cudart64_13.dll`, "elsewhere/curand64_10.dll");
+      const environment = {
+        ProgramFiles: join(root, "Programs"),
+        PATH: `${join(root, "nothing")};${join(root, "elsewhere")}`,
+      };
+      expect(places(find(13, { ...windows, environment }))).toEqual([
+        `/${toolkits}/v13.1/bin/x64/cudart64_13.dll`,
+        "cublasLt64_13.dll",
+        "cublas64_13.dll",
+        "/elsewhere/curand64_10.dll",
+      ]);
+    });
+
+    it("finds wheels of a virtual environment, of a Python on the PATH, and of a person", async () => {
+      await put(
+        "venv/Lib/site-packages/nvidia/cu13/bin/x86_64/cudart64_13.dll",
+        "python/python.exe",
+        "python/Lib/site-packages/nvidia/cublas/bin/cublas64_13.dll",
+        "roaming/Python/Python312/site-packages/nvidia/curand/bin/curand64_10.dll",
+      );
+      const environment = {
+        VIRTUAL_ENV: join(root, "venv"),
+        PATH: join(root, "python"),
+        APPDATA: join(root, "roaming"),
+      };
+      expect(places(find(13, { ...windows, environment }))).toEqual([
+        "/venv/Lib/site-packages/nvidia/cu13/bin/x86_64/cudart64_13.dll",
+        "cublasLt64_13.dll",
+        "/python/Lib/site-packages/nvidia/cublas/bin/cublas64_13.dll",
+        "/roaming/Python/Python312/site-packages/nvidia/curand/bin/curand64_10.dll",
+      ]);
+    });
+
+    it("finds the compiler with what it needs itself", async () => {
+      await put("ort/nvrtc-builtins64_130.dll", "ort/nvrtc64_130_0.dll");
+      expect(findCompiler(13, { ...windows, beside: join(root, "ort"), environment: {} })).toEqual([
+        join(root, "ort/nvrtc-builtins64_130.dll"),
+        join(root, "ort/nvrtc64_130_0.dll"),
+      ]);
+    });
   });
 });

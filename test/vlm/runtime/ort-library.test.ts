@@ -1,8 +1,13 @@
-import { mkdir, readlink, symlink, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, readlink, symlink, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { inspectProvider } from "../../../src/vlm/runtime/cuda-provider.ts";
-import { corePath, findCore, SUPPORTED_VERSIONS } from "../../../src/vlm/runtime/ort-library.ts";
+import {
+  copyLibraries,
+  corePath,
+  findCore,
+  SUPPORTED_VERSIONS,
+} from "../../../src/vlm/runtime/ort-library.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
 describe("findCore", () => {
@@ -30,6 +35,24 @@ describe("findCore", () => {
 
   it("says which directory is not there", () => {
     expect(() => findCore("/no/such/place")).toThrow(/NAPCAT_VLM_ORT.*\/no\/such\/place/);
+  });
+});
+
+describe("copyLibraries", () => {
+  it("brings the libraries beside the core along, and leaves what is there", async () => {
+    const [from, to] = [await tempDir(), await tempDir()];
+    for (const name of ["onnxruntime.dll", "dxil.dll", "dxcompiler.dll", "binding.node"]) {
+      await writeFile(join(from, name), name);
+    }
+    await writeFile(join(to, "dxil.dll"), "another");
+    copyLibraries(from, to);
+    expect((await readdir(to)).toSorted()).toEqual([
+      "dxcompiler.dll",
+      "dxil.dll",
+      "onnxruntime.dll",
+    ]);
+    expect(await readFile(join(to, "dxil.dll"), "utf8")).toBe("another");
+    expect(await readFile(join(to, "onnxruntime.dll"), "utf8")).toBe("onnxruntime.dll");
   });
 });
 

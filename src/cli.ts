@@ -90,9 +90,7 @@ async function run(): Promise<number> {
     }
     case "prove": {
       const { prove } = await import("./cli/prove/prove.ts");
-      const { chooseDevice } = await import("./vlm/runtime/choose-device.ts");
-      const { device } = settings.device === "auto" ? await chooseDevice() : settings;
-      return prove({ ...command, device: device as Exclude<typeof device, "auto"> }, signal);
+      return prove({ ...command, device: settings.device }, signal);
     }
     case "doctor": {
       const { doctor } = await import("./cli/doctor.ts");

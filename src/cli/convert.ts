@@ -12,8 +12,8 @@ import {
   preferredInt8Weights,
 } from "../vlm/index.ts";
 import { precisionForCheckpoint } from "../vlm/machine/precision-choice.ts";
-import { chooseDevice } from "../vlm/runtime/choose-device.ts";
 import { deviceKind } from "../vlm/runtime/device.ts";
+import { announcedDevice } from "./announced-device.ts";
 import { nameIn } from "./named-model.ts";
 import { showProgress } from "./progress.ts";
 import type { Settings } from "./settings.ts";
@@ -34,7 +34,7 @@ export interface ConvertCommand {
 export async function convert(command: ConvertCommand, signal: AbortSignal): Promise<void> {
   // What `start` converts to as well.
   const checkpointDir = resolve(await checkpointOf(command.directory));
-  const chosen = command.device === "auto" ? (await chooseDevice()).device : command.device;
+  const chosen = await announcedDevice(command.device);
   const device = chosen === "cpu" ? deviceOfPrecision(command.precision) : deviceKind(chosen);
   const named =
     command.precision ??

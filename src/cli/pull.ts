@@ -2,6 +2,7 @@
 // and how far it is. Ctrl-C, and whatever else ends it, leaves what came; the same command goes on from there.
 
 import { type PulledModel, pullModel } from "../vlm/index.ts";
+import { announcedDevice } from "./announced-device.ts";
 import { showPull } from "./pull/show-pull.ts";
 import type { Settings } from "./settings.ts";
 import { complain, print } from "./terminal.ts";
@@ -21,8 +22,11 @@ export interface PullCommand {
 
 /** Resolves when the model is there. */
 export async function pull(command: PullCommand, signal: AbortSignal): Promise<PulledModel> {
-  const { model, hub, revision, connections, precision, device, keepCheckpoint = false } = command;
-  const { convert = true } = command;
+  const { model, hub, revision, connections, precision, keepCheckpoint = false } = command;
+  const { convert = true, isStarting = false } = command;
+  // Whoever starts a model is told when it is loaded.
+  const told = isStarting || !convert;
+  const device = told ? command.device : await announcedDevice(command.device);
   const shown = showPull();
   try {
     const pulled = await pullModel({
@@ -39,7 +43,7 @@ export async function pull(command: PullCommand, signal: AbortSignal): Promise<P
       onWarning: (message) => shown.say(`注意 note: ${message}`),
     });
     shown.end();
-    tell(pulled, command.isStarting ?? false);
+    tell(pulled, isStarting);
     return pulled;
   } catch (error) {
     shown.end();

@@ -34,16 +34,19 @@ export interface BehaviourWork {
   readonly directory: string;
   /** The short form leaves out what takes minutes through a software driver. */
   readonly quick: boolean;
+  /** Aborting ends what is being asked. */
+  readonly signal: AbortSignal;
 }
 
 /** @returns milliseconds of a question, several being asked at once; undefined where the model cannot be loaded */
 export async function checkBehaviour(work: BehaviourWork): Promise<number | undefined> {
-  const { checks, device, precision, directory, quick } = work;
+  const { checks, device, precision, directory, quick, signal } = work;
   const options = {
     model: packagePath("examples/tiny-chat"),
     packageDir: join(directory, `tiny-chat-${precision}`),
     device,
     precision,
+    signal,
     onWarning: () => {},
   };
   const name = (what: string) => `${what} (${precision})`;
@@ -55,6 +58,8 @@ export async function checkBehaviour(work: BehaviourWork): Promise<number | unde
   });
   if (!model) return undefined;
   const loaded = model;
+  const end = () => void loaded.dispose();
+  signal.addEventListener("abort", end, { once: true });
   try {
     const questions = drawnQuestions();
     const started = performance.now();
@@ -110,6 +115,7 @@ export async function checkBehaviour(work: BehaviourWork): Promise<number | unde
     });
     return questionMs;
   } finally {
+    signal.removeEventListener("abort", end);
     await loaded.dispose();
   }
 }

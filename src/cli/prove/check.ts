@@ -10,22 +10,31 @@ export interface Check {
   readonly value: string | number;
 }
 
-/** Collects checks. One that throws has failed; the others go on. */
+/** Collects checks. One that throws has failed; the others go on, unless whoever asked for them wants no more. */
 export class Checks {
   readonly list: Check[] = [];
+  readonly #signal: AbortSignal | undefined;
+
+  /** @param signal aborting ends the collection: what fails by it is no finding */
+  constructor(signal?: AbortSignal) {
+    this.#signal = signal;
+  }
 
   get ok(): boolean {
     return this.list.every(({ ok }) => ok);
   }
 
+  /** @throws the reason of the signal */
   async run(
     name: string,
     work: () => Promise<{ readonly ok: boolean; readonly value: string | number }>,
   ): Promise<boolean> {
+    this.#signal?.throwIfAborted();
     const found = await work().catch((error: unknown) => ({
       ok: false,
       value: error instanceof Error ? error.message : String(error),
     }));
+    this.#signal?.throwIfAborted();
     this.list.push({ name, ...found });
     print(`${found.ok ? "✓" : "✗"} ${name}: ${found.value}`);
     return found.ok;

@@ -18,6 +18,7 @@ import { openCuda } from "../../vlm/runtime/cuda-cards.ts";
 import type { CudaDevice } from "../../vlm/runtime/cuda-device.ts";
 import { type Device, deviceKind, openDevice } from "../../vlm/runtime/device.ts";
 import { loadOrt } from "../../vlm/runtime/ort.ts";
+import { announcedDevice } from "../announced-device.ts";
 import type { ShapeName } from "../bench/shape-names.ts";
 import { print } from "../terminal.ts";
 import { checkBehaviour } from "./behaviour-checks.ts";
@@ -26,7 +27,8 @@ import { type CardRooflines, cardRooflines } from "./rooflines.ts";
 import { proveSpeed, type SpeedReport } from "./speed-checks.ts";
 
 export interface ProveCommand {
-  readonly device: Device;
+  /** "auto": the one that a model would take, which is told. */
+  readonly device: Device | "auto";
   /** Where the report goes as JSON as well. */
   readonly json: string | undefined;
   /** Leaves out what needs large weights. */
@@ -42,42 +44,64 @@ export interface ProofReport {
   readonly machine: Readonly<Record<string, unknown>>;
 }
 
-/** Resolves to the exit code: 0 when every check holds. */
+/** Resolves to the exit code: 0 when every check holds, and none was left to make when it was stopped. */
 export async function prove(command: ProveCommand, signal: AbortSignal): Promise<number> {
-  const { device, quick, size } = command;
-  const directory = await mkdtemp(join(tmpdir(), "napcat-vlm-prove-"));
-  const checks = new Checks();
+  const device = await announcedDevice(command.device);
+  const checks = new Checks(signal);
   const speed: SpeedReport[] = [];
   const machine: Record<string, unknown> = describeMachine();
-  try {
-    print(`napcat-vlm prove --device ${device}, ${new Date().toISOString()}`);
-    const there = await checks.run("the device is there", () => openIt(device, machine));
-    if (there) {
-      let questionMs = 0;
-      for (const tolerance of GOLDEN_TOLERANCES[deviceKind(device)]) {
-        await proveGoldens(device, tolerance, { checks, directory, signal });
-        signal.throwIfAborted();
-        const { precision } = tolerance;
-        const found = await checkBehaviour({ checks, device, precision, directory, quick });
-        questionMs = Math.max(questionMs, found ?? 0);
-      }
-      if (!quick || size !== undefined) {
-        const rooflines = await measureRooflines(device);
-        if (rooflines) machine.rooflines = rooflines;
-        const measured = { size, rooflines, questionMs, speed };
-        await proveSpeed({ checks, device, directory, signal, ...measured });
-      }
-    }
-  } finally {
-    await rm(directory, { recursive: true, force: true });
-  }
+  print(`napcat-vlm prove --device ${device}, ${new Date().toISOString()}`);
+  const found = { checks, speed, machine };
+  const stopped = await proveDevice(device, command, found, signal).then(
+    () => false,
+    (error: unknown) => {
+      if (!signal.aborted) throw error;
+      return true;
+    },
+  );
   print(JSON.stringify(machine));
-  print(checks.ok ? "通过 · proven: every check holds" : "未通过 · not proven: see ✗ above");
+  const proven = checks.ok && !stopped;
+  if (proven) print("通过 · proven: every check holds");
+  else if (stopped) print("未通过，被中止 · not proven: it was stopped before its end");
+  else print("未通过 · not proven: see ✗ above");
   const report: ProofReport = { device, checks: checks.list, speed, machine };
   if (command.json !== undefined) {
     await writeFile(command.json, `${JSON.stringify(report, undefined, 2)}\n`);
   }
-  return checks.ok ? 0 : 1;
+  return proven ? 0 : 1;
+}
+
+/** What is found goes into lists, so that a proof that is stopped has found something too. */
+interface Findings {
+  readonly checks: Checks;
+  readonly speed: SpeedReport[];
+  readonly machine: Record<string, unknown>;
+}
+
+async function proveDevice(
+  device: Device,
+  { quick, size }: ProveCommand,
+  { checks, speed, machine }: Findings,
+  signal: AbortSignal,
+): Promise<void> {
+  const directory = await mkdtemp(join(tmpdir(), "napcat-vlm-prove-"));
+  try {
+    if (!(await checks.run("the device is there", () => openIt(device, machine)))) return;
+    let questionMs = 0;
+    for (const tolerance of GOLDEN_TOLERANCES[deviceKind(device)]) {
+      await proveGoldens(device, tolerance, { checks, directory, signal });
+      const { precision } = tolerance;
+      const found = await checkBehaviour({ checks, device, precision, directory, quick, signal });
+      questionMs = Math.max(questionMs, found ?? 0);
+    }
+    if (quick && size === undefined) return;
+    const rooflines = await measureRooflines(device);
+    if (rooflines) machine.rooflines = rooflines;
+    const measured = { size, rooflines, questionMs, speed };
+    await proveSpeed({ checks, device, directory, signal, ...measured });
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
 }
 
 async function openIt(device: Device, machine: Record<string, unknown>) {

@@ -119,8 +119,7 @@ function remedy(present: ReadonlySet<string>, missing: readonly string[]): strin
   if (weights && has(PICKLED_FILE)) {
     return "Its weights are pickled (.bin, .pth): save them as safetensors (`safe_serialization=True`).";
   }
-  // Behind the others: a folder of that name is also where our own conversion lies.
-  if (weights && has(/^genai_config\.json$|\.onnx$|^onnx$/)) {
+  if (weights && has(/^genai_config\.json$|\.onnx$/)) {
     return (
       "It holds ONNX graphs that another program made: they cannot be converted, and only whole packages of the mobius and " +
       "onnx-community layouts can be loaded as they are. Use the safetensors checkpoint they were made from: it has DeepStack, " +

@@ -89,7 +89,9 @@ export async function openCheckpoint(dir: string, coming?: ComingWeights): Promi
   const present = new Set([...(await listDirectory(dir)), ...(coming?.names ?? [])]);
   const found = await findWeights(dir, present, assume);
   const missing = [...missingSettings(present), ...found.missing];
-  if (missing.length > 0) throw filesMissing(dir, present, missing);
+  if (missing.length > 0) {
+    throw filesMissing(dir, new Set([...present, ...(await otherGraphs(dir))]), missing);
+  }
   tellLeftovers(present, assume);
 
   const open = coming?.open ?? ((files) => Safetensors.open(dir, files));
@@ -138,6 +140,13 @@ export async function readModelSettings(
     ...(await readSettings(dir, present, { assume, thinking, weightsComing })),
     assumptions,
   };
+}
+
+/** What lies in folders where other programs put their graphs; our own packages have folders of their own in one of them. */
+async function otherGraphs(dir: string): Promise<readonly string[]> {
+  const folders = ["onnx", "decoder", "model"].map((name) => join(dir, name));
+  const names = await Promise.all(folders.map((folder) => listDirectory(folder).catch(() => [])));
+  return names.flat();
 }
 
 async function readSettings(

@@ -2,7 +2,7 @@
 // place by one rename where the disk has one. Leftovers of runs that died are swept. Knows nothing of what is inside.
 
 import { randomBytes } from "node:crypto";
-import { readdir, realpath } from "node:fs/promises";
+import { readdir, realpath, rmdir } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { disk } from "../../disk.ts";
@@ -22,6 +22,8 @@ export class StagingDirectory {
   readonly dir: string;
   readonly #target: string;
   readonly #options: StagingOptions;
+  /** The outermost directory on the way to the target that was not there before. */
+  #made: string | undefined;
 
   private constructor(dir: string, target: string, options: StagingOptions) {
     this.dir = dir;
@@ -33,12 +35,13 @@ export class StagingDirectory {
   static async create(path: string, options: StagingOptions): Promise<StagingDirectory> {
     const target = await followLinks(resolve(path));
     if (await disk.isOccupied(target)) await options.assertReplaceable(target);
-    await disk.makeDirectory(dirname(target));
-    await sweep(target);
     const dir = siblingOf(target, "partial");
     active.add(dir);
     const staging = new StagingDirectory(dir, target, options);
+    staging.#made = await outermostMissing(dirname(target));
     try {
+      await disk.makeDirectory(dirname(target));
+      await sweep(target);
       await disk.makeDirectory(dir);
       await disk.assertWritable(dir);
       return staging;
@@ -70,6 +73,20 @@ export class StagingDirectory {
     if (keyFile !== undefined) await disk.remove(join(this.dir, keyFile));
     await disk.remove(this.dir);
     active.delete(this.dir);
+    await this.#removeMade();
+  }
+
+  /** What was made for a target that did not come; somebody else's files keep it. */
+  async #removeMade(): Promise<void> {
+    let path = dirname(this.dir);
+    while (this.#made !== undefined && path.startsWith(this.#made)) {
+      const isGone = await rmdir(path).then(
+        () => true,
+        () => false,
+      );
+      if (!isGone) return;
+      path = dirname(path);
+    }
   }
 
   async #moveAside(): Promise<void> {
@@ -87,7 +104,8 @@ export class StagingDirectory {
 /** Removes hidden siblings whose process has ended. */
 async function sweep(target: string): Promise<void> {
   const pattern = new RegExp(`^\\.(.+)\\.(?:partial|replaced)-${hostTag()}-(\\d+)-[0-9a-f]+$`);
-  for (const name of await readdir(dirname(target))) {
+  // Whoever made the directory may take it away again: then nothing is in it.
+  for (const name of await readdir(dirname(target)).catch(() => [])) {
     const [, owner, pid] = pattern.exec(name) ?? [];
     const path = join(dirname(target), name);
     if (owner !== basename(target) || active.has(path)) continue;
@@ -113,6 +131,15 @@ function isAlive(pid: number): boolean {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === "EPERM";
   }
+}
+
+async function outermostMissing(path: string): Promise<string | undefined> {
+  const isThere = await realpath(path).then(
+    () => true,
+    () => false,
+  );
+  if (isThere || dirname(path) === path) return undefined;
+  return (await outermostMissing(dirname(path))) ?? path;
 }
 
 async function followLinks(path: string): Promise<string> {

@@ -1,4 +1,4 @@
-import { cp, mkdir, readFile, truncate } from "node:fs/promises";
+import { cp, mkdir, readdir, readFile, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { disk } from "../../../src/disk.ts";
@@ -174,5 +174,21 @@ describe("ensurePackage", () => {
       code: "model-files-missing",
     });
     expect(await readFile(join(checkpoint, "config.json"), "utf8")).toHaveLength(10);
+  });
+
+  it("leaves nothing in a directory that holds no model, and does not take its own folder for graphs", async () => {
+    const other = join(parent, "photos");
+    await mkdir(other);
+    const refused = { code: "model-files-missing", message: expect.not.stringContaining("ONNX") };
+    await expect(ensurePackage({ model: other })).rejects.toMatchObject(refused);
+    expect(await readdir(other)).toEqual([]);
+    await mkdir(join(other, "onnx", "w8a8"), { recursive: true });
+    await expect(ensurePackage({ model: other })).rejects.toMatchObject(refused);
+    expect(await readdir(join(other, "onnx"))).toEqual(["w8a8"]);
+    await writeFile(join(other, "onnx", "decoder_model_merged_q4.onnx"), "");
+    await expect(ensurePackage({ model: other })).rejects.toThrow("that another program made");
+    const packageDir = join(parent, "new", "newer", "package");
+    await expect(ensurePackage({ model: other, packageDir })).rejects.toThrow("lacks");
+    expect(await readdir(parent)).not.toContain("new");
   });
 });

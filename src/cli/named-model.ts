@@ -2,12 +2,12 @@
 // error that names the command that helps. Asks on a terminal, never elsewhere.
 
 import { stat } from "node:fs/promises";
-import { createInterface } from "node:readline/promises";
 import { mayHold } from "../vlm/foreign/foreign-package.ts";
 import { packageDevice } from "../vlm/hub/convert-pulled.ts";
 import { modelName } from "../vlm/hub/model-name.ts";
 import { ModelStore, type StoredModel } from "../vlm/hub/model-store.ts";
 import { PullError } from "../vlm/index.ts";
+import { askToPull } from "./ask-to-pull.ts";
 import type { Settings } from "./settings.ts";
 
 type Wanted = Pick<Settings, "model" | "precision" | "device"> & {
@@ -26,7 +26,7 @@ export async function findNamedModel(wanted: Wanted): Promise<string> {
 export async function findOrPullModel(
   wanted: Wanted,
   signal: AbortSignal,
-  ask: Ask = askOnTerminal,
+  ask: Ask = askToPull,
 ): Promise<string> {
   try {
     return await findNamedModel(wanted);
@@ -82,23 +82,3 @@ async function placeOf(
 
 /** Is it to be fetched now? */
 export type Ask = (name: string, signal: AbortSignal) => Promise<boolean>;
-
-/** Nobody is asked where nobody can answer. */
-async function askOnTerminal(name: string, signal: AbortSignal): Promise<boolean> {
-  if (process.stdin.isTTY !== true || process.stdout.isTTY !== true) return false;
-  const lines = createInterface({ input: process.stdin, output: process.stdout });
-  try {
-    const answer = await lines.question(
-      `还没有 ${name}，现在下载吗？ · It is not here yet. Fetch it now? [Y/n] `,
-      { signal },
-    );
-    return /^\s*(?:y|yes|是|好)?\s*$/i.test(answer);
-  } catch {
-    // Ctrl-C at the question is a no; the command to give later follows.
-    signal.throwIfAborted();
-    process.stdout.write("\n");
-    return false;
-  } finally {
-    lines.close();
-  }
-}

@@ -1,8 +1,11 @@
 // The model that a bot asks. In: settings. Out: a model in this process, one elsewhere, or several as one; it says which.
 // It knows nothing of bots.
 
+import { readModelSettings } from "../vlm/checkpoint/open-checkpoint.ts";
+import { assertDirectory } from "../vlm/convert/ensure-package.ts";
 import { loadQwen3Vl, type VisionLanguageModel } from "../vlm/index.ts";
 import { fallback, openAiVlm, parseRemoteAddress } from "../vlm/remote/index.ts";
+import type { RemoteAddress } from "../vlm/remote/remote-address.ts";
 import { describeForLog } from "./errors.ts";
 import { findOrPullModel } from "./named-model.ts";
 import { showProgress } from "./progress.ts";
@@ -18,9 +21,12 @@ export async function openModel(
   signal: AbortSignal,
 ): Promise<VisionLanguageModel> {
   const names = [settings.model, ...settings.fallback];
+  // A wrong name is told before minutes go into loading another.
+  const places: Place[] = [];
+  for (const model of names) places.push(await findPlace({ ...settings, model }, signal));
   const opened: VisionLanguageModel[] = [];
   try {
-    for (const model of names) opened.push(await openOne({ ...settings, model }, settings, signal));
+    for (const place of places) opened.push(await openOne(place, settings, signal));
   } catch (error) {
     await Promise.all(opened.map((model) => model.dispose()));
     throw error;
@@ -38,13 +44,27 @@ export async function openModel(
   );
 }
 
+/** Where a model is: its directory, or the address of a server. */
+type Place = string | RemoteAddress;
+
+/** @throws ModelLoadError, PullError, TypeError for what names no model */
+async function findPlace(settings: Settings, signal: AbortSignal): Promise<Place> {
+  const address = parseRemoteAddress(settings.model);
+  if (address !== undefined) return address;
+  const needsCheckpoint = (settings.sections.vlm.adapters ?? []).length > 0;
+  const directory = await findOrPullModel({ ...settings, needsCheckpoint }, signal);
+  await assertDirectory(directory);
+  await readModelSettings(directory, { weightsComing: true });
+  return directory;
+}
+
 async function openOne(
-  wanted: Settings,
+  place: Place,
   settings: Settings,
   signal: AbortSignal,
 ): Promise<VisionLanguageModel> {
-  const address = parseRemoteAddress(wanted.model);
-  if (address === undefined) return loadHere(wanted, signal);
+  if (typeof place === "string") return loadHere(place, settings, signal);
+  const address = place;
   const model = openAiVlm({ ...address, apiKey: keyFor(address.baseURL, settings) });
   const { up, error } = await model.ping({ signal });
   const { name, device } = model.info;
@@ -60,9 +80,11 @@ function keyFor(baseURL: string, { model, fallback, modelKey }: Settings): strin
   return isIts ? modelKey : undefined;
 }
 
-async function loadHere(settings: Settings, signal: AbortSignal): Promise<VisionLanguageModel> {
-  const needsCheckpoint = (settings.sections.vlm.adapters ?? []).length > 0;
-  const directory = await findOrPullModel({ ...settings, needsCheckpoint }, signal);
+async function loadHere(
+  directory: string,
+  settings: Settings,
+  signal: AbortSignal,
+): Promise<VisionLanguageModel> {
   const startedAt = performance.now();
   const progress = showProgress();
   try {

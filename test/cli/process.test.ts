@@ -283,6 +283,21 @@ describe("napcat-vlm start", () => {
     await server.close();
   });
 
+  it.each([
+    ["foo", /foo is not a directory/],
+    ["Nobody/Nothing", /napcat-vlm pull Nobody\/Nothing/],
+    ["openai:ftp://x", /Expected a model elsewhere to look like/],
+    ["docs", /docs.*config\.json/],
+  ])("refuses the fallback %s before the first model is loaded", async (wrong, words) => {
+    const running = run(["start", "--fallback", wrong, "--port", "0"], {
+      NAPCAT_VLM_MODELS: join(work, "models"),
+    });
+    const { code, output } = await running.ended();
+    expect(code).toBeGreaterThan(0);
+    expect(output).toMatch(words);
+    expect(output).not.toMatch(/加载模型|模型 +model/);
+  });
+
   it("makes up a token when others can reach it, and keeps one that was set to itself", async () => {
     const open = await startBot(["--host", "0.0.0.0"]);
     const { port, searchParams } = new URL(open.url);

@@ -29,11 +29,14 @@ import { drawShapes } from "../support/draw.ts";
 import { bytesBelow, filesBelow } from "../support/files-below.ts";
 import { inShards, tinyChatFiles, treeOf } from "../support/model-files.ts";
 import { gitSha1Of, json, type ModelHub, sha256Of, startModelHub } from "../support/model-hub.ts";
-import { Running } from "../support/running.ts";
+import { hasTerminals, type Place, Running } from "../support/running.ts";
 import { TINY_CHAT_DIR } from "../support/tiny-chat.ts";
 import { build, removeBuild } from "./command.ts";
 
 const MODEL = "Test/tiny-chat";
+
+/** Of tests that start many processes one after the other, on a busy machine. */
+const MANY_STARTS_MS = 240_000;
 
 let directory: string;
 let work: string;
@@ -57,15 +60,20 @@ afterEach(async () => {
 });
 afterAll(() => removeBuild(directory));
 
-function run(args: string | readonly string[], env: NodeJS.ProcessEnv = {}): Running {
-  const running = new Running(join(directory, "cli.js"), [args].flat(), {
+function run(
+  args: string | readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  place: Place = "pipes",
+): Running {
+  const variables = {
     HF_ENDPOINT: hub.url,
     HF_HOME: join(work, "hf"),
     MODELSCOPE_CACHE: join(work, "ms"),
     NAPCAT_VLM_MODELS: join(work, "models"),
     HF_HUB_DOWNLOAD_TIMEOUT: "60",
     ...env,
-  });
+  };
+  const running = new Running(join(directory, "cli.js"), [args].flat(), variables, place);
   started.push(running);
   return running;
 }
@@ -255,53 +263,57 @@ describe("napcat-vlm pull", () => {
     });
   });
 
-  it("takes a repository of ONNX graphs as it is, and every other command knows it", async () => {
-    await hub.close();
-    const made = await communityPackage(TINY_CHAT_DIR, work, { decoders: ["fp32", "q4"] });
-    hub = await startModelHub({ model: MODEL, files: treeOf(made) });
-    const pulled = await run(["pull", MODEL, "--precision", "q4"]).ended();
-    expect(pulled).toMatchObject({ code: 0 });
-    expect(pulled.output).toContain("an ONNX package (onnx-community), used as it is");
-    expect(pulled.output).toContain(`napcat-vlm start --model ${MODEL}`);
-    const snapshot = join(modelDir(), "snapshots", hub.commit);
-    expect(readdirSync(join(snapshot, "onnx")).toSorted()).toEqual([
-      "decoder_model_merged_q4.onnx",
-      "decoder_model_merged_q4.onnx_data",
-      "embed_tokens.onnx",
-      "embed_tokens.onnx_data",
-      "vision_encoder.onnx",
-      "vision_encoder.onnx_data",
-    ]);
-    expect((await run(["list"]).ended()).output).toMatch(
-      /^Test\/tiny-chat · 127\S+ · \w{12} · onnx-community q4 \d/,
-    );
-    expect((await run(["path", MODEL]).ended()).output.trim()).toBe(snapshot);
-    expect(await run(["verify", MODEL]).ended()).toMatchObject({ code: 0 });
-    const bot = run(["start", "--model", MODEL, "--port", "0"]);
-    await bot.printed(/page +(http:\S+)/);
-    expect(bot.output.match(/DEEPSTACK IS MISSING/g)).toHaveLength(1);
-    bot.process.kill("SIGKILL");
-    const other = await run([
-      "start",
-      "--model",
-      MODEL,
-      "--precision",
-      "fp32",
-      "--port",
-      "0",
-    ]).ended();
-    expect(other.output).toContain(`napcat-vlm pull ${MODEL} --precision fp32`);
-    const converted = await run(["convert", MODEL]).ended();
-    expect(converted.code).toBe(1);
-    expect(converted.output).toContain("they cannot be converted");
-    truncateSync(join(snapshot, "onnx", "embed_tokens.onnx_data"), 100);
-    expect(await run(["verify", MODEL]).ended()).toMatchObject({
-      code: 1,
-      output: expect.stringContaining("bad  "),
-    });
-    expect(await run(["remove", MODEL]).ended()).toMatchObject({ code: 0 });
-    expect(readdirSync(join(work, "models"))).toEqual([]);
-  });
+  it(
+    "takes a repository of ONNX graphs as it is, and every other command knows it",
+    async () => {
+      await hub.close();
+      const made = await communityPackage(TINY_CHAT_DIR, work, { decoders: ["fp32", "q4"] });
+      hub = await startModelHub({ model: MODEL, files: treeOf(made) });
+      const pulled = await run(["pull", MODEL, "--precision", "q4"]).ended();
+      expect(pulled).toMatchObject({ code: 0 });
+      expect(pulled.output).toContain("an ONNX package (onnx-community), used as it is");
+      expect(pulled.output).toContain(`napcat-vlm start --model ${MODEL}`);
+      const snapshot = join(modelDir(), "snapshots", hub.commit);
+      expect(readdirSync(join(snapshot, "onnx")).toSorted()).toEqual([
+        "decoder_model_merged_q4.onnx",
+        "decoder_model_merged_q4.onnx_data",
+        "embed_tokens.onnx",
+        "embed_tokens.onnx_data",
+        "vision_encoder.onnx",
+        "vision_encoder.onnx_data",
+      ]);
+      expect((await run(["list"]).ended()).output).toMatch(
+        /^Test\/tiny-chat · 127\S+ · \w{12} · onnx-community q4 \d/,
+      );
+      expect((await run(["path", MODEL]).ended()).output.trim()).toBe(snapshot);
+      expect(await run(["verify", MODEL]).ended()).toMatchObject({ code: 0 });
+      const bot = run(["start", "--model", MODEL, "--port", "0"]);
+      await bot.printed(/page +(http:\S+)/);
+      expect(bot.output.match(/DEEPSTACK IS MISSING/g)).toHaveLength(1);
+      bot.process.kill("SIGKILL");
+      const other = await run([
+        "start",
+        "--model",
+        MODEL,
+        "--precision",
+        "fp32",
+        "--port",
+        "0",
+      ]).ended();
+      expect(other.output).toContain(`napcat-vlm pull ${MODEL} --precision fp32`);
+      const converted = await run(["convert", MODEL]).ended();
+      expect(converted.code).toBe(1);
+      expect(converted.output).toContain("they cannot be converted");
+      truncateSync(join(snapshot, "onnx", "embed_tokens.onnx_data"), 100);
+      expect(await run(["verify", MODEL]).ended()).toMatchObject({
+        code: 1,
+        output: expect.stringContaining("bad  "),
+      });
+      expect(await run(["remove", MODEL]).ended()).toMatchObject({ code: 0 });
+      expect(readdirSync(join(work, "models"))).toEqual([]);
+    },
+    MANY_STARTS_MS,
+  );
 
   it("is named by whoever needs a model that was not pulled, and never asked for without a terminal", async () => {
     for (const args of [
@@ -314,6 +326,36 @@ describe("napcat-vlm pull", () => {
     }
     expect(hub.asked).toEqual([]);
   });
+
+  it.runIf(hasTerminals())(
+    "is offered by a start on a terminal",
+    async () => {
+      const args = ["start", "--model", MODEL, "--port", "0"];
+      for (const [keys, what] of [
+        ["n\r", "no"],
+        ["\u0003", "Ctrl-C"],
+        [undefined, "the end of the input"],
+      ] as const) {
+        const asked = run(args, {}, "terminal");
+        await asked.printed(/Fetch it now\? \[Y\/n\]/);
+        if (keys === undefined) asked.process.stdin?.end();
+        else asked.process.stdin?.write(keys);
+        const { code, output } = await asked.ended();
+        expect(code, what).toBe(1);
+        expect(output, what).toContain(`napcat-vlm pull ${MODEL}`);
+      }
+      expect(hub.asked).toEqual([]);
+      const asked = run(args, {}, "terminal");
+      await asked.printed(/Fetch it now\? \[Y\/n\]/);
+      asked.process.stdin?.write("y\r");
+      await asked.printed(/page +(http:\S+)/);
+      asked.process.stdin?.write("\u0003");
+      const { code, output } = await asked.ended();
+      expect(code).toBe(0);
+      expect(output).toContain(`完成 done: ${MODEL}`);
+    },
+    MANY_STARTS_MS,
+  );
 
   it("is found by its name in a settings file too", async () => {
     const file = join(work, "settings.json");

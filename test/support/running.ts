@@ -1,10 +1,18 @@
 // A Node program as a child process: what it prints, and how it ends. In: a script and its arguments.
 
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+
+/** What it reads from and writes to. On a terminal, what is written to its `stdin` are keys. */
+export type Place = "pipes" | "terminal";
+
+/** Is there the program of util-linux that gives others a terminal? */
+export function hasTerminals(): boolean {
+  return /util-linux/.test(spawnSync("script", ["--version"], { encoding: "utf8" }).stdout ?? "");
+}
 
 /** A Node program that runs. */
 export class Running {
@@ -13,11 +21,22 @@ export class Running {
   readonly #waiting = new Set<() => void>();
   readonly #closed: Promise<unknown>;
 
-  constructor(script: string, args: readonly string[] = [], env: NodeJS.ProcessEnv = {}) {
-    this.process = spawn(process.execPath, [script, ...args], {
+  constructor(
+    script: string,
+    args: readonly string[] = [],
+    env: NodeJS.ProcessEnv = {},
+    place: Place = "pipes",
+  ) {
+    const words = [process.execPath, script, ...args];
+    const isTerminal = place === "terminal";
+    const line = words.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(" ");
+    const [command = "", ...rest] = isTerminal
+      ? ["script", "-qec", `exec ${line}`, "/dev/null"]
+      : words;
+    this.process = spawn(command, rest, {
       cwd: ROOT,
       env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: [isTerminal ? "pipe" : "ignore", "pipe", "pipe"],
     });
     this.#closed = once(this.process, "close");
     for (const stream of [this.process.stdout, this.process.stderr]) {

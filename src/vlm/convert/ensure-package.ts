@@ -272,7 +272,8 @@ function assertPrecision(
   );
 }
 
-async function assertDirectory(model: string): Promise<void> {
+/** @throws ModelLoadError that says what a model is */
+export async function assertDirectory(model: string): Promise<void> {
   const found = await stat(model).catch(() => undefined);
   if (found?.isDirectory()) return;
   throw new ModelLoadError(

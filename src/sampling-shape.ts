@@ -10,5 +10,6 @@ export const SAMPLING_SHAPE = {
   minP: number(0, 1).optional(),
   repetitionPenalty: numberAbove(0).optional(),
   presencePenalty: number(-100, 100).optional(),
+  frequencyPenalty: number(-100, 100).optional(),
   seed: integer(0).optional(),
 };

@@ -72,6 +72,8 @@ describe.each(LANGUAGES)("HTTP interface in %s", (language) => {
       "chat-routes",
       "guard",
       "open-requests",
+      "openai/bad-field",
+      "openai/completion-messages",
       "openai/completion-request",
       "picture-data",
       "request-error",
@@ -83,9 +85,13 @@ describe.each(LANGUAGES)("HTTP interface in %s", (language) => {
       .join("\n")
       .matchAll(/RequestError\(\s*(\d{3}),\s*(?:"([a-z\d-]+)"|error\.code)/g);
     const inCode = new Set([...thrown].flatMap(([, , code]) => code ?? []));
-    // Those of the model that have a status of their own.
-    for (const code of ["bad-request", "prompt-too-long", "queue-full", "device-lost", "disposed"])
-      inCode.add(code);
+    // Those of the model that have a status of their own, and one that is written by hand.
+    const others = ["bad-request", "prompt-too-long", "queue-full", "device-lost", "disposed"];
+    for (const code of [...others, "too-slow"]) inCode.add(code);
+    const remote = (await read("src/bot/debug-http/request-error.ts")).matchAll(
+      /case "(remote-[a-z-]+)"/g,
+    );
+    for (const [, code = ""] of remote) inCode.add(code);
     const rows = allTables(language).find(({ rows }) => rows[0]?.[0] === "400")?.rows ?? [];
     expect(rows.flatMap(([, cell = ""]) => codes(cell)).toSorted()).toEqual([...inCode].toSorted());
   });

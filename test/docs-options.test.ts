@@ -122,6 +122,7 @@ describe.each(LANGUAGES)("options in %s", (language) => {
     expectDefaults(tableOf(language, "options: generate"), {
       maxTokens: DEFAULT_MAX_TOKENS,
       presencePenalty: sampling.presencePenalty,
+      frequencyPenalty: sampling.frequencyPenalty,
       tools: undefined,
       stop: undefined,
       temperature: undefined,

@@ -17,7 +17,8 @@ import type {
   VisionLanguageModel,
 } from "../vlm/index.ts";
 import { toMessages, type Warn } from "./prompt.ts";
-import { finishReasonOf, StreamParts, usageOf } from "./stream-parts.ts";
+import { ownMetadata, ownSettings } from "./provider-options.ts";
+import { finishReasonOf, newCallId, StreamParts, usageOf } from "./stream-parts.ts";
 
 export interface Qwen3VlSettings {
   /** What the SDK and its telemetry call the model. @default the name in `model.info` */
@@ -57,38 +58,49 @@ class VlmLanguageModel implements LanguageModelV3 {
     const content: LanguageModelV3Content[] = [];
     if (result.reasoning !== "") content.push({ type: "reasoning", text: result.reasoning });
     if (result.text !== "") content.push({ type: "text", text: result.text });
-    for (const { id, name, arguments: input } of result.toolCalls) {
-      content.push({ type: "tool-call", toolCallId: id, toolName: name, input });
+    for (const { name, arguments: input } of result.toolCalls) {
+      content.push({ type: "tool-call", toolCallId: newCallId(), toolName: name, input });
     }
     return {
       content,
       finishReason: finishReasonOf(result.finishReason),
       usage: usageOf(result),
+      providerMetadata: ownMetadata(result),
+      response: this.#responseMetadata(),
       warnings,
     };
   }
 
   async doStream(options: LanguageModelV3CallOptions): Promise<LanguageModelV3StreamResult> {
     const { request, warnings } = toRequest(options);
+    const { includeRawChunks = false, abortSignal } = options;
     const parts = this.#model.stream(request)[Symbol.asyncIterator]();
     const translated = new StreamParts();
     const stream = new ReadableStream<LanguageModelV3StreamPart>({
-      start: (controller) => controller.enqueue({ type: "stream-start", warnings }),
+      start: (controller) => {
+        controller.enqueue({ type: "stream-start", warnings });
+        controller.enqueue({ type: "response-metadata", ...this.#responseMetadata() });
+      },
+      // Every part of ours becomes at least one of theirs.
       async pull(controller) {
-        // One part of ours may become none of theirs: pull until something is there.
-        for (let enqueued = 0; enqueued === 0; ) {
-          const next = await parts.next();
-          if (next.done) return controller.close();
-          for (const part of translated.push(next.value)) {
-            controller.enqueue(part);
-            enqueued++;
-          }
-        }
+        const next = await parts.next().catch((error: unknown) => {
+          // Whoever aborted hears their own reason; everybody else is told by a part, as by every provider.
+          abortSignal?.throwIfAborted();
+          for (const part of translated.fail(error)) controller.enqueue(part);
+          return { done: true } as const;
+        });
+        if (next.done) return controller.close();
+        if (includeRawChunks) controller.enqueue({ type: "raw", rawValue: next.value });
+        for (const part of translated.push(next.value)) controller.enqueue(part);
       },
       // Leaving early ends the work behind it.
       cancel: async () => void (await parts.return?.()),
     });
     return { stream };
+  }
+
+  #responseMetadata() {
+    return { id: crypto.randomUUID(), timestamp: new Date(), modelId: this.#model.info.name };
   }
 }
 
@@ -99,7 +111,6 @@ function toRequest(options: LanguageModelV3CallOptions): {
   const warnings: SharedV3Warning[] = [];
   const warn: Warn = (warning) => warnings.push(warning);
   const { toolChoice } = options;
-  if (options.frequencyPenalty) warn({ type: "unsupported", feature: "frequencyPenalty" });
   const request: GenerateRequest = {
     messages: toMessages(options.prompt, warn),
     ...given("tools", toTools(options, warn)),
@@ -110,7 +121,9 @@ function toRequest(options: LanguageModelV3CallOptions): {
     ...given("topP", options.topP),
     ...given("topK", options.topK),
     ...given("presencePenalty", options.presencePenalty),
+    ...given("frequencyPenalty", options.frequencyPenalty),
     ...given("seed", options.seed),
+    ...ownSettings(options, warn),
     // The very signal of the caller: its reason comes back as it is.
     ...given("signal", options.abortSignal),
     ...given("stop", options.stopSequences?.length ? options.stopSequences : undefined),
@@ -125,7 +138,8 @@ function toTools({ tools = [] }: LanguageModelV3CallOptions, warn: Warn): Genera
       warn({ type: "unsupported", feature: `the provider's tool ${tool.id}` });
       return [];
     }
-    const { name, description, inputSchema } = tool;
+    const { name, description, inputSchema, inputExamples = [] } = tool;
+    if (inputExamples.length > 0) warn({ type: "unsupported", feature: "inputExamples of tools" });
     const described = {
       name,
       ...given("description", description),

@@ -16,10 +16,23 @@ export type Warn = (warning: SharedV3Warning) => void;
 
 /** @throws {TypeError} for a picture that is an address and not bytes. */
 export function toMessages(prompt: LanguageModelV3Prompt, warn: Warn): ChatMessage[] {
-  return prompt.flatMap((message) => toMessage(message, warn));
+  let called: readonly string[] = [];
+  return prompt.flatMap((message) => {
+    if (message.role === "assistant") called = callIds(message);
+    return toMessage(message, called, warn);
+  });
 }
 
-function toMessage(message: LanguageModelV3Message, warn: Warn): ChatMessage[] {
+function callIds({ content }: Extract<LanguageModelV3Message, { role: "assistant" }>): string[] {
+  return content.flatMap((part) => (part.type === "tool-call" ? [part.toolCallId] : []));
+}
+
+/** @param called ids of the calls that were made last */
+function toMessage(
+  message: LanguageModelV3Message,
+  called: readonly string[],
+  warn: Warn,
+): ChatMessage[] {
   switch (message.role) {
     case "system":
       return [{ role: "system", content: message.content }];
@@ -29,10 +42,20 @@ function toMessage(message: LanguageModelV3Message, warn: Warn): ChatMessage[] {
       return [assistantMessage(message, warn)];
     case "tool":
       // Each result is a message of its own; the chat format joins those of one turn.
-      return message.content.flatMap((part) =>
-        part.type === "tool-result" ? [toolMessage(part, warn)] : [],
-      );
+      return inOrderOfCalls(
+        message.content.filter((part) => part.type === "tool-result"),
+        called,
+      ).map((part) => toolMessage(part, warn));
   }
+}
+
+/** The SDK pairs results with calls by id, and writes them as they came in; the seam pairs them by order. */
+function inOrderOfCalls(
+  results: readonly LanguageModelV3ToolResultPart[],
+  called: readonly string[],
+): readonly LanguageModelV3ToolResultPart[] {
+  const place = ({ toolCallId }: LanguageModelV3ToolResultPart) => called.indexOf(toolCallId);
+  return results.toSorted((a, b) => place(a) - place(b));
 }
 
 function userPart(
@@ -89,6 +112,7 @@ function toolContent(
         if (part.type === "image-data" || part.type === "file-data") {
           return picture(part.mediaType, part.data, warn);
         }
+        if (part.type === "image-url") return picture("image", part.url, warn);
         warn({ type: "unsupported", feature: `${part.type} in the result of a tool` });
         return [];
       });

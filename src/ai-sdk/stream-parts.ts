@@ -7,6 +7,7 @@ import type {
   LanguageModelV3Usage,
 } from "@ai-sdk/provider";
 import type { FinishPart, FinishReason, StreamPart, ToolCallPart } from "../vlm/index.ts";
+import { ownMetadata } from "./provider-options.ts";
 
 /** Translates one answer, part by part. */
 export class StreamParts {
@@ -25,9 +26,24 @@ export class StreamParts {
       case "finish":
         return [
           ...this.#close(),
-          { type: "finish", finishReason: finishReasonOf(part.finishReason), usage: usageOf(part) },
+          {
+            type: "finish",
+            finishReason: finishReasonOf(part.finishReason),
+            usage: usageOf(part),
+            providerMetadata: ownMetadata(part),
+          },
         ];
     }
+  }
+
+  /** The answer ends here, and is none. */
+  fail(error: unknown): LanguageModelV3StreamPart[] {
+    const finishReason = { unified: "error", raw: undefined } as const;
+    return [
+      ...this.#close(),
+      { type: "error", error },
+      { type: "finish", finishReason, usage: NO_USAGE },
+    ];
   }
 
   #delta(kind: "text" | "reasoning", delta: string): LanguageModelV3StreamPart[] {
@@ -48,7 +64,13 @@ export class StreamParts {
   }
 }
 
-function toolCallParts({ id, name, arguments: input }: ToolCallPart): LanguageModelV3StreamPart[] {
+/** The SDK looks results up by id among all calls of a conversation, so it is another one in every answer. */
+export function newCallId(): string {
+  return `call_${crypto.randomUUID()}`;
+}
+
+function toolCallParts({ name, arguments: input }: ToolCallPart): LanguageModelV3StreamPart[] {
+  const id = newCallId();
   return [
     { type: "tool-input-start", id, toolName: name },
     { type: "tool-input-delta", id, delta: input },
@@ -56,6 +78,16 @@ function toolCallParts({ id, name, arguments: input }: ToolCallPart): LanguageMo
     { type: "tool-call", toolCallId: id, toolName: name, input },
   ];
 }
+
+const NO_USAGE: LanguageModelV3Usage = {
+  inputTokens: {
+    total: undefined,
+    noCache: undefined,
+    cacheRead: undefined,
+    cacheWrite: undefined,
+  },
+  outputTokens: { total: undefined, text: undefined, reasoning: undefined },
+};
 
 const UNIFIED: Readonly<Record<string, LanguageModelV3FinishReason["unified"]>> = {
   stop: "stop",

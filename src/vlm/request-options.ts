@@ -134,6 +134,7 @@ export function resolveRequest(
       minP: request.minP ?? defaults.minP,
       repetitionPenalty: request.repetitionPenalty ?? defaults.repetitionPenalty,
       presencePenalty: request.presencePenalty ?? 0,
+      frequencyPenalty: request.frequencyPenalty ?? 0,
       seed: request.seed ?? Math.floor(Math.random() * 2 ** 32),
     },
     maxTokens: maxTokensOf(request, thinking),

@@ -60,6 +60,8 @@ export interface SamplingOptions {
   readonly repetitionPenalty?: number;
   /** Subtracted once from the logit of every token already in the answer; 0 is off. */
   readonly presencePenalty?: number;
+  /** Subtracted from the logit of a token once for every time it already is in the answer; 0 is off. */
+  readonly frequencyPenalty?: number;
   /** Same seed, same request, same machine: same answer. Left out: a random one. */
   readonly seed?: number;
 }

@@ -1,6 +1,14 @@
 // The provider under the real AI SDK: what its users call, over a model that answers from a script.
 
-import { generateText, Output, stepCountIs, streamText, tool } from "ai";
+import {
+  generateText,
+  Output,
+  readUIMessageStream,
+  stepCountIs,
+  streamText,
+  tool,
+  type UIMessage,
+} from "ai";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { qwen3Vl } from "../../src/ai-sdk/index.ts";
@@ -28,6 +36,7 @@ describe("generateText", () => {
       topP: 0.9,
       topK: 7,
       presencePenalty: 1,
+      frequencyPenalty: 0.5,
       seed: 3,
       stopSequences: ["完"],
       abortSignal: signal,
@@ -60,6 +69,7 @@ describe("generateText", () => {
       topP: 0.9,
       topK: 7,
       presencePenalty: 1,
+      frequencyPenalty: 0.5,
       seed: 3,
       stop: ["完"],
       signal,
@@ -183,11 +193,11 @@ describe("generateText", () => {
           ],
         },
       ],
-      frequencyPenalty: 1,
+      providerOptions: { napcatVlm: { mirostat: 1 }, openai: { user: "u" } },
     });
     expect(warnings).toEqual([
-      { type: "unsupported", feature: "frequencyPenalty" },
       { type: "unsupported", feature: "files of type audio/mp3" },
+      { type: "unsupported", feature: "providerOptions.napcatVlm.mirostat" },
     ]);
     const prompt = [
       {
@@ -282,6 +292,146 @@ describe("streamText", () => {
     }
     expect(types.at(-1)).toBe("abort");
     await expect.poll(() => left).toBe(true);
+  });
+});
+
+describe("what the SDK hands on", () => {
+  const prompt = [{ role: "user" as const, content: [{ type: "text" as const, text: "?" }] }];
+  const look = tool({ inputSchema: z.object({ where: z.string() }), execute: async () => "猫" });
+
+  it("settings that it has no name for, and what it has no name for in an answer", async () => {
+    const model = new FakeVisionLanguageModel();
+    const napcatVlm = { minP: 0.1, maxReasoningTokens: 0, chat: "group:1", priority: 5 };
+    const call = { model: qwen3Vl(model), prompt: "?", providerOptions: { napcatVlm } };
+    const whole = await generateText(call);
+    expect(whole.warnings).toEqual([]);
+    expect(model.requests[0]).toMatchObject(napcatVlm);
+    const told = { imageTokens: 0, droppedTurns: 0, incomplete: false, reasoningCut: false };
+    expect(whole.providerMetadata?.napcatVlm).toMatchObject(told);
+    const streamed = streamText(call);
+    expect((await streamed.providerMetadata)?.napcatVlm).toMatchObject(told);
+    expect(whole.response.modelId).toBe(model.info.name);
+    expect((await streamed.response).modelId).toBe(model.info.name);
+  });
+
+  it("every part as it came, where raw chunks are wanted", async () => {
+    const model = new FakeVisionLanguageModel({ answer: "好" });
+    const { fullStream } = streamText({
+      model: qwen3Vl(model),
+      prompt: "?",
+      includeRawChunks: true,
+    });
+    const raw: unknown[] = [];
+    for await (const part of fullStream) if (part.type === "raw") raw.push(part.rawValue);
+    expect(raw).toMatchObject([{ type: "text-delta", text: "好" }, { type: "finish" }]);
+  });
+
+  it("any JSON, without a schema", async () => {
+    const model = new FakeVisionLanguageModel({ answer: "{}" });
+    await qwen3Vl(model).doGenerate({ prompt, responseFormat: { type: "json" } });
+    expect(model.requests[0]?.responseFormat).toEqual({ type: "json" });
+  });
+
+  it("calls whose ids no other step has, so that a chat keeps them apart", async () => {
+    const call = (where: string) => ({ toolCalls: [{ name: "look", arguments: { where } }] });
+    const model = new FakeVisionLanguageModel({ answer: [call("左"), call("右"), "两只猫。"] });
+    const result = streamText({
+      model: qwen3Vl(model),
+      prompt: "?",
+      stopWhen: stepCountIs(5),
+      tools: { look },
+    });
+    let message: UIMessage | undefined;
+    for await (const whole of readUIMessageStream({ stream: result.toUIMessageStream() })) {
+      message = whole;
+    }
+    const inputs = message?.parts.flatMap((part) => (part.type === "tool-look" ? [part] : []));
+    expect(inputs).toMatchObject([{ input: { where: "左" } }, { input: { where: "右" } }]);
+  });
+
+  it("results in the order of their calls, however long each took", async () => {
+    let first = () => {};
+    const second = new Promise<void>((resolve) => {
+      first = resolve;
+    });
+    const calls = ["左", "右"].map((where) => ({ name: "look", arguments: { where } }));
+    const model = new FakeVisionLanguageModel({ answer: [{ toolCalls: calls }, "好"] });
+    const result = streamText({
+      model: qwen3Vl(model),
+      prompt: "?",
+      stopWhen: stepCountIs(2),
+      tools: {
+        look: tool({
+          inputSchema: z.object({ where: z.string() }),
+          execute: async ({ where }) => {
+            if (where === "左") await second;
+            else first();
+            return `${where}边`;
+          },
+        }),
+      },
+    });
+    expect(await result.text).toBe("好");
+    const results = model.requests[1]?.messages.filter(({ role }) => role === "tool");
+    expect(results?.map(({ content }) => content)).toEqual(["左边", "右边"]);
+  });
+
+  it.each(["https://example.com/a.png?key=CANARY", "file:///a.png"])(
+    "pictures of tools, but no address: %s",
+    async (url) => {
+      const asked = (value: { readonly type: "image-url"; readonly url: string }) => {
+        const model = new FakeVisionLanguageModel();
+        const output = { type: "content" as const, value: [value] };
+        const result = {
+          type: "tool-result" as const,
+          toolCallId: "a",
+          toolName: "look",
+          output,
+        };
+        const content = [
+          { type: "tool-call" as const, toolCallId: "a", toolName: "look", input: {} },
+        ];
+        const answer = qwen3Vl(model).doGenerate({
+          prompt: [...prompt, { role: "assistant", content }, { role: "tool", content: [result] }],
+        });
+        return answer.then(() => model.requests[0]?.messages.at(-1));
+      };
+      const data = `data:image/png;base64,${Buffer.from(PIXEL_PNG).toString("base64")}`;
+      expect(await asked({ type: "image-url", url: data })).toEqual({
+        role: "tool",
+        content: [{ type: "image", data: Buffer.from(PIXEL_PNG) }],
+      });
+      const refused = asked({ type: "image-url", url });
+      await expect(refused).rejects.toThrow("pass its bytes");
+      await expect(refused).rejects.not.toThrow("CANARY");
+    },
+  );
+
+  it("an error in the middle of an answer, as an error", async () => {
+    const broken = new Error("broken");
+    async function* breaking() {
+      yield { type: "text-delta" as const, text: "好" };
+      throw broken;
+    }
+    const model = new FakeVisionLanguageModel({ answer: () => breaking() as never });
+    const errors: unknown[] = [];
+    const { fullStream } = streamText({
+      model: qwen3Vl(model),
+      prompt: "?",
+      onError: ({ error }) => void errors.push(error),
+    });
+    const types: string[] = [];
+    for await (const part of fullStream) types.push(part.type);
+    const inside = types.slice(types.indexOf("text-start"));
+    expect(inside).toEqual([
+      "text-start",
+      "text-delta",
+      "text-end",
+      "error",
+      "finish-step",
+      "finish",
+    ]);
+    expect(errors).toEqual([broken]);
   });
 });
 

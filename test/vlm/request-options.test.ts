@@ -22,7 +22,7 @@ const sampling = (request: Partial<GenerateRequest>, defaults: Partial<Generatio
 describe("the sampling of a request", () => {
   it("is the checkpoint's where the request says nothing, without presence penalty", () => {
     const { doSample: _, eosTokenIds: __, ...expected } = DEFAULTS;
-    expect(sampling({})).toEqual({ ...expected, presencePenalty: 0, seed: expect.any(Number) });
+    expect(sampling({})).toEqual({ ...expected, presencePenalty: 0, frequencyPenalty: 0, seed: expect.any(Number) });
   });
 
   it("is the request's where it says something, zeros included", () => {
@@ -33,6 +33,7 @@ describe("the sampling of a request", () => {
       minP: 0,
       repetitionPenalty: 1,
       presencePenalty: -1.5,
+      frequencyPenalty: 0.5,
       seed: 0,
     };
     expect(sampling(wanted)).toEqual(wanted);

@@ -1,7 +1,7 @@
 // The routes of the debug adapter behind their guards. In: a responder and who may ask. Out: a fetch function.
 // It opens no socket.
 
-import { Hono } from "hono";
+import { type Context, Hono } from "hono";
 import type { VisionLanguageModel } from "../../vlm/index.ts";
 import type { Watched } from "../status/bot-status.ts";
 import { addChatRoutes, type ChatRoutesOptions } from "./chat-routes.ts";
@@ -34,6 +34,7 @@ const METHODS: Readonly<Record<string, string>> = {
   "/api/status": "GET, HEAD",
   "/api/turns/:id/stop": "POST",
   "/v1/models": "GET, HEAD",
+  "/v1/models/:id{.+}": "GET, HEAD",
   "/v1/chat/completions": "POST",
 };
 
@@ -92,18 +93,29 @@ export function createDebugApp(options: DebugAppOptions): {
       throw new RequestError(405, "method-not-allowed", `Use ${methods} here.`, { Allow: methods });
     });
   }
+  const refuse = (refusal: RequestError, context: Context) => {
+    const { status, body } = context.req.path.startsWith("/v1/")
+      ? toOpenAiError(refusal)
+      : { status: refusal.status, body: toErrorBody(refusal) };
+    return context.json(body, status, { ...refusal.headers });
+  };
   app.notFound((context) =>
-    context.json(toErrorBody(new RequestError(404, "not-found", "There is nothing here.")), 404),
+    refuse(new RequestError(404, "not-found", nothingAt(context.req.path)), context),
   );
   app.onError((error, context) => {
     const refusal = refusalOf(error, context);
-    if (refusal.status === 500) onError(refusal.cause);
-    const body = context.req.path.startsWith("/v1/")
-      ? toOpenAiError(refusal)
-      : toErrorBody(refusal);
-    return context.json(body, refusal.status, { ...refusal.headers });
+    if (refusal.cause !== undefined) onError(refusal.cause);
+    return refuse(refusal, context);
   });
   return { app, requests };
+}
+
+/** Addresses of OpenAI's interface are typed by hand, with a part too few or too many. */
+function nothingAt(path: string): string {
+  const nothing = "There is nothing here.";
+  return /\/(chat\/completions|completions|models|embeddings|responses)\/?$/u.test(path)
+    ? `${nothing} Of OpenAI's interface there are \`/v1/chat/completions\` and \`/v1/models\`: a base URL ends in \`/v1\`.`
+    : nothing;
 }
 
 /** A whole model, and not just what is told about one. */

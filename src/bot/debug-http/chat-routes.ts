@@ -24,7 +24,7 @@ export interface ChatRoutesOptions {
   readonly requests: OpenRequests;
   /** Decides about group messages that were not said to the bot. */
   readonly shouldReply: ShouldReply;
-  /** Told of every error behind a 500. */
+  /** Told of every error behind a 500, 502 or 504. */
   readonly onError: (error: unknown) => void;
 }
 
@@ -83,7 +83,7 @@ export function addChatRoutes(app: DebugHono, options: ChatRoutesOptions): void 
           send("reply", toReplyBody(turn.chat.kind, true, text));
         } catch (error) {
           const refusal = asRefusal(error, request);
-          if (refusal.status === 500) onError(refusal.cause);
+          if (refusal.cause !== undefined) onError(refusal.cause);
           send("error", toErrorBody(refusal));
         } finally {
           request.end();

@@ -8,6 +8,7 @@ import { bodyLimit } from "hono/body-limit";
 import { type Deadline, sharedController, startDeadline } from "../../abort.ts";
 import type { DebugServerLimits } from "./limits.ts";
 import { RequestError, toRequestError } from "./request-error.ts";
+import { Uploads } from "./uploads.ts";
 
 /** The app runs on Node's own server, whose response tells when a client is gone. */
 export type DebugHono = Hono<{ Bindings: HttpBindings }>;
@@ -20,6 +21,7 @@ export class OpenRequests {
   readonly refuseWhenBusy: MiddlewareHandler<{ Bindings: HttpBindings }>;
   readonly #stopping = sharedController();
   readonly #running = new Set<Promise<unknown>>();
+  readonly #uploads = new Uploads();
   #open = 0;
 
   constructor(limits: DebugServerLimits) {
@@ -34,7 +36,7 @@ export class OpenRequests {
       },
     });
     this.refuseWhenBusy = async (context, next) => {
-      if (this.#open >= limits.maxRequests) {
+      if (this.#open >= limits.maxRequests && !this.#uploads.endSlowest()) {
         throw new RequestError(
           503,
           "too-many-requests",
@@ -43,7 +45,11 @@ export class OpenRequests {
         );
       }
       this.#open++;
-      context.env.outgoing.once("close", () => this.#open--);
+      const end = this.#uploads.begin(context.env.incoming);
+      context.env.outgoing.once("close", () => {
+        end();
+        this.#open--;
+      });
       await next();
     };
   }
@@ -79,6 +85,10 @@ export function asRefusal(error: unknown, request: Deadline): RequestError {
 
 /** The body of a request. @throws {RequestError} `bad-json` */
 export async function readJson(context: DebugContext): Promise<unknown> {
+  const encoding = context.req.header("content-encoding") ?? "identity";
+  if (encoding !== "identity") {
+    throw new RequestError(400, "bad-json", "The body is compressed. Send it as it is.");
+  }
   const bytes = new Uint8Array(await context.req.arrayBuffer());
   if (!isUtf8(bytes)) {
     // What a shell with another code page sends would be read as other words, and answered.

@@ -4,7 +4,8 @@
 import { RequestError } from "./request-error.ts";
 
 const DATA_URI = /^data:[^,]{0,200}?(;base64)?,/i;
-const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
+/** Of addresses and file names too, which have two other signs. */
+const BASE64 = /^[A-Za-z0-9+/_-]*={0,2}$/;
 
 /**
  * Decodes the `data` of one picture.
@@ -15,12 +16,13 @@ const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
 export function decodePicture(data: string, field: string, maxBytes: number): Uint8Array {
   const base64 = withoutWhitespace(withoutDataUri(data, field));
   if (base64 === "") {
-    throw new RequestError(400, "bad-field", `\`${field}\` is empty.`);
+    throw new RequestError(400, "bad-field", `\`${field}\` is empty.`, {}, { field });
   }
   const digits = base64.length - (base64.endsWith("==") ? 2 : base64.endsWith("=") ? 1 : 0);
   const padded = digits !== base64.length;
   if (!BASE64.test(base64) || digits % 4 === 1 || (padded && base64.length % 4 !== 0)) {
-    throw new RequestError(400, "bad-base64", `\`${field}\` is not valid base64.`);
+    const message = `\`${field}\` is not valid base64.`;
+    throw new RequestError(400, "bad-base64", message, {}, { field });
   }
   const bytes = Math.floor((digits * 3) / 4);
   if (bytes > maxBytes) {
@@ -28,6 +30,8 @@ export function decodePicture(data: string, field: string, maxBytes: number): Ui
       413,
       "picture-too-large",
       `\`${field}\` has ${bytes} bytes and at most ${maxBytes} are taken.`,
+      {},
+      { field },
     );
   }
   return Buffer.from(base64, "base64");
@@ -41,9 +45,16 @@ function withoutDataUri(data: string, field: string): string {
       400,
       "bad-base64",
       `\`${field}\` is a data URI that is not base64. Expected \`data:image/…;base64,…\`.`,
+      {},
+      { field },
     );
   }
-  return data.slice(head[0].length);
+  return unescaped(data.slice(head[0].length));
+}
+
+/** Whoever takes it for an address writes `%2B` for a plus. */
+function unescaped(base64: string): string {
+  return base64.replace(/%([0-9a-f]{2})/giu, (_, hex) => String.fromCharCode(Number(`0x${hex}`)));
 }
 
 /** Base64 tools like to break lines; that is no mistake. */

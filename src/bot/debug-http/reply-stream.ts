@@ -8,6 +8,9 @@ const HEADERS = {
   "X-Accel-Buffering": "no",
 };
 
+/** What readers of events pass over. */
+const KEEP_ALIVE = new TextEncoder().encode(": keep-alive\n\n");
+
 export type SendEvent = (event: string, data: object) => void;
 
 /**
@@ -21,21 +24,33 @@ export function streamReply(
   return streamEvents((send) => work((event, data) => send(JSON.stringify(data), event)), onCancel);
 }
 
-/** The same for events that are text, with or without a name. */
+/**
+ * The same for events that are text, with or without a name.
+ *
+ * @param keepAliveMs a comment goes out whenever nothing else did for so long: proxies and clients give up a silent
+ *   connection
+ */
 export function streamEvents(
   work: (send: (data: string, event?: string) => void) => Promise<void>,
   onCancel: (reason: unknown) => void,
+  keepAliveMs?: number,
 ): Response {
   const encoder = new TextEncoder();
   let open = true;
+  let silence: NodeJS.Timeout | undefined;
   const body = new ReadableStream<Uint8Array>({
     start(controller) {
       const send = (data: string, event?: string) => {
         if (!open) return;
         const name = event === undefined ? "" : `event: ${event}\n`;
         controller.enqueue(encoder.encode(`${name}data: ${data}\n\n`));
+        silence?.refresh();
       };
+      if (keepAliveMs !== undefined) {
+        silence = setInterval(() => controller.enqueue(KEEP_ALIVE), keepAliveMs).unref();
+      }
       const end = () => {
+        clearInterval(silence);
         if (!open) return;
         open = false;
         controller.close();
@@ -45,6 +60,7 @@ export function streamEvents(
     },
     cancel(reason) {
       open = false;
+      clearInterval(silence);
       onCancel(reason);
     },
   });

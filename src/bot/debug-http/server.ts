@@ -2,7 +2,7 @@
 // In: a responder and an address. Out: a running server. Loopback unless told otherwise, and then with a token.
 
 import { once } from "node:events";
-import { createServer, type Server, STATUS_CODES } from "node:http";
+import { createServer, type Server } from "node:http";
 import type { Socket } from "node:net";
 import { getRequestListener, RequestError as MalformedRequest } from "@hono/node-server";
 import { callback, integer, matching, object, parseOptions, text } from "../../parse-options.ts";
@@ -14,6 +14,7 @@ import { isLoopback } from "./loopback.ts";
 import { readPageFiles } from "./page-files.ts";
 import { RequestError, toErrorBody, toRequestError } from "./request-error.ts";
 import type { ChatResponder, DescribedModel } from "./served-bot.ts";
+import { refuseSocket } from "./socket-refusal.ts";
 
 export type { DebugServerLimits } from "./limits.ts";
 export { isLoopback } from "./loopback.ts";
@@ -34,7 +35,7 @@ export interface DebugServerOptions {
   readonly watched?: Watched;
   /** Decides about group messages that say they are not for the bot, such as a bot's `shouldReply`. @default none is answered */
   readonly shouldReply?: ShouldReply;
-  /** Told of every error behind a 500; clients see little of it. @default console.error */
+  /** Told of every error behind a 500, 502 or 504; clients see little of it. @default console.error */
   readonly onError?: (error: unknown) => void;
 }
 
@@ -79,7 +80,7 @@ export async function startDebugServer(options: DebugServerOptions): Promise<Deb
     errorHandler: (error) => refuse(error),
   });
   const server = createServer((incoming, outgoing) => void listener(incoming, outgoing));
-  server.on("clientError", refuseSocket);
+  server.on("clientError", refuseBrokenHttp);
   server.listen(options.port, host.replace(/^\[(.*)\]$/, "$1"));
   await once(server, "listening");
 
@@ -159,18 +160,12 @@ function refuse(error: unknown): Response {
 }
 
 /** What is not HTTP at all, or has headers without end, answered in JSON too. */
-function refuseSocket(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (error.code === "ECONNRESET" || !socket.writable) {
+function refuseBrokenHttp(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === "ECONNRESET") {
     socket.destroy();
     return;
   }
   const status =
     { HPE_HEADER_OVERFLOW: 431, ERR_HTTP_REQUEST_TIMEOUT: 408 }[error.code ?? ""] ?? 400;
-  const code = "bad-request";
-  const message = STATUS_CODES[status] ?? "";
-  const body = JSON.stringify({ status: "error", error: { code, message } });
-  socket.end(
-    `HTTP/1.1 ${status} ${message}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n` +
-      `Connection: close\r\n\r\n${body}`,
-  );
+  refuseSocket(socket, status);
 }

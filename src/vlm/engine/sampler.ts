@@ -1,5 +1,5 @@
 // Chooses the next token, in the order and with the definitions of the reference (spec 7):
-// repetition penalty, presence penalty, temperature, top-k, top-p, min-p, then one draw.
+// repetition penalty, presence and frequency penalty, temperature, top-k, top-p, min-p, then one draw.
 // In: the logits of one position. Out: one id. It knows no tokens, no text and no stop conditions.
 
 import { allows, type TokenMask } from "../constrain/local-mask.ts";
@@ -20,8 +20,8 @@ export class Sampler {
   readonly #greedy: boolean;
   /** Ids of prompt and answer; left empty without a repetition penalty. */
   readonly #seen = new Set<number>();
-  /** Ids of the answer; left empty without a presence penalty. */
-  readonly #generated = new Set<number>();
+  /** Ids of the answer, and how often each is in it; left empty without a penalty that asks for them. */
+  readonly #generated = new Map<number, number>();
   /** (vocab) logits after penalties; empty without any. */
   readonly #penalised: Float32Array;
   /** (vocab) logits of tokens that may come; made when it is first needed. */
@@ -38,7 +38,7 @@ export class Sampler {
     this.#vocabSize = vocabSize;
     this.#random = new Random(sampling.seed);
     this.#greedy = sampling.temperature < GREEDY_BELOW_TEMPERATURE;
-    const penalises = sampling.repetitionPenalty !== 1 || sampling.presencePenalty !== 0;
+    const penalises = sampling.repetitionPenalty !== 1 || this.#countsAnswer;
     this.#penalised = new Float32Array(penalises ? vocabSize : 0);
     if (sampling.repetitionPenalty !== 1) for (const id of promptIds) this.#seen.add(id);
   }
@@ -61,9 +61,9 @@ export class Sampler {
    * @throws {@link InferenceError} as `sample` does.
    */
   sampleTop(top: TopScores, mask?: TokenMask): number | undefined {
-    const { topK, repetitionPenalty, presencePenalty } = this.#sampling;
+    const { topK, repetitionPenalty, presencePenalty, frequencyPenalty } = this.#sampling;
     // Penalties that lift scores could lift any; a cut by probability alone needs the sum over all.
-    if (repetitionPenalty < 1 || presencePenalty < 0) return undefined;
+    if (repetitionPenalty < 1 || presencePenalty < 0 || frequencyPenalty < 0) return undefined;
     if (!this.#greedy && topK === 0) return undefined;
     const known = top.ids
       .map((id, index) => ({ id, score: top.scores[index]! }))
@@ -84,7 +84,11 @@ export class Sampler {
   /** Tells the sampler which token the answer went on with. */
   accept(id: number): void {
     if (this.#sampling.repetitionPenalty !== 1) this.#seen.add(id);
-    if (this.#sampling.presencePenalty !== 0) this.#generated.add(id);
+    if (this.#countsAnswer) this.#generated.set(id, (this.#generated.get(id) ?? 0) + 1);
+  }
+
+  get #countsAnswer(): boolean {
+    return this.#sampling.presencePenalty !== 0 || this.#sampling.frequencyPenalty !== 0;
   }
 
   /** Probability of each token that `sample` would choose among. Draws nothing. */
@@ -153,10 +157,11 @@ export class Sampler {
       scores[place] = score < 0 ? score * repetition : score / repetition;
     }
     const presence = Math.fround(this.#sampling.presencePenalty);
-    for (const id of this.#generated) {
+    const frequency = Math.fround(this.#sampling.frequencyPenalty);
+    for (const [id, times] of this.#generated) {
       const place = placeOf(id);
       const score = scores[place];
-      if (score !== undefined) scores[place] = score - presence;
+      if (score !== undefined) scores[place] = score - presence - frequency * times;
     }
     return scores;
   }

@@ -56,6 +56,7 @@ export function completionBody(
     ...given("min_p", request.minP),
     ...given("repetition_penalty", request.repetitionPenalty),
     ...given("presence_penalty", request.presencePenalty),
+    ...given("frequency_penalty", request.frequencyPenalty),
     ...given("seed", request.seed),
     ...given("stop", request.stop === undefined ? undefined : [request.stop].flat()),
     ...(request.topLogprobs === undefined

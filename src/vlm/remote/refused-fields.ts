@@ -11,6 +11,7 @@ const DISPENSABLE = [
   "min_p",
   "repetition_penalty",
   "presence_penalty",
+  "frequency_penalty",
   "chat_template_kwargs",
   "seed",
   // The longer name first: it holds the other one's.

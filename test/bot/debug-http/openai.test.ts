@@ -2,21 +2,16 @@
 
 import OpenAI from "openai";
 import { afterEach, describe, expect, it } from "vitest";
-import { Responder } from "../../../src/bot/chat/responder.ts";
-import { type DebugServerOptions, startDebugServer } from "../../../src/bot/debug-http/server.ts";
 import {
   ImageDecodeError,
   PromptTooLongError,
   QueueFullError,
+  RemoteError,
   ResponseFormatError,
 } from "../../../src/vlm/errors.ts";
-import {
-  FakeVisionLanguageModel,
-  type FakeVisionLanguageModelOptions,
-} from "../../../src/vlm/testing.ts";
 import { PIXEL_PNG } from "../../support/events.ts";
+import { closeDoors, PIXEL, question, openDoor as start } from "../../support/open-ai-door.ts";
 
-const PIXEL = Buffer.from(PIXEL_PNG).toString("base64");
 const TOOLS = [
   {
     type: "function" as const,
@@ -24,31 +19,7 @@ const TOOLS = [
   },
 ];
 
-const open: { close(): Promise<void> }[] = [];
-afterEach(async () => {
-  await Promise.all(open.splice(0).map((server) => server.close()));
-});
-
-async function start(
-  fake: FakeVisionLanguageModelOptions = {},
-  options: Partial<DebugServerOptions> = {},
-) {
-  const model = new FakeVisionLanguageModel({ info: { name: "eyes" }, ...fake });
-  const responder = new Responder({ model });
-  const server = await startDebugServer({ responder, model, port: 0, ...options });
-  open.push(server);
-  const apiKey = options.token ?? "unused";
-  const client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey, maxRetries: 0 });
-  const post = (body: unknown, headers: Record<string, string> = {}) =>
-    fetch(`${server.url}/v1/chat/completions`, {
-      method: "POST",
-      body: typeof body === "string" ? body : JSON.stringify(body),
-      headers,
-    });
-  return { model, server, client, post };
-}
-
-const question = { model: "eyes", messages: [{ role: "user" as const, content: "?" }] };
+afterEach(closeDoors);
 
 describe("the official client", () => {
   it("gets an answer about a picture, with usage and thoughts", async () => {
@@ -78,7 +49,12 @@ describe("the official client", () => {
     expect(completion.choices).toEqual([
       {
         index: 0,
-        message: { role: "assistant", content: "一只猫。", reasoning_content: "嗯" },
+        message: {
+          role: "assistant",
+          content: "一只猫。",
+          refusal: null,
+          reasoning_content: "嗯",
+        },
         finish_reason: "stop",
         logprobs: null,
       },
@@ -140,7 +116,7 @@ describe("the official client", () => {
     expect(choice?.message.content || null).toBeNull();
     const call = choice?.message.tool_calls?.[0];
     expect(call).toMatchObject({
-      id: "call_0",
+      id: expect.stringMatching(/^call_[0-9a-f]{24}$/u),
       type: "function",
       function: { name: "look", arguments: '{"where":"左"}' },
     });
@@ -150,7 +126,7 @@ describe("the official client", () => {
       messages: [
         ...question.messages,
         choice!.message,
-        { role: "tool", tool_call_id: "call_0", content: "一只猫" },
+        { role: "tool", tool_call_id: call!.id, content: "一只猫" },
       ],
     });
     expect(model.requests[1]?.messages.slice(1)).toMatchObject([
@@ -224,8 +200,12 @@ describe("the official client", () => {
   });
 
   it.each([
-    [new PromptTooLongError(9000, 4096), 413, "context_length_exceeded", /context length/],
+    [new PromptTooLongError(9000, 4096), 400, "context_length_exceeded", /context length/],
     [new QueueFullError(3, 3), 503, "queue-full", /./],
+    [new RemoteError("remote-filtered", "Withheld.", { host: "h" }), 400, "content_filter", /./],
+    [new RemoteError("remote-busy", "Busy.", { host: "h" }), 503, "remote-busy", /./],
+    [new RemoteError("remote-timed-out", "Slow.", { host: "h" }), 504, "remote-timed-out", /./],
+    [new RemoteError("remote-unreachable", "Gone.", { host: "h" }), 502, "remote-unreachable", /./],
     [
       new ImageDecodeError("image-corrupt", "The picture is damaged."),
       400,
@@ -243,7 +223,8 @@ describe("the official client", () => {
     const streamed = async () => {
       for await (const _ of await client.chat.completions.create({ ...question, stream: true }));
     };
-    await expect(streamed()).rejects.toMatchObject({ code });
+    // Before the answer has begun there is a status, and clients act on it.
+    await expect(streamed()).rejects.toMatchObject({ status, code });
   });
 });
 
@@ -313,7 +294,7 @@ describe("what other clients send", () => {
     const response = await post(body);
     expect(response.status).toBe(400);
     const { error } = (await response.json()) as { error: Record<string, unknown> };
-    expect(error).toMatchObject({ type: "invalid_request_error", param: null });
+    expect(error).toMatchObject({ type: "invalid_request_error", code: expect.any(String) });
     expect(JSON.stringify(error)).not.toContain("CANARY");
   });
 

@@ -108,7 +108,14 @@ describe("writing with guesses", () => {
     readonly #length: number;
 
     constructor(temperature: number, seed: number, length: number) {
-      const plain = { topP: 0.95, topK: 0, minP: 0, repetitionPenalty: 1.1, presencePenalty: 0.2 };
+      const plain = {
+        topP: 0.95,
+        topK: 0,
+        minP: 0,
+        repetitionPenalty: 1.1,
+        presencePenalty: 0.2,
+        frequencyPenalty: 0,
+      };
       this.#sampler = new Sampler({ ...plain, temperature, seed }, VOCAB, [1, 2, 3]);
       this.#length = length;
     }

@@ -32,6 +32,7 @@ const GREEDY = {
   minP: 0,
   repetitionPenalty: 1,
   presencePenalty: 0,
+  frequencyPenalty: 0,
   seed: 1,
 };
 

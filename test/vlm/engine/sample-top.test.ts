@@ -16,6 +16,7 @@ const usual: Required<SamplingOptions> = {
   minP: 0,
   repetitionPenalty: 1,
   presencePenalty: 0,
+  frequencyPenalty: 0,
   seed: 7,
 };
 
@@ -70,6 +71,7 @@ describe("sampling from the highest logits", () => {
     ["with top-k and top-p", {}],
     ["with min-p", { minP: 0.1 }],
     ["with a presence penalty", { presencePenalty: 1.5 }],
+    ["with a frequency penalty", { frequencyPenalty: 0.7 }],
     ["with a repetition penalty", { repetitionPenalty: 1.2 }],
     ["greedily with penalties", { temperature: 0, presencePenalty: 2, repetitionPenalty: 1.1 }],
   ])("chooses %s what all of them would give", (_, options) => {
@@ -83,6 +85,7 @@ describe("sampling from the highest logits", () => {
   it.each([
     ["a cut by probability alone", { topK: 0 }],
     ["penalties that lift scores", { presencePenalty: -1 }],
+    ["penalties that lift scores each time", { frequencyPenalty: -1 }],
     ["as many candidates as are known", { topK: KNOWN }],
   ])("asks for all of them for %s", (_, options) => {
     expect(compare({ ...usual, ...options })).toBe(0);

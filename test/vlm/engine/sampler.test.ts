@@ -24,6 +24,7 @@ const PLAIN: Required<SamplingOptions> = {
   minP: 0,
   repetitionPenalty: 1,
   presencePenalty: 0,
+  frequencyPenalty: 0,
   seed: 1,
 };
 
@@ -143,6 +144,30 @@ describe("Sampler", () => {
       penalised.accept(1);
       const distribution = penalised.distribution(Float32Array.of(0, 4));
       expect(Math.log(distribution.get(1)! / distribution.get(0)!)).toBeCloseTo(1, 6);
+    });
+  });
+
+  describe("frequency penalty", () => {
+    it("counts an id of the answer as often as it came, none of the prompt, beside the presence penalty", () => {
+      const penalised = sampler({ frequencyPenalty: 0.5, presencePenalty: 1 }, 4, [1, 1]);
+      for (const id of [2, 3, 2, 2]) penalised.accept(id);
+      const distribution = penalised.distribution(Float32Array.of(0, 0, 0, 0));
+      const ratio = (id: number) => Math.log(distribution.get(id)! / distribution.get(0)!);
+      expect(ratio(1)).toBeCloseTo(0, 9);
+      expect(ratio(2)).toBeCloseTo(-2.5, 6);
+      expect(ratio(3)).toBeCloseTo(-1.5, 6);
+    });
+
+    it("decides what is greedily taken, and lifts what came where it is negative", () => {
+      const greedy = sampler({ temperature: 0, frequencyPenalty: 0.4 }, 2);
+      const scores = Float32Array.of(2, 1.5);
+      greedy.accept(0);
+      expect(greedy.sample(scores)).toBe(0);
+      greedy.accept(0);
+      expect(greedy.sample(scores)).toBe(1);
+      const lifted = sampler({ temperature: 0, frequencyPenalty: -0.4 }, 2);
+      for (const id of [1, 1]) lifted.accept(id);
+      expect(lifted.sample(scores)).toBe(1);
     });
   });
 

@@ -3,10 +3,7 @@
 
 import { z } from "zod";
 import type { ResponseFormat } from "../../../vlm/index.ts";
-
-/** `null` is as good as left out. */
-export const optional = <T extends z.ZodType>(schema: T) =>
-  schema.nullish().transform((value) => value ?? undefined);
+import { optional } from "./optional-field.ts";
 
 const SCHEMA = z.union([z.boolean(), z.looseObject({})]);
 const PATTERN = z.string().min(1);
@@ -14,14 +11,18 @@ const OPTIONS = z.array(z.string().min(1)).min(1);
 
 export const FORM_FIELDS = {
   response_format: optional(
-    z.discriminatedUnion("type", [
-      z.looseObject({ type: z.literal("text") }),
-      z.looseObject({ type: z.literal("json_object") }),
-      z.looseObject({
-        type: z.literal("json_schema"),
-        json_schema: z.looseObject({ schema: optional(SCHEMA) }),
-      }),
-    ]),
+    z.discriminatedUnion(
+      "type",
+      [
+        z.looseObject({ type: z.literal("text") }),
+        z.looseObject({ type: z.literal("json_object") }),
+        z.looseObject({
+          type: z.literal("json_schema"),
+          json_schema: z.looseObject({ schema: optional(SCHEMA) }),
+        }),
+      ],
+      { error: "it is none of text, json_object and json_schema" },
+    ),
   ),
   structured_outputs: optional(
     z.looseObject({
@@ -36,12 +37,11 @@ export const FORM_FIELDS = {
   regex: optional(PATTERN),
 };
 
-const BODY = z.object({ ...FORM_FIELDS, tool_choice: z.unknown() });
+const BODY = z.object(FORM_FIELDS);
 
-/** Undefined: any answer. A call that has to be made has the form of its tool. */
+/** Undefined: any answer. */
 export function toResponseFormat(body: z.output<typeof BODY>): ResponseFormat | undefined {
-  const { response_format: asked, structured_outputs: engine, tool_choice: choice } = body;
-  if (choice === "required" || typeof choice === "object") return undefined;
+  const { response_format: asked, structured_outputs: engine } = body;
   if (asked?.type === "json_object") return { type: "json", schema: { type: "object" } };
   const pattern = engine?.regex ?? body.guided_regex ?? body.regex;
   if (pattern !== undefined) return { type: "regex", pattern };

@@ -1,11 +1,12 @@
 // Answers in the form of OpenAI's chat completions. In: what the model streams. Out: one body, or its chunks.
 // It opens no stream itself.
 
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import type {
   FinishPart,
   FinishReason,
   GenerateResult,
+  ModelInfo,
   StreamPart,
   TokenScore,
   ToolCallPart,
@@ -20,22 +21,34 @@ const FINISH: Readonly<Record<string, string>> = {
 /** As OpenAI's own servers write it. */
 const LEAST_LOGPROB = -9999;
 
+export interface CompletionOptions {
+  readonly model: ModelInfo;
+  /** Its stream ends with the usage. */
+  readonly includeUsage: boolean;
+  /** More than one call of a tool may be in it; else only the first one is. */
+  readonly parallelCalls: boolean;
+}
+
 /** One completion: its id, its time and the model's name are in every piece of it. */
 export class Completion {
-  readonly #head: { readonly id: string; readonly created: number; readonly model: string };
+  readonly #options: CompletionOptions;
+  readonly #head: object;
   #toolCalls = 0;
 
-  constructor(model: string) {
+  constructor(options: CompletionOptions) {
+    this.#options = options;
     this.#head = {
       id: `chatcmpl-${randomUUID()}`,
       created: Math.floor(Date.now() / 1000),
-      model,
+      model: options.model.name,
+      system_fingerprint: fingerprintOf(options.model),
     };
   }
 
   /** The answer to a request without `stream`. */
   body(result: GenerateResult): object {
-    const { text, reasoning, toolCalls, finishReason } = result;
+    const { text, reasoning, finishReason } = result;
+    const calls = this.#options.parallelCalls ? result.toolCalls : result.toolCalls.slice(0, 1);
     return {
       ...this.#head,
       object: "chat.completion",
@@ -44,9 +57,10 @@ export class Completion {
           index: 0,
           message: {
             role: "assistant",
-            content: text === "" && toolCalls.length > 0 ? null : text,
+            content: text === "" && calls.length > 0 ? null : text,
+            refusal: null,
             ...(reasoning === "" ? {} : { reasoning_content: reasoning }),
-            ...(toolCalls.length === 0 ? {} : { tool_calls: toolCalls.map(toolCallOf) }),
+            ...(calls.length === 0 ? {} : { tool_calls: calls.map(toolCallOf) }),
           },
           finish_reason: finishReasonOf(finishReason),
           logprobs: logprobsOf(result),
@@ -58,7 +72,7 @@ export class Completion {
 
   /** The first chunk: whose words follow. */
   start(): object {
-    return this.#chunk({ role: "assistant", content: "" });
+    return this.#chunk({ role: "assistant", content: "", refusal: null });
   }
 
   /** A part of the answer; the finish is {@link finish}. */
@@ -70,6 +84,7 @@ export class Completion {
         return [this.#chunk({ reasoning_content: part.text })];
       case "tool-call": {
         const index = this.#toolCalls++;
+        if (index > 0 && !this.#options.parallelCalls) return [];
         const { function: call, ...head } = toolCallOf(part);
         return [
           this.#chunk({
@@ -82,9 +97,9 @@ export class Completion {
   }
 
   /** The last chunk, and where it was asked for one more with the usage. */
-  finish(part: FinishPart, includeUsage: boolean): readonly object[] {
+  finish(part: FinishPart): readonly object[] {
     const last = this.#chunk({}, finishReasonOf(part.finishReason), logprobsOf(part));
-    if (!includeUsage) return [last];
+    if (!this.#options.includeUsage) return [last];
     return [
       last,
       { ...this.#head, object: "chat.completion.chunk", choices: [], usage: usageOf(part) },
@@ -97,7 +112,8 @@ export class Completion {
     logprobs: object | null = null,
   ): object {
     const choice = { index: 0, delta, finish_reason: finishReason, logprobs };
-    return { ...this.#head, object: "chat.completion.chunk", choices: [choice] };
+    const usage = this.#options.includeUsage ? { usage: null } : {};
+    return { ...this.#head, object: "chat.completion.chunk", choices: [choice], ...usage };
   }
 }
 
@@ -120,8 +136,16 @@ function finishReasonOf(reason: FinishReason): string {
   return FINISH[reason] ?? "stop";
 }
 
-function toolCallOf({ id, name, arguments: text }: ToolCallPart) {
+/** Clients look results up by id among all calls of a conversation, so it is another one in every answer. */
+function toolCallOf({ name, arguments: text }: ToolCallPart) {
+  const id = `call_${randomUUID().replaceAll("-", "").slice(0, 24)}`;
   return { id, type: "function", function: { name, arguments: text } } as const;
+}
+
+/** Changes when the same seed may give another answer: another model, device or format. */
+function fingerprintOf({ name, device, kvPrecision }: ModelInfo): string {
+  const hash = createHash("sha256").update([name, device, kvPrecision ?? ""].join("\n"));
+  return `fp_${hash.digest("hex").slice(0, 10)}`;
 }
 
 function usageOf({ usage, cache }: Pick<FinishPart, "usage" | "cache">): object {

@@ -1,0 +1,76 @@
+// A completion that is streamed. In: the parts of an answer. Out: a response, or the error of a response.
+// What fails before the answer begins has the status of its error, because that is what clients act on.
+
+import type { Deadline } from "../../../abort.ts";
+import type { StreamPart } from "../../../vlm/index.ts";
+import { asRefusal, type OpenRequests } from "../open-requests.ts";
+import { streamEvents } from "../reply-stream.ts";
+import type { Completion } from "./completion-body.ts";
+import { toOpenAiError } from "./openai-error.ts";
+
+export interface StreamedCompletion {
+  readonly parts: AsyncIterable<StreamPart>;
+  readonly completion: Completion;
+  /** Ended with the stream. */
+  readonly request: Deadline;
+  readonly requests: OpenRequests;
+  /** Told of every error that its client did not cause. */
+  readonly onError: (error: unknown) => void;
+}
+
+/** So long a client waits for a status; then the stream begins, though nothing of the answer is there. */
+const STATUS_WITHIN_MS = 10_000;
+/** Well below what proxies allow. */
+const KEEP_ALIVE_MS = 15_000;
+
+/** @throws {RequestError} what failed before the answer began */
+export async function streamCompletion(options: StreamedCompletion): Promise<Response> {
+  const { completion, request, requests, onError } = options;
+  const parts = options.parts[Symbol.asyncIterator]();
+  const first = requests.track(parts.next());
+  try {
+    await settledWithin(first, STATUS_WITHIN_MS);
+  } catch (error) {
+    request.end();
+    throw asRefusal(error, request);
+  }
+  return streamEvents(
+    async (send) => {
+      const sendAll = (chunks: readonly object[]) => {
+        for (const chunk of chunks) send(JSON.stringify(chunk));
+      };
+      const work = async () => {
+        sendAll([completion.start()]);
+        for (let next = await first; !next.done; next = await parts.next()) {
+          const part = next.value;
+          sendAll(part.type === "finish" ? completion.finish(part) : completion.chunks(part));
+        }
+        send("[DONE]");
+      };
+      try {
+        await requests.track(work());
+      } catch (error) {
+        const refusal = asRefusal(error, request);
+        if (refusal.cause !== undefined) onError(refusal.cause);
+        send(JSON.stringify(toOpenAiError(refusal).body));
+      } finally {
+        request.end();
+      }
+    },
+    (reason) => request.abort(reason),
+    KEEP_ALIVE_MS,
+  );
+}
+
+/** Waits for it, but no longer than that. @throws what it rejects with until then */
+async function settledWithin(promise: Promise<unknown>, ms: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const patience = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  try {
+    await Promise.race([promise, patience]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

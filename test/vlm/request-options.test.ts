@@ -22,7 +22,12 @@ const sampling = (request: Partial<GenerateRequest>, defaults: Partial<Generatio
 describe("the sampling of a request", () => {
   it("is the checkpoint's where the request says nothing, without presence penalty", () => {
     const { doSample: _, eosTokenIds: __, ...expected } = DEFAULTS;
-    expect(sampling({})).toEqual({ ...expected, presencePenalty: 0, frequencyPenalty: 0, seed: expect.any(Number) });
+    expect(sampling({})).toEqual({
+      ...expected,
+      presencePenalty: 0,
+      frequencyPenalty: 0,
+      seed: expect.any(Number),
+    });
   });
 
   it("is the request's where it says something, zeros included", () => {

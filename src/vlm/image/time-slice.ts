@@ -1,13 +1,10 @@
-// Long pixel loops on the main thread, cut into slices so that the event loop never waits long.
+// Long pixel loops on the main thread, cut into slices so that the event loop never waits long, however many run at once.
 // In: a loop that asks after every few rows. Out: a pause when the slice is used up. It knows nothing of pictures.
 
-import { setImmediate } from "node:timers/promises";
-
-/** Two pictures may be in work at once and both run between two polls, so a pause of others is twice this. */
-const SLICE_MS = 4;
+import { endOfTurn, laterTurn } from "./loop-turn.ts";
 
 /**
- * The time one computation may use before it lets the event loop breathe.
+ * The time one computation may use before it lets the event loop breathe. Those that begin together share it.
  *
  * @example
  * for (let row = 0; row < height; row++) {
@@ -17,7 +14,7 @@ const SLICE_MS = 4;
  */
 export class TimeSlice {
   readonly #signal: AbortSignal | undefined;
-  #end = performance.now() + SLICE_MS;
+  #end = endOfTurn();
 
   constructor(signal?: AbortSignal) {
     this.#signal = signal;
@@ -33,13 +30,13 @@ export class TimeSlice {
   }
 
   /**
-   * Lets everything that waits have its turn, then starts a new slice.
+   * Lets everything that waits have its turn, other computations included, then starts a new slice.
    *
    * @throws the signal's reason if it was aborted meanwhile.
    */
   async rest(): Promise<void> {
-    await setImmediate();
+    await laterTurn();
     this.#signal?.throwIfAborted();
-    this.#end = performance.now() + SLICE_MS;
+    this.#end = endOfTurn();
   }
 }

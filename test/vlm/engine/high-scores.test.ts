@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { HighScores } from "../../../src/vlm/engine/high-scores.ts";
+import { effort } from "../../support/fuzz.ts";
 
 describe("HighScores", () => {
   const scoresOf = fc.array(fc.float({ noNaN: true, max: 1000 }), { minLength: 1, maxLength: 400 });
@@ -24,6 +25,7 @@ describe("HighScores", () => {
         }
         expect(found).toEqual([...part.keys()].filter((id) => part[id]! >= floor));
       }),
+      effort(),
     );
   });
 

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type PictureSpan, TokenContent } from "../../../src/vlm/engine/token-content.ts";
+import { effort } from "../../support/fuzz.ts";
 
 /** Texts and pictures one after the other: few of each, so that beginnings are often the same. */
 const contents = fc
@@ -48,7 +49,7 @@ describe("TokenContent.common", () => {
         }
         expect(one.common(start, other.part(start, end))).toBe(expected);
       }),
-      { numRuns: 1000 },
+      effort(1000),
     );
   });
 });

@@ -68,7 +68,7 @@ function pulled(options: Partial<PullOptions> & { readonly env?: Record<string, 
       },
       ...others,
     },
-    { pauseMs: 1, patienceMs: 5_000 },
+    { pauseMs: 1, patienceMs: 60_000 },
   );
 }
 

@@ -1,6 +1,7 @@
-// The loop alone: which run comes after which, and who gets what. Decoder and eyes are fakes.
+// The loop alone: which run comes after which, and who gets what. Decoder and eyes are fakes, and so is the clock, which
+// goes on a little at every look: what is decided by time is decided alike on every machine.
 
-import { describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import type { AppendOptions } from "../../../src/vlm/engine/decoder-backend.ts";
 import { Engine, type EngineOptions } from "../../../src/vlm/engine/engine.ts";
 import { FeatureCache } from "../../../src/vlm/engine/feature-cache.ts";
@@ -11,6 +12,15 @@ import { FakeDecoder, FakeEyes, fakePicture, gate } from "../../support/fake-dec
 import { promptOf, Script, sequenceOf } from "../../support/golden-engine.ts";
 
 const MIB = 2 ** 20;
+
+let now = 0;
+beforeEach(() => {
+  vi.spyOn(performance, "now").mockImplementation(() => {
+    now += 0.01;
+    return now;
+  });
+});
+afterEach(() => vi.restoreAllMocks());
 
 interface Choices {
   readonly count?: number;
@@ -700,7 +710,9 @@ describe("onQueue", () => {
 
 describe("writing while a picture is encoded", () => {
   it("goes on, but leaves the cores to the picture most of the time", async () => {
-    const { engine, decoder, eyes } = makeEngine({ maxStallMs: 1000 });
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    onTestFinished(() => void vi.useRealTimers());
+    const { engine, decoder, eyes } = makeEngine({ maxStallMs: 500 });
     const hold = gate();
     eyes.onPicture = () => hold.opened;
     const reader = saying(100, 500);
@@ -710,10 +722,15 @@ describe("writing while a picture is encoded", () => {
       sequenceOf(promptOf([[2], fakePicture("a")]), { reader: saying(1, 0) }),
     );
     await until(() => eyes.begun.length === 1);
-    const [steps, begun] = [decoder.runs.length, performance.now()];
-    await until(() => decoder.runs.length >= steps + 3);
-    // Most of maxStallMs lies between two of them, but for the first; less where steps take long on a busy machine.
-    expect(performance.now() - begun).toBeGreaterThan(300);
+    const steps = decoder.runs.length;
+    for (let ms = 0; ms < 5_000; ms += 5) {
+      now += 5;
+      vi.advanceTimersByTime(5);
+      for (let turn = 0; turn < 5; turn++) await oneTick();
+    }
+    // Most of maxStallMs lies between two of them.
+    expect(decoder.runs.length - steps).toBeGreaterThanOrEqual(10);
+    expect(decoder.runs.length - steps).toBeLessThanOrEqual(13);
     hold.open();
     await Promise.all([writing, seeing]);
     expect(reader.scores).toHaveLength(501);

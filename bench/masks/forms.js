@@ -40,32 +40,48 @@ const receipts = each(20, (seed) =>
   }),
 );
 
-/** Name, form, answers. */
+/** Name in English and in Chinese, form, answers. */
 export const FORMS = [
-  ["JSON schema, a receipt", json(receipt({ type: "string" })), receipts],
   [
-    "the same, strings of up to 60 characters",
+    ["JSON schema, a receipt", "JSON schema，一张小票"],
+    json(receipt({ type: "string" })),
+    receipts,
+  ],
+  [
+    ["the same, strings of up to 60 characters", "同上，字符串最多 60 个字"],
     json(receipt({ type: "string", maxLength: 60 })),
     receipts,
   ],
   [
-    "the same, strings with a `pattern`",
+    ["the same, strings with a `pattern`", "同上，字符串带 `pattern`"],
     json(receipt({ type: "string", pattern: "^[^<>]{0,80}$" })),
     receipts,
   ],
-  ["any JSON", { type: "json" }, receipts],
+  [["any JSON", "任意 JSON"], { type: "json" }, receipts],
   [
-    "one of 1000 choices",
+    ["one of 1000 choices", "1000 个选项之一"],
     { type: "choice", options: each(1000, (i) => `${say(i, 3)} ${i}`) },
     each(20, (i) => `${say(i * 40, 3)} ${i * 40}`),
   ],
-  ["regex `\\d{4}-\\d{2}-\\d{2}`", regex("\\d{4}-\\d{2}-\\d{2}"), ["2026-11-26", "1999-01-02"]],
-  ["regex `.{0,200}`", regex(".{0,200}"), [say(1, 30), say(2, 30)]],
-  ["regex `[\\s\\S]{0,200}`", regex("[\\s\\S]{0,200}"), [say(1, 30), say(2, 30)]],
-  ["regex `.*`", regex(".*"), [say(1, 30), say(2, 30)]],
-  ["regex `[\\p{L}\\p{N} .;]{0,20}`", regex("[\\p{L}\\p{N} .;]{0,20}"), [say(1, 4), say(2, 4)]],
   [
-    "regex `(\\w+ ){0,20}\\w+`",
+    ["regex `\\d{4}-\\d{2}-\\d{2}`", "正则 `\\d{4}-\\d{2}-\\d{2}`"],
+    regex("\\d{4}-\\d{2}-\\d{2}"),
+    ["2026-11-26", "1999-01-02"],
+  ],
+  [["regex `.{0,200}`", "正则 `.{0,200}`"], regex(".{0,200}"), [say(1, 30), say(2, 30)]],
+  [
+    ["regex `[\\s\\S]{0,200}`", "正则 `[\\s\\S]{0,200}`"],
+    regex("[\\s\\S]{0,200}"),
+    [say(1, 30), say(2, 30)],
+  ],
+  [["regex `.*`", "正则 `.*`"], regex(".*"), [say(1, 30), say(2, 30)]],
+  [
+    ["regex `[\\p{L}\\p{N} .;]{0,20}`", "正则 `[\\p{L}\\p{N} .;]{0,20}`"],
+    regex("[\\p{L}\\p{N} .;]{0,20}"),
+    [say(1, 4), say(2, 4)],
+  ],
+  [
+    ["regex `(\\w+ ){0,20}\\w+`", "正则 `(\\w+ ){0,20}\\w+`"],
     regex("(\\w+ ){0,20}\\w+"),
     ["The quick brown fox jumps over a lazy dog and so on"],
   ],

@@ -73,21 +73,16 @@ console.log(
   `Reading the vocabulary of ${tokenizer.size}: ${ms(read.took)} ms, ${vocabularyMemory.toFixed(0)} MB, event loop held ${gap(read)} ms`,
 );
 
-console.log("\n<!-- masks -->");
-console.log(
-  "| form | made in ms | MB | first time: p50 / p99 / max | again: p50 / p99 / max | event loop held |",
-);
-console.log("|---|---|---|---|---|---|");
-for (const [name, format, texts] of FORMS) {
+/** Names of a row in both languages, and its numbers. */
+const rows = [];
+for (const [names, format, texts] of FORMS) {
   const free = memory();
   const made = await watched(() => formats.constraint(format));
   const first = await watched(() => write(format, texts));
   const again = await watched(() => write(format, texts));
-  const kept = Math.max(0, memory() - free);
+  const kept = Math.max(0, memory() - free).toFixed(0);
   const worst = [made, first, again].reduce((a, b) => (b.longest > a.longest ? b : a));
-  console.log(
-    `| ${name} | ${ms(made.took)} | ${kept.toFixed(0)} | ${spread(first.result)} | ${spread(again.result)} | ${gap(worst)} |`,
-  );
+  rows.push([names, ms(made.took), kept, spread(first.result), spread(again.result), gap(worst)]);
 }
 
 const chats = await watched(() =>
@@ -101,9 +96,20 @@ const chats = await watched(() =>
   ),
 );
 const slowest = Math.max(...chats.result.map(({ made }) => made));
-console.log(
-  `| eight chats with eight schemas at once | ${ms(slowest)} | | ${spread(chats.result.flatMap(({ times }) => times))} | | ${gap(chats)} |`,
-);
+const times = chats.result.flatMap((chat) => chat.times);
+const chatNames = ["eight chats with eight schemas at once", "八个聊天、八个 schema 同时"];
+rows.push([chatNames, ms(slowest), "", spread(times), "", gap(chats)]);
+
+const HEADS = [
+  "| form | made in ms | MB | first time: p50 / p99 / max | again: p50 / p99 / max | event loop held |",
+  "| 形式 | 准备，毫秒 | MB | 第一次：p50 / p99 / 最大 | 再次：p50 / p99 / 最大 | 事件循环最久被占 |",
+];
+for (const [language, head] of HEADS.entries()) {
+  console.log(`\n<!-- masks -->\n${head}\n|---|---|---|---|---|---|`);
+  for (const [names, ...numbers] of rows) {
+    console.log(`| ${names[language]} | ${numbers.join(" | ")} |`);
+  }
+}
 
 console.log("\n<!-- hostile forms -->");
 console.log("| form made to take for ever | ends | after ms | event loop held |");

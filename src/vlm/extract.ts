@@ -81,8 +81,9 @@ export async function extract<S extends ValueSchema>(
 function withoutNamesOfPatterns(schema: Record<string, unknown>): Record<string, unknown> {
   const text = JSON.stringify(schema, (_, value: unknown) => {
     if (!isObject(value) || typeof value.pattern !== "string") return value;
-    const { format, ...rest } = value;
-    return typeof format === "string" ? rest : value;
+    const isName = ([name, what]: [string, unknown]) =>
+      (name === "format" || name === "contentEncoding") && typeof what === "string";
+    return Object.fromEntries(Object.entries(value).filter((entry) => !isName(entry)));
   });
   return JSON.parse(text) as Record<string, unknown>;
 }

@@ -100,12 +100,12 @@ export class CharacterKinds {
   readonly #fine: Partition;
   readonly #beginnings: ReadonlySet<number>;
 
-  private constructor(coarse: Partition, fine: Partition, texts: readonly (readonly number[])[]) {
+  private constructor(coarse: Partition, fine: Partition, { beginnings, reach }: Letters) {
     this.#coarse = coarse;
     this.#fine = fine;
-    this.#beginnings = new Set(texts.flatMap(([first, second]) => (second ? [first!] : [])));
-    this.reach = texts.reduce((longest, { length }) => Math.max(longest, length - 1), 0);
-    this.name = [coarse.name, fine.name, [...this.#beginnings], this.reach].join(" ");
+    this.#beginnings = beginnings;
+    this.reach = reach;
+    this.name = [coarse.name, fine.name, [...beginnings], reach].join(" ");
   }
 
   /** @returns undefined where there are too many sets to be worth it */
@@ -113,23 +113,13 @@ export class CharacterKinds {
     sets: readonly CodePoints[],
     texts: Iterable<string>,
   ): Steps<CharacterKinds | undefined> {
-    if (sets.length > MOST_SETS) return undefined;
-    const letters = new Set<string>();
-    for (const text of texts) {
-      for (const character of text) letters.add(character);
-      if (sets.length + letters.size > MOST_SETS) return undefined;
-    }
-    const spelled = [...texts]
-      .filter((text) => text !== "")
-      .map((text) => Array.from(text, (character) => character.codePointAt(0)!));
-    yield;
+    const letters = yield* lettersOf(texts, MOST_SETS - sets.length);
+    if (!letters) return undefined;
     const single = (point: number): CodePoints => [[point, point]];
-    const firsts = [...new Set(spelled.map(([first]) => first!))];
-    const inner = [...new Set(spelled.flatMap(([, ...rest]) => rest))];
-    const beginning = [...sets, ...firsts.map(single)];
+    const beginning = [...sets, ...[...letters.first].map(single)];
     const coarse = yield* Partition.of(beginning);
-    const fine = yield* Partition.of([...beginning, ...inner.map(single)]);
-    return new CharacterKinds(coarse, fine, spelled);
+    const fine = yield* Partition.of([...beginning, ...[...letters.inner].map(single)]);
+    return new CharacterKinds(coarse, fine, letters);
   }
 
   /** May a text go on behind this character? */
@@ -159,4 +149,33 @@ export class CharacterKinds {
     }
     yield* groups.values();
   }
+}
+
+interface Letters {
+  readonly first: ReadonlySet<number>;
+  /** Those behind the first. */
+  readonly inner: ReadonlySet<number>;
+  /** First ones behind which others follow. */
+  readonly beginnings: ReadonlySet<number>;
+  readonly reach: number;
+}
+
+/** The letters of some texts; undefined where there are too many. */
+function* lettersOf(texts: Iterable<string>, most: number): Steps<Letters | undefined> {
+  const work = new WorkCount();
+  const [first, inner, beginnings] = [new Set<number>(), new Set<number>(), new Set<number>()];
+  const all = new Set<number>();
+  let reach = 0;
+  for (const text of texts) {
+    const points = Array.from(text, (character) => character.codePointAt(0)!);
+    for (const [at, point] of points.entries()) {
+      all.add(point);
+      (at === 0 ? first : inner).add(point);
+    }
+    if (points.length > 1) beginnings.add(points[0]!);
+    reach = Math.max(reach, points.length - 1);
+    if (work.adds(4 + 4 * points.length)) yield;
+    if (all.size > most) return undefined;
+  }
+  return all.size > most ? undefined : { first, inner, beginnings, reach };
 }

@@ -39,6 +39,7 @@ export function jsonSchemaRule(schema: JsonSchema, effort: Effort = new Effort()
 class SchemaReader implements WholeSchema {
   readonly effort: Effort;
   readonly texts = new Map<string, Rule>();
+  firstItems: WholeSchema["firstItems"];
   readonly #root: JsonSchema;
   readonly #references = new Map<string, Reference>();
   #schemas = 0;
@@ -71,6 +72,8 @@ class SchemaReader implements WholeSchema {
     if (!isSchemaObject(schema))
       throw schemaError(path, undefined, "it is neither an object nor true");
     expectKnownKeywords(schema, path);
+    if (schema.$id !== undefined && schema !== this.#root)
+      throw schemaError(path, "$id", "references inside of it would begin there");
     if (schema.$ref !== undefined) return yield* this.#reference(schema, path, depth);
     if (schema.enum !== undefined || schema.const !== undefined) {
       return yield* this.#values(schema, path);

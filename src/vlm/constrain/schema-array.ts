@@ -3,11 +3,11 @@
 import { anyJson, listOf } from "./any-json.ts";
 import type { Rule } from "./grammar.ts";
 import { listAt, numberAt, type SchemaObject, schemaError } from "./schema-keywords.ts";
-import type { SchemaPlace } from "./schema-place.ts";
+import type { SchemaPlace, WholeSchema } from "./schema-place.ts";
 import type { Steps } from "./steps.ts";
 
 /** @throws ResponseFormatError, UnsupportedPatternError, TooComplexError */
-export function* arrayRule({ schema, path, inner }: SchemaPlace): Steps<Rule> {
+export function* arrayRule({ schema, path, whole, inner }: SchemaPlace): Steps<Rule> {
   if (schema.uniqueItems !== undefined && schema.uniqueItems !== false) {
     throw schemaError(path, "uniqueItems", "items cannot be compared while they are written");
   }
@@ -15,6 +15,13 @@ export function* arrayRule({ schema, path, inner }: SchemaPlace): Steps<Rule> {
   const max = numberAt(schema, "maxItems", path) ?? Number.POSITIVE_INFINITY;
   if (min > max) throw schemaError(path, "minItems", "it is above maxItems");
   const { name, first, others } = itemsOf(schema, path);
+  if (name !== undefined && (whole.firstItems ?? name) !== name)
+    throw schemaError(
+      path,
+      name,
+      `elsewhere \`${whole.firstItems}\` lists items: these are two drafts`,
+    );
+  whole.firstItems ??= name;
   const free = first.length === 0 && (others === undefined || others === true);
   if (free && min === 0 && max === Number.POSITIVE_INFINITY) return (yield* anyJson()).array;
   const rules: Rule[] = [];
@@ -29,7 +36,7 @@ export function* arrayRule({ schema, path, inner }: SchemaPlace): Steps<Rule> {
 
 interface Items {
   /** The keyword that lists the first ones. */
-  readonly name: string;
+  readonly name: WholeSchema["firstItems"];
   readonly first: readonly unknown[];
   readonly others: unknown;
 }
@@ -39,8 +46,9 @@ function itemsOf(schema: SchemaObject, path: string): Items {
   if (!Array.isArray(schema.items)) {
     if (schema.additionalItems !== undefined)
       throw schemaError(path, "additionalItems", "it stands only beside a list of items");
-    const first = schema.prefixItems === undefined ? [] : listAt(schema, "prefixItems", path);
-    return { name: "prefixItems", first, others: schema.items };
+    const listed = schema.prefixItems !== undefined;
+    const first = listed ? listAt(schema, "prefixItems", path) : [];
+    return { name: listed ? "prefixItems" : undefined, first, others: schema.items };
   }
   if (schema.prefixItems !== undefined)
     throw schemaError(path, "prefixItems", "`items` is a list already");

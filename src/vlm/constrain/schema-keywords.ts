@@ -10,6 +10,7 @@ export type JsonSchema = boolean | SchemaObject;
 export const REMARKS: ReadonlySet<string> = new Set([
   "$schema",
   "$id",
+  "id",
   "$comment",
   "$defs",
   "definitions",

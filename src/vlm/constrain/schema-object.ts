@@ -13,6 +13,7 @@ import {
   REMARKS,
   type SchemaObject,
   schemaError,
+  typesOf,
 } from "./schema-keywords.ts";
 import type { SchemaPlace } from "./schema-place.ts";
 import { textForm } from "./schema-text.ts";
@@ -93,12 +94,17 @@ function* namedMembers(
   others: unknown,
   properties: Properties,
 ): Steps<OtherMembers | undefined> {
-  expectKnownKeywords(names, `${path}/propertyNames`);
+  const namesPath = `${path}/propertyNames`;
+  expectKnownKeywords(names, namesPath);
+  if (names.type !== undefined && !typesOf(names, namesPath).includes("string"))
+    throw schemaError(namesPath, "type", "names are strings");
   const { enum: allowed, ...rest } = names;
   const list = allowed === undefined ? undefined : listAt(names, "enum", path);
-  const stranger = [...properties.keys()].find((name) => list && !list.includes(name));
   const also = Object.keys(rest).filter((name) => !REMARKS.has(name) && name !== "type");
-  if (stranger !== undefined || (list && also.length > 0)) {
+  const odd = also.find((name) => !KEYWORDS_OF.string.includes(name));
+  if (odd !== undefined) throw schemaError(namesPath, odd, "it is not for names");
+  const stranger = [...properties.keys()].find((name) => list && !list.includes(name));
+  if (stranger !== undefined || (also.length > 0 && (list || properties.size > 0))) {
     throw schemaError(path, "propertyNames", "it cannot be kept beside these properties");
   }
   if (others === false) return undefined;
@@ -110,12 +116,7 @@ function* namedMembers(
     for (const name of free) keys.push(yield* key(whole.counted(String(name), path)));
     return { key: anyOf(...keys), value };
   }
-  if (also.length > 0 && properties.size > 0) {
-    throw schemaError(path, "propertyNames", "it cannot be kept beside properties");
-  }
-  const odd = also.find((name) => !KEYWORDS_OF.string.includes(name));
-  if (odd !== undefined) throw schemaError(`${path}/propertyNames`, odd, "it is not for names");
-  const form = textForm(names, `${path}/propertyNames`, whole);
+  const form = textForm(names, namesPath, whole);
   const piece = yield* formPiece(form, spellPlainly);
   return { key: yield* otherKey(properties.keys(), [piece], whole.effort), value };
 }

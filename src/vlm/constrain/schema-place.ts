@@ -20,6 +20,8 @@ export interface WholeSchema {
   readonly effort: Effort;
   /** Strings of the same form are one rule. */
   readonly texts: Map<string, Rule>;
+  /** The keyword by which first items are listed: drafts differ, and mean other things by the other one. */
+  firstItems: "items" | "prefixItems" | undefined;
   /** Counts a key or a value. @throws ResponseFormatError where there is too much of them */
   readonly counted: (text: string, path: string) => string;
 }

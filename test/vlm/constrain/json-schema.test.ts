@@ -61,6 +61,10 @@ describe("a JSON schema as a grammar", () => {
     ],
     [{ type: "array", items: { type: "boolean" }, minItems: 1 }, "[ ]", false],
     [{ type: "array", prefixItems: [{ type: "null" }], items: false }, "[null]", true],
+    [{ type: "array", items: [{ type: "null" }], additionalItems: false }, "[null]", true],
+    [{ type: "array", items: [{ type: "null" }], additionalItems: false }, "[null, 1]", false],
+    [{ items: [{ type: "null" }], additionalItems: { type: "integer" } }, "[null, 1, 2]", true],
+    [{ items: [{ type: "null" }], additionalItems: { type: "integer" } }, "[1]", false],
     [{ type: "string", maxLength: 2 }, '"猫狗"', true],
     [{ type: "string", maxLength: 2 }, '"abc"', false],
     [{ type: "string", maxLength: 1 }, '"\\u732b"', true],
@@ -130,6 +134,11 @@ describe("a JSON schema as a grammar", () => {
     [{ enum: ["a"], minLength: 1 }, "minLength"],
     [{ nullable: true, type: "string" }, "nullable"],
     [{ enum: ["a"], const: "b" }, "enum"],
+    [object({ a: {} }, { propertyNames: { maxLength: 0 } }), "propertyNames"],
+    [object({}, { $id: "https://example.com/inner.json" }), "$id"],
+    [{ items: { type: "null" }, additionalItems: false }, "additionalItems"],
+    [{ items: [{}], prefixItems: [{}] }, "prefixItems"],
+    [{ anyOf: [{ prefixItems: [{}] }, { items: [{}] }] }, "items"],
     [{ type: "integer", minimum: 0.2, maximum: 0.8 }, undefined],
   ])("refuses %j by the name of %s", (schema, keyword) => {
     const error = refusal({ type: "array", items: schema });

@@ -22,6 +22,8 @@ const NAMES = [
 ];
 /** What it calls itself, now and in its first versions. */
 const PROVIDERS: readonly string[] = ["CUDAExecutionProvider", "CudaPluginExecutionProvider"];
+/** Under which it says which card a device is: the system's order need not be that of CUDA. */
+const NUMBER_KEY = "cuda_device_id";
 /** What this process calls it. */
 const REGISTRATION = "CUDAExecutionProvider";
 
@@ -47,10 +49,14 @@ export async function openCudaPlugin(
   plugins: Pick<ProviderPlugins, "register" | "devices">,
 ): Promise<PluginDevice> {
   await plugins.register(REGISTRATION, file);
-  const cards = (await plugins.devices()).filter(({ provider }) => PROVIDERS.includes(provider));
-  const card = cards[index];
+  const devices = await plugins.devices(NUMBER_KEY);
+  const cards = devices.filter(({ provider }) => PROVIDERS.includes(provider));
+  const numbered = cards.some(({ number }) => number !== undefined);
+  const card = numbered ? cards.find(({ number }) => number === index) : cards[index];
   if (card) return card;
-  // It finds cards by way of the system, which some containers do not show.
+  // It finds cards by way of the system, which some containers do not show; and in its first versions it takes two cards
+  // of one model for the same.
   const seen = cards.length === 0 ? "no card" : `${cards.length} cards`;
-  throw new Error(`The plugin ${file} sees ${seen} on this machine.`);
+  const which = cards.length > index ? `, none of which is number ${index}` : "";
+  throw new Error(`The plugin ${file} sees ${seen} on this machine${which}.`);
 }

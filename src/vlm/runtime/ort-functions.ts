@@ -84,10 +84,15 @@ export const RELEASE_FUNCTIONS = {
 /** Functions that return a text of the object they are given. */
 export const TEXT_FUNCTIONS = { EpDevice_EpName: 312 } as const;
 
+/** Functions that return pairs of texts of the object they are given; they belong to it. */
+export const PAIRS_FUNCTIONS = { EpDevice_EpMetadata: 314 } as const;
+export const GET_KEY_VALUE = 297;
+
 export const GET_ERROR_CODE = 1;
 export const GET_ERROR_MESSAGE = 2;
 export const RELEASE_STATUS = 93;
 
 export type StatusFunction = keyof typeof STATUS_FUNCTIONS;
 export type ReleaseFunction = keyof typeof RELEASE_FUNCTIONS;
+export type PairsFunction = keyof typeof PAIRS_FUNCTIONS;
 export type TextFunction = keyof typeof TEXT_FUNCTIONS;

@@ -21,7 +21,10 @@ import { OrtError } from "./ort-error.ts";
 import {
   GET_ERROR_CODE,
   GET_ERROR_MESSAGE,
+  GET_KEY_VALUE,
   ORT_API_VERSION,
+  PAIRS_FUNCTIONS,
+  type PairsFunction,
   type Parameter,
   RELEASE_FUNCTIONS,
   RELEASE_STATUS,
@@ -249,6 +252,13 @@ export class Ort {
   /** What a function says of an object. */
   textOf(name: TextFunction, handle: Handle): string {
     return this.#function(TEXT_FUNCTIONS[name], "str", ["address"])(handle);
+  }
+
+  /** One of the pairs of texts that an object has; undefined where it has none of this key. */
+  entryOf(name: PairsFunction, handle: Handle, key: string): string | undefined {
+    const pairs = this.#function(PAIRS_FUNCTIONS[name], "void *", ["address"])(handle);
+    if (!pairs) return undefined;
+    return this.#function(GET_KEY_VALUE, "str", ["address", "text"])(pairs, key) ?? undefined;
   }
 
   /** Reads a NUL-terminated string. */

@@ -10,6 +10,8 @@ export interface PluginDevice {
   readonly handle: Handle;
   /** Name of the provider, such as "CUDAExecutionProvider". */
   readonly provider: string;
+  /** As the provider counts its devices, where it says so. */
+  readonly number?: number | undefined;
 }
 
 /** The plugins of this process, called on the thread of a device. */
@@ -35,18 +37,22 @@ export class ProviderPlugins {
     }
   }
 
-  /** All devices of all plugins, and the CPU. */
-  async devices(): Promise<PluginDevice[]> {
+  /** All devices of all plugins, and the CPU. @param numberKey under which a provider says which of its devices it is */
+  async devices(numberKey: string): Promise<PluginDevice[]> {
     await this.#ort.prepare();
     const [list, count] = [addresses(1), addresses(1)];
     const call = this.#ort.describe("GetEpDevices", this.#ort.environment, list, count);
     const [status] = await this.#thread.call([call]);
     this.#ort.check(status ?? null);
     const handles = new BigUint64Array(this.#ort.memory(list[0]!, 8 * Number(count[0])));
-    return Array.from(handles, (handle) => ({
-      handle,
-      provider: this.#ort.textOf("EpDevice_EpName", handle),
-    }));
+    return Array.from(handles, (handle) => {
+      const number = this.#ort.entryOf("EpDevice_EpMetadata", handle, numberKey);
+      return {
+        handle,
+        provider: this.#ort.textOf("EpDevice_EpName", handle),
+        number: number === undefined ? undefined : Number(number),
+      };
+    });
   }
 
   /** A call that lets a session compute on a device. */

@@ -65,6 +65,27 @@ describe("the plugin of CUDA", () => {
     expect((await open(1)).facts.plugin?.handle).toBe(8n);
   });
 
+  it("has the card whose number it says, whatever the order of the system's list", async () => {
+    const { fake, open } = await machine();
+    fake.cards = [...fake.cards, ...fake.cards];
+    fake.pluginDevices = [
+      { ...CARD, handle: 8n, number: 1 },
+      { ...CARD, number: 0 },
+    ];
+    expect((await open(1)).facts.plugin?.handle).toBe(8n);
+  });
+
+  it("gives way where it takes two cards of one model for the same", async () => {
+    const { fake, rungs, open } = await machine();
+    fake.cards = [...fake.cards, ...fake.cards];
+    fake.pluginDevices = [
+      { ...CARD, number: 0 },
+      { ...CARD, handle: 8n, number: 0 },
+    ];
+    expect((await open(1)).facts.plugin).toBeUndefined();
+    expect(rungs.provider).toMatch(/sees 2 cards on this machine, none of which is number 1\./);
+  });
+
   it.each<[string, (fake: FakeCuda) => void, RegExp]>([
     [
       "is no plugin",
@@ -107,9 +128,11 @@ describe("plugins of the real core", () => {
     await expect(plugins.register("nothing", join(directory, "nothing.so"))).rejects.toThrow(
       /^(?:Failed to load library|.*nothing\.so)/,
     );
-    const [cpu] = await plugins.devices();
-    expect(cpu!.provider).toBe("CPUExecutionProvider");
     const ort = loadOrt();
+    const [cpu] = await plugins.devices("cuda_device_id");
+    expect(cpu).toMatchObject({ provider: "CPUExecutionProvider", number: undefined });
+    // What the core says of every provider's devices.
+    expect(ort.entryOf("EpDevice_EpMetadata", cpu!.handle, "version")).toBe(ort.version);
     const options = ort.create("CreateSessionOptions");
     expect(await thread.call([plugins.append(options, cpu!, { some: "option" })])).toEqual([null]);
     ort.release("ReleaseSessionOptions", options);

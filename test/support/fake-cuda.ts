@@ -59,6 +59,8 @@ export class FakeCuda {
   readonly endedThreads: string[] = [];
   /** Is waited for before calls with this function are made: a card that takes its time. */
   readonly holds = new Map<string, Promise<void>>();
+  /** Functions that are or were held so. */
+  readonly waiting: string[] = [];
   readonly directory: string;
   /** The provider as a plugin, and the devices that it names once it is registered. */
   plugin: string | undefined;
@@ -144,8 +146,11 @@ export class FakeCuda {
 
   async #held(calls: readonly NativeCall[]): Promise<void> {
     for (const { address } of calls) {
-      const hold = this.holds.get(this.#functions.get(address)!.name);
-      if (hold) await hold;
+      const { name } = this.#functions.get(address)!;
+      const hold = this.holds.get(name);
+      if (!hold) continue;
+      this.waiting.push(name);
+      await hold;
     }
   }
 

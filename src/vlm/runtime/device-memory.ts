@@ -25,12 +25,15 @@ export interface Rows {
 /** Copies start where addresses are whole multiples of this, so that any kernel may read them. */
 const ALIGNMENT = 256;
 
+/** Whose memory it is: a session. */
+export type MemoryOwner = Pick<Session, "open" | "device" | "allocateOnDevice">;
+
 /** Memory of one session's device. */
 export class DeviceMemory {
-  readonly #session: Session;
+  readonly #session: MemoryOwner;
   readonly #cuda: CudaDevice | undefined;
 
-  constructor(session: Session) {
+  constructor(session: MemoryOwner) {
     this.#session = session;
     this.#cuda = session.open instanceof CudaDevice ? session.open : undefined;
     if (session.open && !this.#cuda) {

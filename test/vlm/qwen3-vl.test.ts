@@ -18,6 +18,7 @@ import { loadQwen3Vl, type Qwen3VlModel } from "../../src/vlm/qwen3-vl.ts";
 import { Session } from "../../src/vlm/runtime/session.ts";
 import type { StreamPart, VisionLanguageModel } from "../../src/vlm/vision-language-model.ts";
 import { drawDigits, drawShapes } from "../support/draw.ts";
+import { tempDir } from "../support/temp-dir.ts";
 import { loadTinyChat, TINY_CHAT_DIR, tinyChatPackage, userMessage } from "../support/tiny-chat.ts";
 
 let model: Qwen3VlModel;
@@ -47,6 +48,21 @@ describe("a loaded model", () => {
       "The picture shows a blue square, a yellow star.",
     );
     expect(await ask(two, "有几个图形？")).toBe("两个。");
+  });
+
+  it("is on a device that it chose, and said which and why, where none was named", async () => {
+    const warnings: string[] = [];
+    await using chosen = await loadQwen3Vl({
+      model: TINY_CHAT_DIR,
+      packageDir: join(await tempDir(), "package"),
+      device: "auto",
+      onWarning: (warning) => warnings.push(warning),
+    });
+    expect(warnings).toContainEqual(
+      expect.stringMatching(/^The device "auto" is (?:cuda:0|webgpu|cpu)/),
+    );
+    const messages = [userMessage(redCircle, "图里有什么？")];
+    expect((await chosen.generate({ messages })).text).toBe("图里有一个红色的圆形。");
   });
 
   it("reads a number", async () => {

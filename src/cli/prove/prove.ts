@@ -84,6 +84,7 @@ async function proveDevice(
   { checks, speed, machine }: Findings,
   signal: AbortSignal,
 ): Promise<void> {
+  const started = performance.now();
   const directory = await mkdtemp(join(tmpdir(), "napcat-vlm-prove-"));
   try {
     if (!(await checks.run("the device is there", () => openIt(device, machine)))) return;
@@ -97,7 +98,8 @@ async function proveDevice(
     if (quick && size === undefined) return;
     const rooflines = await measureRooflines(device);
     if (rooflines) machine.rooflines = rooflines;
-    const measured = { size, rooflines, questionMs, speed };
+    const elapsedMs = performance.now() - started;
+    const measured = { size, rooflines, questionMs, elapsedMs, speed };
     await proveSpeed({ checks, device, directory, signal, ...measured });
   } finally {
     await rm(directory, { recursive: true, force: true });

@@ -179,3 +179,8 @@ const REFUSALS = [CompilerError, KernelError, StepWeightsError];
 export function isRefusal(error: unknown): error is Error {
   return REFUSALS.some((kind) => error instanceof kind);
 }
+
+/** What is said of it. */
+export function withoutKernels({ message }: Error): string {
+  return `Answers are computed by the operators of ONNX Runtime, not by kernels of our own: ${message}`;
+}

@@ -4,12 +4,10 @@
 import { join } from "node:path";
 import type { Qwen3VlConfig } from "../checkpoint/config.ts";
 import { CANDIDATES } from "../convert/device-decoder-graph.ts";
-import { CudaDevice } from "../runtime/cuda-device.ts";
-import { openDevice } from "../runtime/device.ts";
-import { DeviceMemory, type Staging } from "../runtime/device-memory.ts";
+import { DeviceMemory } from "../runtime/device-memory.ts";
 import { type NamedValues, Session, type SessionOptions } from "../runtime/session.ts";
-import { elementBytes, type Value } from "../runtime/value.ts";
-import { type CardRow, CardSteps, isRefusal } from "./card-steps.ts";
+import { elementBytes } from "../runtime/value.ts";
+import { type CardRow, type CardSteps, isRefusal, withoutKernels } from "./card-steps.ts";
 import type {
   AppendOptions,
   BackendRunOptions,
@@ -18,12 +16,14 @@ import type {
   Scores,
 } from "./decoder-backend.ts";
 import { DeviceBufferPool } from "./device-buffer-pool.ts";
+import { DeviceLogits } from "./device-logits.ts";
 import { DevicePictures } from "./device-pictures.ts";
 import { DeviceRotary } from "./device-rotary.ts";
 import type { DeviceDecoderSizes, DeviceRunBuffers } from "./device-run-buffers.ts";
 import { type DeviceSlot, DeviceSlots } from "./device-slots.ts";
 import { atStage } from "./inference-error.ts";
 import { kvParts } from "./kv-slots.ts";
+import { loadCardSteps } from "./load-card-steps.ts";
 import type { OnnxPackage } from "./onnx-package.ts";
 
 /** Batches have these sizes: a shape of its own for every number of chats would be as many sets of buffers. */
@@ -51,9 +51,8 @@ export class DeviceDecoder implements DecoderBackend {
   readonly #pictures: DevicePictures;
   readonly #steps: CardSteps | undefined;
   readonly #note: (sentence: string) => void;
+  readonly #logits: DeviceLogits;
   #rotary: DeviceRotary | undefined;
-  #fetched: Staging | undefined;
-  #fetching: Promise<unknown> = Promise.resolve();
 
   private constructor(
     session: Session,
@@ -74,6 +73,7 @@ export class DeviceDecoder implements DecoderBackend {
     };
     this.#pictures = new DevicePictures(this.memory, this.#sizes);
     this.#buffers = new DeviceBufferPool(this.memory, this.#sizes);
+    this.#logits = new DeviceLogits(this.memory, this.#sizes.vocabSize);
   }
 
   /** @throws ModelLoadError, DeviceError */
@@ -82,7 +82,7 @@ export class DeviceDecoder implements DecoderBackend {
     options: DeviceDecoderOptions = {},
   ): Promise<DeviceDecoder> {
     const file = join(model.directory, model.manifest.decoder.file);
-    const steps = await loadSteps(model, options);
+    const steps = await loadCardSteps(model, options);
     const session = await Session.load(file, {
       ...options,
       lentInitializers: steps?.weights,
@@ -162,7 +162,7 @@ export class DeviceDecoder implements DecoderBackend {
   async dispose(): Promise<void> {
     for (const slots of this.#pools) slots.dispose();
     this.#buffers.dispose();
-    this.#fetched?.dispose();
+    this.#logits.dispose();
     await this.#steps?.dispose();
     await this.#session.dispose();
     await this.#steps?.disposeWeights();
@@ -188,7 +188,7 @@ export class DeviceDecoder implements DecoderBackend {
           const positions = Int32Array.from({ length: 3 * ids.length }, (_, i) => i % ids.length);
           await this.#append({ ids, positions }, slot, "none", undefined);
         },
-        fetch: (logits, first) => this.#fetch(logits, first),
+        fetch: (logits, first) => this.#logits.fetch(logits, first),
       });
       if (this.#steps.trusts(slots)) return;
       const found = `they differ from the graph by ${difference.toPrecision(2)} of the logits`;
@@ -233,7 +233,7 @@ export class DeviceDecoder implements DecoderBackend {
   async #step(rows: readonly CardRow[], signal?: AbortSignal): Promise<readonly Scores[]> {
     signal?.throwIfAborted();
     const scores = await this.#steps!.step(rows, this.#rotary!, (logits, first) =>
-      this.#fetch(logits, first),
+      this.#logits.fetch(logits, first),
     );
     signal?.throwIfAborted();
     for (const { slot } of rows) slot.grow(1);
@@ -299,25 +299,8 @@ export class DeviceDecoder implements DecoderBackend {
     return {
       ids: Array.from(buffers.topIds.subarray(from, to), Number),
       scores: buffers.topScores.slice(from, to),
-      full: () => this.#fetch(buffers.logits, row * vocabSize),
+      full: () => this.#logits.fetch(buffers.logits, row * vocabSize),
     };
-  }
-
-  /** One row of logits, from element `first` on. One after the other: they share memory. */
-  #fetch(logits: Value, first: number): Promise<Float32Array> {
-    const row = this.#fetching.then(() => this.#fetchRow(logits, first));
-    this.#fetching = row.catch(() => {});
-    return row;
-  }
-
-  async #fetchRow(logits: Value, first: number): Promise<Float32Array> {
-    const { vocabSize } = this.#sizes;
-    this.#fetched ??= await this.memory.stage(4 * vocabSize, "logits");
-    const { array, value } = this.#fetched.retake("f32", [vocabSize]);
-    const copies = this.memory.copy(value, 0, logits, 4 * first, 4 * vocabSize);
-    await this.memory.finish([...copies, ...this.#fetched.download()]);
-    value.dispose();
-    return array.slice();
   }
 
   /** Tables with a row for every position of text. */
@@ -327,24 +310,4 @@ export class DeviceDecoder implements DecoderBackend {
     this.#rotary?.dispose();
     this.#rotary = larger;
   }
-}
-
-/** The weights of the decoder on a card, where kernels of our own can use them; undefined where the graph has its own. */
-async function loadSteps(
-  model: OnnxPackage,
-  { device = "cpu", stepKernels = true, onNote, signal }: DeviceDecoderOptions,
-): Promise<CardSteps | undefined> {
-  const card = await openDevice(device);
-  if (!stepKernels || !(card instanceof CudaDevice)) return undefined;
-  try {
-    return await CardSteps.load(card, model, signal);
-  } catch (error) {
-    if (!isRefusal(error)) throw error;
-    onNote?.(withoutKernels(error));
-    return undefined;
-  }
-}
-
-function withoutKernels({ message }: Error): string {
-  return `Answers are computed by the operators of ONNX Runtime, not by kernels of our own: ${message}`;
 }

@@ -12,10 +12,11 @@ import type { NativeCall } from "./device-thread.ts";
 import { allocatorOf, cudaValue, webGpuValue } from "./device-values.ts";
 import { addresses, type Handle, LOG_FATAL, loadOrt, type Ort, offHeap } from "./ort.ts";
 import { OrtError } from "./ort-error.ts";
+import { expectFit, type NamedValues, RunBinding } from "./run-binding.ts";
 import { configure, giveInitializers, lendInitializers, loadError } from "./session-options.ts";
 import { readSignature, type Signature, type TensorSpec } from "./signature.ts";
 import { stopAtExit } from "./stop-at-exit.ts";
-import { type ElementType, shapeText, Value } from "./value.ts";
+import { type ElementType, Value } from "./value.ts";
 
 export interface SessionOptions {
   /** @default "cpu" */
@@ -51,7 +52,7 @@ export interface RunOptions {
   readonly graphId?: number;
 }
 
-export type NamedValues = Readonly<Record<string, Value>>;
+export type { NamedValues } from "./run-binding.ts";
 
 /** A loaded graph. Several runs may be in progress at once. */
 export class Session {
@@ -158,7 +159,7 @@ export class Session {
   async run(inputs: NamedValues, outputs: NamedValues, options: RunOptions = {}): Promise<void> {
     if (this.#disposing) throw new DisposedError(`The session of ${this.name}`);
     options.signal?.throwIfAborted();
-    this.#check(inputs, outputs);
+    expectFit(this.name, this.#signature, inputs, outputs);
     const run = this.#run(inputs, outputs, options);
     const ended = run.catch(() => {});
     this.#running.add(ended);
@@ -241,7 +242,7 @@ export class Session {
   async #run(inputs: NamedValues, outputs: NamedValues, options: RunOptions): Promise<void> {
     const { signal } = options;
     const ort = loadOrt();
-    const used: Value[] = [];
+    const binding = new RunBinding(this.#signature);
     const runOptions = ort.create("CreateRunOptions");
     const terminate = () => ort.call("RunOptionsSetTerminate", runOptions);
     signal?.addEventListener("abort", terminate, { once: true });
@@ -249,19 +250,8 @@ export class Session {
     try {
       // A cancelled run is no news to the log; a failed one comes back as an error.
       ort.call("RunOptionsSetRunLogSeverityLevel", runOptions, LOG_FATAL);
-      const bind = (names: readonly string[], values: NamedValues) => {
-        const nameAddresses = addresses(names.length);
-        const handles = addresses(names.length);
-        for (const [index, name] of names.entries()) {
-          const value = values[name]!;
-          handles[index] = value.acquire();
-          used.push(value);
-          nameAddresses[index] = this.#signature.nameAddresses.get(name)!;
-        }
-        return [nameAddresses, handles] as const;
-      };
-      const [inputNames, inputHandles] = bind(Object.keys(inputs), inputs);
-      const [outputNames, outputHandles] = bind(Object.keys(outputs), outputs);
+      const [inputNames, inputHandles] = binding.bind(inputs);
+      const [outputNames, outputHandles] = binding.bind(outputs);
       const args = [
         this.#handle,
         runOptions,
@@ -291,7 +281,7 @@ export class Session {
       forget();
       signal?.removeEventListener("abort", terminate);
       ort.release("ReleaseRunOptions", runOptions);
-      for (const value of used) value.giveBack();
+      binding.giveBack();
     }
     signal?.throwIfAborted();
   }
@@ -308,33 +298,4 @@ export class Session {
       graphId,
     });
   }
-
-  #check(inputs: NamedValues, outputs: NamedValues): void {
-    for (const spec of this.inputs) {
-      if (!inputs[spec.name]) throw new TypeError(`${this.name} wants an input \`${spec.name}\``);
-    }
-    for (const [kind, values, specs] of [
-      ["input", inputs, this.#signature.inputsByName],
-      ["output", outputs, this.#signature.outputsByName],
-    ] as const) {
-      for (const [name, value] of Object.entries(values)) {
-        const spec = specs.get(name);
-        if (!spec) throw new TypeError(`${this.name} has no ${kind} \`${name}\``);
-        if (!fits(value, spec)) {
-          throw new TypeError(
-            `Expected ${kind} \`${name}\` of ${this.name} to be ${spec.type} ${shapeText(spec.dims)}, ` +
-              `got ${value.type} ${shapeText(value.dims)}`,
-          );
-        }
-      }
-    }
-  }
-}
-
-function fits(value: Value, spec: TensorSpec): boolean {
-  return (
-    value.type === spec.type &&
-    value.dims.length === spec.dims.length &&
-    spec.dims.every((size, axis) => typeof size === "string" || size === value.dims[axis])
-  );
 }

@@ -9,6 +9,7 @@ import {
   describe as describeSpeed,
   proveSpeed,
   type SpeedReport,
+  softwareBudgetMs,
 } from "../../../src/cli/prove/speed-checks.ts";
 import { TimeBudget } from "../../../src/cli/prove/time-budget.ts";
 import { tempDir } from "../../support/temp-dir.ts";
@@ -23,6 +24,7 @@ describe("the speed part of a proof", () => {
       size: "nano",
       rooflines: undefined,
       questionMs: 0,
+      elapsedMs: 0,
       speed,
       signal: new AbortController().signal,
     });
@@ -74,6 +76,10 @@ describe("the speed part of a proof", () => {
 });
 
 describe("a budget of time", () => {
+  it("of a software driver is what is left of eight minutes, within bounds", () => {
+    expect([0, 350_000, 600_000].map(softwareBudgetMs)).toEqual([150_000, 90_000, 45_000]);
+  });
+
   it("lets begin what is expected to end in it", async () => {
     let now = 1000;
     const budget = new TimeBudget(100, () => now);

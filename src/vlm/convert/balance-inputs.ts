@@ -113,9 +113,9 @@ export class InputBalance {
     this.#stream.signal?.throwIfAborted();
     const { input, precision } = quantized;
     const trial = new Trial(values, await sampleRows(this.#reader, input), input);
-    const choice = chooseMove(trial, input, precision);
+    const choice = await chooseMove(trial, input, precision);
     if (choice.factors !== undefined) move(this.moves, this.#reader, input, choice.factors);
-    const layer = chooseWidth(trial, choice, input, precision);
+    const layer = await chooseWidth(trial, choice, input, precision);
     if (layer.precision !== precision) {
       for (const weight of input.readers) this.wider.set(weight, layer.precision);
     }
@@ -132,8 +132,12 @@ interface Choice {
   readonly plainError: number;
 }
 
-function chooseMove(trial: Trial, input: ProductInput, precision: Precision): Choice {
-  const plainError = trial.error(undefined, precision);
+async function chooseMove(
+  trial: Trial,
+  input: ProductInput,
+  precision: Precision,
+): Promise<Choice> {
+  const plainError = await trial.error(undefined, precision);
   let best: Choice = { share: 0, factors: undefined, error: plainError, plainError };
   // A guess tells ordinary channels apart badly; a run does not.
   const ordinary = input.origin !== undefined && plainError < ORDINARY_ERRORS[precision];
@@ -145,24 +149,24 @@ function chooseMove(trial: Trial, input: ProductInput, precision: Precision): Ch
     const limit = best.error * worth;
     for (const share of SHARES) {
       const factors = trial.factors(share, bothWays);
-      const error = trial.error(factors, precision);
+      const error = await trial.error(factors, precision);
       if (error < best.error && error < limit) best = { share, factors, error, plainError };
     }
   }
   return best;
 }
 
-function chooseWidth(
+async function chooseWidth(
   trial: Trial,
   choice: Choice,
   input: ProductInput,
   asked: Precision,
-): LayerChoice {
+): Promise<LayerChoice> {
   let precision = asked;
   let { error } = choice;
   while (error > ERROR_LIMITS[precision]) {
     precision = WIDER[precision];
-    error = trial.error(choice.factors, precision);
+    error = await trial.error(choice.factors, precision);
   }
   return {
     name: input.name,
@@ -203,7 +207,7 @@ class Trial {
     this.#weightSizes = channelSizes(weight, channels, this.#channelOf, true);
   }
 
-  error(factors: Float32Array | undefined, precision: Precision): number {
+  async error(factors: Float32Array | undefined, precision: Precision): Promise<number> {
     const byColumn =
       factors &&
       Float64Array.from(

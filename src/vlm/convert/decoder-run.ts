@@ -5,6 +5,7 @@
 
 import type { Qwen3VlConfig, TextConfig } from "../checkpoint/config.ts";
 import { EMBED_TOKENS } from "../checkpoint/tensor-names.ts";
+import { TimeSlice } from "../image/time-slice.ts";
 import type { Matrix } from "./layer-errors.ts";
 import type { RowReader } from "./row-reader.ts";
 
@@ -113,8 +114,10 @@ class Run {
   async product(x: Matrix, weight: string): Promise<Matrix> {
     const columns = this.#reader.rows(weight);
     const values = new Float32Array(x.rows * columns);
+    const slice = new TimeSlice();
     for await (const { weights, firstRow, rows } of this.#reader.blocks([weight])) {
       for (let row = 0; row < rows; row++) {
+        if (slice.over) await slice.rest();
         multiplyRow(weights, row * x.columns, x, values, firstRow + row);
       }
     }

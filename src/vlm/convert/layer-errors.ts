@@ -1,6 +1,7 @@
 // How much a product loses when its weights and its input are quantised. In: rows of the input and of the weight.
 // Out: the relative error of a typical output channel. Quantises for real, and knows no model.
 
+import { TimeSlice } from "../image/time-slice.ts";
 import type { Precision } from "./linear-layers.ts";
 import { INT4_BLOCK, int4Blocks, int8RowScales, quantizeInt4Rows } from "./quantize.ts";
 
@@ -17,12 +18,12 @@ export interface Matrix {
  *
  * @param factors by column: the input is divided by them, the weight multiplied
  */
-export function productError(
+export async function productError(
   input: Matrix,
   weight: Matrix,
   precision: Precision,
   factors: Float64Array = new Float64Array(input.columns).fill(1),
-): number {
+): Promise<number> {
   if (precision === "fp32") return 0;
   const { columns } = weight;
   const { energy, loss } = inputLoss(input, precision === "q4" ? INT4_BLOCK : columns, factors);
@@ -31,7 +32,9 @@ export function productError(
   const round = precision === "q4" ? int4Rounding(columns) : roundInt8;
   let sum = 0;
   let count = 0;
+  const slice = new TimeSlice();
   for (let start = 0; start < weight.values.length; start += columns) {
+    if (slice.over) await slice.rest();
     for (let column = 0; column < columns; column++) {
       row[column] = (weight.values[start + column] as number) * (factors[column] as number);
     }

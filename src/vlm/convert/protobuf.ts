@@ -5,9 +5,13 @@ const VARINT = 0;
 const LENGTH_DELIMITED = 2;
 const FIXED_32 = 5;
 
+const TEXT = new TextEncoder();
+/** Most fields are names and numbers. */
+const FIRST_BYTES = 64;
+
 /** Collects the fields of one message; nested messages are `ProtoWriter`s too. */
 export class ProtoWriter {
-  readonly #chunks: Uint8Array[] = [];
+  #bytes = new Uint8Array(FIRST_BYTES);
   #byteLength = 0;
 
   get byteLength(): number {
@@ -16,61 +20,68 @@ export class ProtoWriter {
 
   /** int32, int64, enum or bool; negative values take ten bytes, as the format wants. */
   int(field: number, value: number | bigint): this {
-    this.#varint(BigInt(field * 8 + VARINT));
-    this.#varint(BigInt.asUintN(64, BigInt(value)));
+    this.#varint(field * 8 + VARINT);
+    if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) this.#varint(value);
+    else this.#longVarint(BigInt.asUintN(64, BigInt(value)));
     return this;
   }
 
   float(field: number, value: number): this {
-    this.#varint(BigInt(field * 8 + FIXED_32));
-    const bytes = new Uint8Array(4);
-    new DataView(bytes.buffer).setFloat32(0, value, true);
-    this.#push(bytes);
+    this.#varint(field * 8 + FIXED_32);
+    this.#reserve(4);
+    new DataView(this.#bytes.buffer).setFloat32(this.#byteLength, value, true);
+    this.#byteLength += 4;
     return this;
   }
 
   string(field: number, value: string): this {
-    return this.bytes(field, new TextEncoder().encode(value));
+    return this.bytes(field, TEXT.encode(value));
   }
 
   bytes(field: number, value: Uint8Array): this {
-    this.#varint(BigInt(field * 8 + LENGTH_DELIMITED));
-    this.#varint(BigInt(value.byteLength));
-    this.#push(value);
+    this.#varint(field * 8 + LENGTH_DELIMITED);
+    this.#varint(value.byteLength);
+    this.#reserve(value.byteLength);
+    this.#bytes.set(value, this.#byteLength);
+    this.#byteLength += value.byteLength;
     return this;
   }
 
   /** A nested message. */
   message(field: number, value: ProtoWriter): this {
-    this.#varint(BigInt(field * 8 + LENGTH_DELIMITED));
-    this.#varint(BigInt(value.#byteLength));
-    for (const chunk of value.#chunks) this.#push(chunk);
-    return this;
+    return this.bytes(field, value.#bytes.subarray(0, value.#byteLength));
   }
 
   toBytes(): Uint8Array {
-    const bytes = new Uint8Array(this.#byteLength);
-    let offset = 0;
-    for (const chunk of this.#chunks) {
-      bytes.set(chunk, offset);
-      offset += chunk.byteLength;
-    }
-    return bytes;
+    return this.#bytes.slice(0, this.#byteLength);
   }
 
-  #varint(value: bigint): void {
-    const bytes: number[] = [];
+  /** @param value whole, not negative, exact as a number */
+  #varint(value: number): void {
+    this.#reserve(8);
+    let rest = value;
+    while (rest > 0x7f) {
+      this.#bytes[this.#byteLength++] = (rest % 0x80) | 0x80;
+      rest = Math.floor(rest / 0x80);
+    }
+    this.#bytes[this.#byteLength++] = rest;
+  }
+
+  #longVarint(value: bigint): void {
+    this.#reserve(10);
     let rest = value;
     while (rest > 0x7fn) {
-      bytes.push(Number(rest & 0x7fn) | 0x80);
+      this.#bytes[this.#byteLength++] = Number(rest & 0x7fn) | 0x80;
       rest >>= 7n;
     }
-    bytes.push(Number(rest));
-    this.#push(Uint8Array.from(bytes));
+    this.#bytes[this.#byteLength++] = Number(rest);
   }
 
-  #push(chunk: Uint8Array): void {
-    this.#chunks.push(chunk);
-    this.#byteLength += chunk.byteLength;
+  #reserve(bytes: number): void {
+    const needed = this.#byteLength + bytes;
+    if (needed <= this.#bytes.byteLength) return;
+    const larger = new Uint8Array(Math.max(needed, 2 * this.#bytes.byteLength));
+    larger.set(this.#bytes);
+    this.#bytes = larger;
   }
 }

@@ -4,8 +4,10 @@
 import type { Checkpoint } from "../checkpoint/open-checkpoint.ts";
 import { columnsOf, rowsOf, type Weight } from "../checkpoint/weight.ts";
 import { ModelLoadError } from "../errors.ts";
-import { PIECE_BYTES } from "./hashed-file.ts";
 import type { ScaleMoves } from "./scale-moves.ts";
+
+/** Stored bytes between two turns of the event loop: what a conversion makes of them takes a few milliseconds. */
+const BLOCK_BYTES = 512 * 1024;
 
 /** Some whole rows of stacked matrices, widened to f32. */
 export interface RowBlock {
@@ -38,7 +40,7 @@ export class RowReader {
       const weight = this.weight(name);
       const columns = columnsOf(weight);
       const rowBytes = columns * (weight.dtype === "F32" ? 4 : 2);
-      const blockRows = Math.max(1, Math.floor(PIECE_BYTES / rowBytes));
+      const blockRows = Math.max(1, Math.floor(BLOCK_BYTES / rowBytes));
       for (let row = 0; row < this.rows(name); row += blockRows) {
         const rows = Math.min(blockRows, this.rows(name) - row);
         const weights = await this.read(name, row, rows);

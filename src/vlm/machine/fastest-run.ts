@@ -14,7 +14,7 @@ export interface Measurable<Speed> {
 const SAME = 1.04;
 const [FEWEST_RUNS, MOST_RUNS] = [2, 8];
 /** No run begins later than that, but the second. */
-const ENOUGH_MS = 50;
+const ENOUGH_MS = 150;
 
 /**
  * Milliseconds of the fastest run, of as many as it takes until the two fastest are alike. One before them wakes threads

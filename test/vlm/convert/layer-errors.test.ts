@@ -46,43 +46,43 @@ describe("productError", () => {
     ["ordinary values", 1],
     ["one channel eight times as large", 8],
     ["one channel forty times as large", 40],
-  ])("foretells what int8 products lose, with %s", (_, times) => {
+  ])("foretells what int8 products lose, with %s", async (_, times) => {
     const input = matrix(24, 1, (value, column) => (column === 9 ? value * times : value));
     // Read with a weight so small that it matters no more than the others.
     const weight = matrix(24, 2, (value, column) => (column === 9 ? value / times : value));
-    const foretold = productError(input, weight, "w8a8");
+    const foretold = await productError(input, weight, "w8a8");
     const measured = measuredError(input, weight);
     expect(foretold / measured).toBeGreaterThan(0.8);
     expect(foretold / measured).toBeLessThan(1.25);
   });
 
-  it("is undone by factors", () => {
+  it("is undone by factors", async () => {
     const input = matrix(24, 1, (value, column) => (column === 9 ? value * 256 : value));
     const weight = matrix(24, 2, (value, column) => (column === 9 ? value / 256 : value));
     const factors = new Float64Array(COLUMNS).fill(1);
     factors[9] = 256;
-    const plain = productError(matrix(24, 1), matrix(24, 2), "w8a8");
-    expect(productError(input, weight, "w8a8")).toBeGreaterThan(0.2);
-    expect(productError(input, weight, "w8a8", factors)).toBeCloseTo(plain, 6);
+    const plain = await productError(matrix(24, 1), matrix(24, 2), "w8a8");
+    expect(await productError(input, weight, "w8a8")).toBeGreaterThan(0.2);
+    expect(await productError(input, weight, "w8a8", factors)).toBeCloseTo(plain, 6);
   });
 
-  it("measures each output channel by itself", () => {
+  it("measures each output channel by itself", async () => {
     const input = matrix(24, 1);
     const weight = matrix(24, 2);
     const large = { ...weight, values: weight.values.map((w, i) => (i < COLUMNS ? w * 4096 : w)) };
     for (const precision of ["w8a8", "q4"] as const) {
-      const error = productError(input, weight, precision);
-      expect(productError(input, large, precision)).toBeCloseTo(error, 6);
+      const error = await productError(input, weight, precision);
+      expect(await productError(input, large, precision)).toBeCloseTo(error, 6);
     }
   });
 
-  it("is nothing in fp32, a tenth in 4 bits, and nothing for zeros", () => {
-    expect(productError(matrix(8, 1), matrix(8, 2), "fp32")).toBe(0);
-    const q4 = productError(matrix(8, 1), matrix(8, 2), "q4");
+  it("is nothing in fp32, a tenth in 4 bits, and nothing for zeros", async () => {
+    expect(await productError(matrix(8, 1), matrix(8, 2), "fp32")).toBe(0);
+    const q4 = await productError(matrix(8, 1), matrix(8, 2), "q4");
     expect(q4).toBeGreaterThan(0.07);
     expect(q4).toBeLessThan(0.13);
     const zeros = { values: new Float32Array(8 * COLUMNS), rows: 8, columns: COLUMNS };
-    expect(productError(matrix(8, 1), zeros, "w8a8")).toBe(0);
-    expect(productError(zeros, matrix(8, 2), "q4")).toBe(0);
+    expect(await productError(matrix(8, 1), zeros, "w8a8")).toBe(0);
+    expect(await productError(zeros, matrix(8, 2), "q4")).toBe(0);
   });
 });

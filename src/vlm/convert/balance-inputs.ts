@@ -4,6 +4,7 @@
 // Out: the moves, the formats that differ, and a line for each input. Memory: one input and some rows of its readers.
 
 import type { Checkpoint } from "../checkpoint/open-checkpoint.ts";
+import { TimeSlice } from "../image/time-slice.ts";
 import type { PseudoInput } from "./decoder-run.ts";
 import type { StreamOptions } from "./hashed-file.ts";
 import { type Matrix, productError } from "./layer-errors.ts";
@@ -198,6 +199,7 @@ class Trial {
   /** Root mean square by channel; of weights with each row in its own measure, as each has its own scale. */
   readonly #inputSizes: Float64Array;
   readonly #weightSizes: Float64Array;
+  readonly #slice = new TimeSlice();
 
   constructor(input: Matrix, weight: Matrix, { channels, channelOf }: ProductInput) {
     this.#input = input;
@@ -214,7 +216,7 @@ class Trial {
         { length: this.#input.columns },
         (_, column) => factors[this.#channelOf(column)] as number,
       );
-    return productError(this.#input, this.#weight, precision, byColumn);
+    return productError(this.#input, this.#weight, precision, byColumn, this.#slice);
   }
 
   /** Powers of two, one for each channel: what its input is divided by and its weights are multiplied by. */

@@ -17,22 +17,24 @@ export interface Matrix {
  * it makes large or small counts like any other. The errors of different columns are taken as independent.
  *
  * @param factors by column: the input is divided by them, the weight multiplied
+ * @param slice of whoever asks several times in a row
  */
 export async function productError(
   input: Matrix,
   weight: Matrix,
   precision: Precision,
   factors: Float64Array = new Float64Array(input.columns).fill(1),
+  slice: TimeSlice = new TimeSlice(),
 ): Promise<number> {
   if (precision === "fp32") return 0;
   const { columns } = weight;
+  if (slice.over) await slice.rest();
   const { energy, loss } = inputLoss(input, precision === "q4" ? INT4_BLOCK : columns, factors);
   const row = new Float32Array(columns);
   const rounded = new Float32Array(columns);
   const round = precision === "q4" ? int4Rounding(columns) : roundInt8;
   let sum = 0;
   let count = 0;
-  const slice = new TimeSlice();
   for (let start = 0; start < weight.values.length; start += columns) {
     if (slice.over) await slice.rest();
     for (let column = 0; column < columns; column++) {

@@ -8,6 +8,8 @@ import type { ScaleMoves } from "./scale-moves.ts";
 
 /** Stored bytes between two turns of the event loop: what a conversion makes of them takes a few milliseconds. */
 const BLOCK_BYTES = 512 * 1024;
+/** At first, when no loop over them is compiled yet: they take ten times as long. */
+const FIRST_BLOCK_BYTES = 32 * 1024;
 
 /** Some whole rows of stacked matrices, widened to f32. */
 export interface RowBlock {
@@ -22,6 +24,7 @@ export class RowReader {
   readonly #checkpoint: Checkpoint;
   readonly #moves: ScaleMoves | undefined;
   #floats = new Float32Array(0);
+  #blockBytes = FIRST_BLOCK_BYTES;
 
   constructor(checkpoint: Checkpoint, moves?: ScaleMoves) {
     this.#checkpoint = checkpoint;
@@ -40,11 +43,13 @@ export class RowReader {
       const weight = this.weight(name);
       const columns = columnsOf(weight);
       const rowBytes = columns * (weight.dtype === "F32" ? 4 : 2);
-      const blockRows = Math.max(1, Math.floor(BLOCK_BYTES / rowBytes));
-      for (let row = 0; row < this.rows(name); row += blockRows) {
+      for (let row = 0; row < this.rows(name); ) {
+        const blockRows = Math.max(1, Math.floor(this.#blockBytes / rowBytes));
+        this.#blockBytes = Math.min(2 * this.#blockBytes, BLOCK_BYTES);
         const rows = Math.min(blockRows, this.rows(name) - row);
         const weights = await this.read(name, row, rows);
         yield { weights, firstRow: before + row, rows, columns };
+        row += rows;
       }
       before += this.rows(name);
     }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { type Matrix, productError } from "../../../src/vlm/convert/layer-errors.ts";
 import { turnInt8Rows } from "../../../src/vlm/convert/quantize.ts";
+import { TimeSlice } from "../../../src/vlm/image/time-slice.ts";
 import { gaussians } from "../../support/gaussians.ts";
 
 const COLUMNS = 256;
@@ -84,5 +85,22 @@ describe("productError", () => {
     const zeros = { values: new Float32Array(8 * COLUMNS), rows: 8, columns: COLUMNS };
     expect(await productError(matrix(8, 1), zeros, "w8a8")).toBe(0);
     expect(await productError(zeros, matrix(8, 2), "q4")).toBe(0);
+  });
+
+  it("rests between rows when its time is used up", async () => {
+    class UsedUp extends TimeSlice {
+      rests = 0;
+      override get over(): boolean {
+        return true;
+      }
+      override async rest(): Promise<void> {
+        this.rests++;
+      }
+    }
+    const slice = new UsedUp();
+    const ones = new Float64Array(COLUMNS).fill(1);
+    const error = await productError(matrix(8, 1), matrix(8, 2), "w8a8", ones, slice);
+    expect(error).toBe(await productError(matrix(8, 1), matrix(8, 2), "w8a8"));
+    expect(slice.rests).toBeGreaterThanOrEqual(8);
   });
 });

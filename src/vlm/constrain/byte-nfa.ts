@@ -67,7 +67,10 @@ export class ByteNfa {
   *distances(): Steps<Float64Array> {
     const work = new WorkCount();
     const into: { from: number; cost: number }[][] = [];
-    for (let state = 0; state < this.size; state++) into.push([]);
+    for (let state = 0; state < this.size; state++) {
+      into.push([]);
+      if (work.adds(2)) yield;
+    }
     for (let from = 0; from < this.size; from++) {
       const [moves, silent] = [this.transitions[from]!, this.silent[from]!];
       for (const { to } of moves) into[to]!.push({ from, cost: 1 });

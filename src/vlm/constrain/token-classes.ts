@@ -29,30 +29,21 @@ export class TokenClasses {
   /** All of these ids. */
   readonly #all: Uint32Array;
 
-  private constructor(trie: TokenTrie, kinds: CharacterKinds, found: Found) {
+  private constructor(kinds: CharacterKinds, found: Found, tokens: TokensByClass) {
     this.#kinds = kinds;
     this.#groups = [...kinds.groups()].filter(({ length }) => length > 1);
     this.#parents = found.parents;
     this.#edges = found.edges;
     this.#classOf = found.classOf;
-    this.#firstId = new Int32Array(found.parents.length + 1);
-    for (const at of found.tokenClass) this.#firstId[at + 1]!++;
-    for (let i = 0; i < found.parents.length; i++) this.#firstId[i + 1]! += this.#firstId[i]!;
-    this.#ids = new Int32Array(found.tokens.length);
-    const next = this.#firstId.slice();
-    this.#all = new Uint32Array(Math.ceil(trie.vocabSize / 32));
-    for (let index = 0; index < found.tokens.length; index++) {
-      const id = found.tokens[index]!;
-      this.#ids[next[found.tokenClass[index]!]!++] = id;
-      allow(this.#all, id);
-    }
+    this.#firstId = tokens.firstId;
+    this.#ids = tokens.ids;
+    this.#all = tokens.all;
   }
 
   /** Reads the whole vocabulary. */
   static *build(trie: TokenTrie, kinds: CharacterKinds): Steps<TokenClasses> {
     const found = yield* readTokens(trie, kinds);
-    yield;
-    return new TokenClasses(trie, kinds, found);
+    return new TokenClasses(kinds, found, yield* byClass(found, trie.vocabSize));
   }
 
   /** Of its memory. */
@@ -146,6 +137,31 @@ interface Found {
   readonly classOf: Int32Array;
   readonly tokens: number[];
   readonly tokenClass: number[];
+}
+
+interface TokensByClass {
+  readonly ids: Int32Array;
+  readonly firstId: Int32Array;
+  readonly all: Uint32Array;
+}
+
+function* byClass({ parents, tokens, tokenClass }: Found, vocabSize: number): Steps<TokensByClass> {
+  const work = new WorkCount();
+  const firstId = new Int32Array(parents.length + 1);
+  for (const at of tokenClass) {
+    firstId[at + 1]!++;
+    if (work.adds(1)) yield;
+  }
+  for (let i = 0; i < parents.length; i++) firstId[i + 1]! += firstId[i]!;
+  const ids = new Int32Array(tokens.length);
+  const next = firstId.slice();
+  const all = new Uint32Array(Math.ceil(vocabSize / 32));
+  for (const [index, id] of tokens.entries()) {
+    ids[next[tokenClass[index]!]!++] = id;
+    allow(all, id);
+    if (work.adds(2)) yield;
+  }
+  return { ids, firstId, all };
 }
 
 /** How far a token has come. */

@@ -71,7 +71,9 @@ export class TokenMasks {
       if (local.mayEnd) {
         yield* this.#goOnBehind(local.mayEnd, next, search, work);
       } else if (local.exits.length > 0) {
+        const before = states.cost;
         const follows = states.resumed(next);
+        if (work.adds(states.cost - before)) yield;
         for (const exit of local.exits) yield* this.#goOn(exit, follows, search, work);
       }
     }
@@ -144,7 +146,9 @@ export class TokenMasks {
     work: WorkCount,
   ): Steps<void> {
     const { states, places } = search;
+    const cost = states.cost;
     const follows = states.resumed(next);
+    if (work.adds(states.cost - cost)) yield;
     if (follows.threads.length === 0) return;
     const { byByte, depth, end, parent } = this.trie;
     for (let byte = 0; byte < 256; byte++) {

@@ -22,6 +22,7 @@
 
 import type { Qwen3VlConfig, TextConfig } from "../checkpoint/config.ts";
 import { EMBED_TOKENS, LM_HEAD } from "../checkpoint/tensor-names.ts";
+import { CANDIDATES, searchCandidates } from "./candidate-search.ts";
 import { type DevicePrecision, LinearLayers, type ProductPrecision } from "./linear-layers.ts";
 import { elementTypeCode, OnnxModel } from "./onnx-model.ts";
 import type { StoredInt4 } from "./stored-int4.ts";
@@ -31,10 +32,6 @@ export type AttentionForm = "fused" | "composed";
 
 const PREFIX = "model.language_model.";
 const MICROSOFT = "com.microsoft";
-/** Candidates that come up from the device with each token. */
-export const CANDIDATES = 64;
-/** A vocabulary is searched in this many parts at once. */
-const SEARCH_PARTS = 128;
 
 export function deviceDecoderGraph(
   config: Qwen3VlConfig,
@@ -257,41 +254,7 @@ class DeviceDecoderGraph {
       { name: "top_scores", type: "f32", shape: ["rows", count] },
       { name: "top_ids", type: "i64", shape: ["rows", count] },
     );
-    this.#search(logits, count);
-  }
-
-  /** The largest logits: of each part of the vocabulary first, then of what is left, where it can be cut evenly. */
-  #search(logits: string, count: number): void {
-    const { vocabSize } = this.#text;
-    const part = vocabSize / SEARCH_PARTS;
-    if (!Number.isInteger(part) || part < 4 * count) {
-      this.#topK("top", logits, count, ["top_scores", "top_ids"]);
-      return;
-    }
-    const { model } = this;
-    const cut = model.constant("search_cut", "i64", [3], [-1, SEARCH_PARTS, part]);
-    const parts = model.node("Reshape", "search.parts", [logits, cut]);
-    this.#topK("search.first", parts, count, ["search.scores", "search.places"]);
-    const firsts = Array.from({ length: SEARCH_PARTS }, (_, index) => index * part);
-    const offsets = model.constant("search_offsets", "i64", [1, SEARCH_PARTS, 1], firsts);
-    const ids = model.node("Add", "search.ids", ["search.places", offsets]);
-    const join = model.constant("search_join", "i64", [2], [-1, SEARCH_PARTS * count]);
-    const scores = model.node("Reshape", "search.joined_scores", ["search.scores", join]);
-    const joined = model.node("Reshape", "search.joined_ids", [ids, join]);
-    this.#topK("search.last", scores, count, ["top_scores", "search.order"]);
-    model.node("GatherElements", "top_ids", [joined, "search.order"], { axis: { int: 1 } });
-  }
-
-  #topK(name: string, values: string, count: number, outputs: readonly [string, string]): void {
-    const k = this.model.constant("candidates", "i64", [1], [count]);
-    this.model.nodeWithOutputs({
-      name,
-      domain: "",
-      op: "TopK",
-      inputs: [values, k],
-      outputs,
-      attributes: { axis: { int: -1 }, largest: { int: 1 }, sorted: { int: 1 } },
-    });
+    searchCandidates(model, logits, vocabSize);
   }
 
   /** Adds what is pending and norms the sum, in one operator. */

@@ -1,7 +1,7 @@
 // Steps by kernels of our own, as the decoder of a card uses them: only where they are there, and where they were found to
 // compute what the graph computes. In: chats. Out: candidates, or why there are none.
 
-import { CANDIDATES } from "../convert/device-decoder-graph.ts";
+import { CANDIDATES } from "../convert/candidate-search.ts";
 import type { CardWeights } from "../runtime/card-weights.ts";
 import { CompilerError } from "../runtime/cuda-compiler.ts";
 import type { CudaDevice } from "../runtime/cuda-device.ts";

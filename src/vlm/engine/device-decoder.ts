@@ -3,7 +3,7 @@
 
 import { join } from "node:path";
 import type { Qwen3VlConfig } from "../checkpoint/config.ts";
-import { CANDIDATES } from "../convert/device-decoder-graph.ts";
+import { CANDIDATES } from "../convert/candidate-search.ts";
 import { DeviceMemory } from "../runtime/device-memory.ts";
 import { type NamedValues, Session, type SessionOptions } from "../runtime/session.ts";
 import { elementBytes } from "../runtime/value.ts";

@@ -1,7 +1,7 @@
 // Steps of up to so many chats by kernels of our own: which kernels with what arguments, recorded once for the memory that
 // they read and write, and replayed. In: a token of each chat. Out: candidates.
 
-import { CANDIDATES } from "../convert/device-decoder-graph.ts";
+import { CANDIDATES } from "../convert/candidate-search.ts";
 import type { CudaDevice } from "../runtime/cuda-device.ts";
 import type { CudaKernels, CudaRecording, Launch } from "../runtime/cuda-kernels.ts";
 import { type DeviceMemory, Staging } from "../runtime/device-memory.ts";

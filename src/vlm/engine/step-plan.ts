@@ -2,7 +2,7 @@
 // what the card has. Out: the names in capitals of step-kernels.cu, and how its kernels are launched.
 
 import type { TextConfig } from "../checkpoint/config.ts";
-import { CANDIDATES } from "../convert/device-decoder-graph.ts";
+import { CANDIDATES } from "../convert/candidate-search.ts";
 import type { CardLimits } from "../runtime/cuda-kernels.ts";
 import type { NamedValues } from "../runtime/session.ts";
 

@@ -2,7 +2,7 @@
 // at first. It knows nothing of what is computed.
 
 import type { TextConfig } from "../checkpoint/config.ts";
-import { CANDIDATES } from "../convert/device-decoder-graph.ts";
+import { CANDIDATES } from "../convert/candidate-search.ts";
 import type { DeviceMemory } from "../runtime/device-memory.ts";
 import type { ElementType, Value } from "../runtime/value.ts";
 import { MOST_PARTS, SEARCH_PARTS } from "./step-plan.ts";

@@ -240,12 +240,14 @@ export class Session {
   }
 
   async #run(inputs: NamedValues, outputs: NamedValues, options: RunOptions): Promise<void> {
-    const { signal } = options;
+    const { signal, graphId = -1 } = options;
     const ort = loadOrt();
+    const records = this.#captureGraphs && graphId >= 0 && !this.#recorded.has(graphId);
     const binding = new RunBinding(this.#signature);
     const runOptions = ort.create("CreateRunOptions");
     const terminate = () => ort.call("RunOptionsSetTerminate", runOptions);
-    signal?.addEventListener("abort", terminate, { once: true });
+    // One that is recorded goes on to its end: a stream that is left in the middle is of no use to anybody.
+    if (!records) signal?.addEventListener("abort", terminate, { once: true });
     const forget = stopAtExit(terminate);
     try {
       // A cancelled run is no news to the log; a failed one comes back as an error.
@@ -263,11 +265,10 @@ export class Session {
         outputHandles,
       ] as const;
       if (this.open) {
-        const { before = [], after = [], graphId = -1 } = options;
+        const { before = [], after = [] } = options;
         for (const [key, value] of Object.entries(this.#settingsOf(options))) {
           ort.call("AddRunConfigEntry", runOptions, key, value);
         }
-        const records = this.#captureGraphs && graphId >= 0 && !this.#recorded.has(graphId);
         await this.open.call([...before, ort.describe("Run", ...args), ...after], { records });
         if (records) this.#recorded.add(graphId);
       } else {

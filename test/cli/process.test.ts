@@ -363,7 +363,8 @@ describe("Ctrl-C", () => {
     converting.process.kill("SIGINT");
     expect((await converting.ended()).code).toBe(0);
     // On a machine so slow that the signals came after the end, the package is whole.
-    expect(["", "package"]).toContain(readdirSync(join(work, "interrupted")).join());
+    const parent = join(work, "interrupted");
+    if (existsSync(parent)) expect(readdirSync(parent)).toEqual(["package"]);
     if (existsSync(out)) readFileSync(join(out, "manifest.json"));
   });
 });

@@ -1,6 +1,6 @@
 // What answers of a form cost, on the vocabulary of Qwen3-VL: `npm run bench:masks`. Each form is made, then answers are
 // gone through token by token, first with nothing known but the vocabulary, then again. A timer of 1 ms says how long the
-// event loop was held at most; what other processes took away meanwhile is in it, so its processor time stands beside.
+// event loop was held at most; what other processes took away meanwhile is in it, so what it computed itself stands beside.
 
 import os from "node:os";
 import { fileURLToPath } from "node:url";

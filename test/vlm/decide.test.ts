@@ -1,8 +1,9 @@
 // Decisions of the tiny chat model, held against probabilities that plain runs of its own graphs give for each text.
 
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { Decoder } from "../../src/vlm/engine/decoder.ts";
 import { openPackage } from "../../src/vlm/engine/onnx-package.ts";
+import { VisionEncoder } from "../../src/vlm/engine/vision-encoder.ts";
 import type { Qwen3VlModel } from "../../src/vlm/qwen3-vl.ts";
 import { askedMessages } from "../../src/vlm/text/decide-question.ts";
 import { mropePositions } from "../../src/vlm/text/position-ids.ts";
@@ -138,6 +139,28 @@ describe("a model that decides", () => {
     expect(probability).toBeGreaterThan(0);
     expect(probability).toBeLessThanOrEqual(1);
     expect(typeof yes).toBe("boolean");
+  });
+
+  it("sees a picture once for all questions about it, and reads once what stands in front of them", async () => {
+    const picture = await drawShapes([{ shape: "square", color: "blue" }]);
+    const asked = [userMessage(picture, "这张图片有很多内容，请先仔细看一看")];
+    const seen = vi.spyOn(VisionEncoder.prototype, "encode");
+    const computed = vi.spyOn(Decoder.prototype, "append");
+    /** Tokens that were computed for these questions. */
+    const tokensFor = async (questions: readonly DecideQuestion[]) => {
+      computed.mockClear();
+      await model.decide({ messages: asked, questions });
+      return computed.mock.calls.reduce((sum, [{ ids }]) => sum + ids.length, 0);
+    };
+    const ask = (question: string): DecideQuestion => ({ type: "yes-no", question });
+    const one = await tokensFor([ask("有圆吗？")]);
+    expect(seen).toHaveBeenCalledTimes(1);
+    await model.forget({ images: [picture] });
+    const three = await tokensFor([ask("有方吗？"), ask("有人吗？"), ask("有猫吗？")]);
+    expect(seen).toHaveBeenCalledTimes(2);
+    expect(three).toBeGreaterThan(0);
+    expect(three).toBeLessThan(2 * one);
+    vi.restoreAllMocks();
   });
 
   it("decides the same alone and beside those who write", async () => {

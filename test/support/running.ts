@@ -39,6 +39,8 @@ export class Running {
       stdio: [isTerminal ? "pipe" : "ignore", "pipe", "pipe"],
     });
     this.#closed = once(this.process, "close");
+    // Keys for somebody who has gone are no error.
+    this.process.stdin?.on("error", () => {});
     for (const stream of [this.process.stdout, this.process.stderr]) {
       stream?.setEncoding("utf8").on("data", (text: string) => {
         this.output += text;

@@ -6,6 +6,7 @@ import { resolveLimits } from "../../../src/bot/debug-http/limits.ts";
 import { parseCompletionRequest } from "../../../src/bot/debug-http/openai/completion-request.ts";
 import { RequestError } from "../../../src/bot/debug-http/request-error.ts";
 import { checkRequest } from "../../../src/vlm/request-options.ts";
+import { effort } from "../../support/fuzz.ts";
 import {
   closeDoors,
   errorOf,
@@ -410,7 +411,7 @@ it("whatever is taken, the model takes too", () => {
       taken++;
       expect(() => checkRequest(request)).not.toThrow();
     }),
-    { numRuns: 2000 },
+    effort(2000),
   );
   expect(taken).toBeGreaterThan(100);
 });

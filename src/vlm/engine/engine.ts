@@ -3,10 +3,10 @@
 
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { DisposedError } from "../errors.ts";
-import type { DecoderBackend, KvSlot, Scores, SlotPool } from "./decoder-backend.ts";
+import { Admission } from "./admission.ts";
+import type { DecoderBackend, Scores, SlotPool } from "./decoder-backend.ts";
 import type { Speculation } from "./draft.ts";
 import type { FeatureCache } from "./feature-cache.ts";
-import { IdleSlots } from "./idle-slots.ts";
 import { Pace } from "./pace.ts";
 import type { Forgettable, PrefixCache } from "./prefix-cache.ts";
 import { Reading } from "./reading.ts";
@@ -14,7 +14,6 @@ import type { Sequence } from "./sequence.ts";
 import { StallBudget } from "./stall-budget.ts";
 import type { VisionEncoder } from "./vision-encoder.ts";
 import { VisionLane } from "./vision-lane.ts";
-import { WaitingLine } from "./waiting-line.ts";
 import { Writing } from "./writing.ts";
 
 export interface EngineOptions {
@@ -36,15 +35,10 @@ export interface EngineOptions {
 /** The engine of one model. */
 export class Engine {
   readonly #options: EngineOptions;
-  readonly #line: WaitingLine<Sequence>;
-  /** Those who compute ahead of time wait apart: they are nobody's business. */
-  readonly #aheadLine: WaitingLine<Sequence>;
+  readonly #admission: Admission;
   readonly #pace = new Pace();
   readonly #vision: VisionLane;
   readonly #writing: Writing;
-  /** Sequences that have a slot. */
-  readonly #running = new Set<Sequence>();
-  readonly #idle = new IdleSlots();
   readonly #stall: StallBudget;
   readonly #reading: Reading;
   #awake: Promise<void> | undefined;
@@ -53,12 +47,11 @@ export class Engine {
 
   constructor(options: EngineOptions) {
     this.#options = options;
-    this.#line = new WaitingLine(options.maxQueue);
-    this.#aheadLine = new WaitingLine(Math.max(1, options.maxQueue));
+    this.#admission = new Admission(options);
     this.#vision = new VisionLane({
       ...options,
       pace: this.#pace,
-      sequences: this.#running,
+      sequences: this.#admission.running,
       onChange: () => this.#wake(),
       onFailure: (sequence, error) => this.#fail(sequence, error),
     });
@@ -75,7 +68,7 @@ export class Engine {
   /** @throws QueueFullError when a request that came now would be refused */
   expectRoom(): void {
     if (this.#closed) throw this.#closed;
-    this.#line.expectRoom(this.#freeSlots());
+    this.#admission.expectRoom();
   }
 
   /**
@@ -86,16 +79,16 @@ export class Engine {
   async run(sequence: Sequence): Promise<void> {
     sequence.signal.throwIfAborted();
     if (this.#closed) throw this.#closed;
-    const line = sequence.ahead ? this.#aheadLine : this.#line;
-    line.expectRoom(sequence.ahead ? 0 : this.#freeSlots());
+    const admission = this.#admission;
+    admission.expectRoom(sequence.ahead);
     const onAbort = () => {
-      if (line.remove(sequence)) sequence.end({ error: sequence.signal.reason });
+      if (admission.remove(sequence)) sequence.end({ error: sequence.signal.reason });
       else this.#wake();
     };
     sequence.signal.addEventListener("abort", onAbort, { once: true });
     try {
       sequence.watch.begin("queueMs");
-      line.add(sequence);
+      admission.add(sequence);
       if (!sequence.ahead) this.#vision.giveWay(sequence);
       this.#wake();
       await sequence.done;
@@ -107,14 +100,8 @@ export class Engine {
 
   /** Takes away what is kept of pictures and chats. What was asked before is not kept later, either. */
   forget(what: Forgettable): { readonly bytes: number } {
-    const coming = [...this.#line.waiting, ...this.#aheadLine.waiting];
-    for (const sequence of [...this.#running, ...coming]) {
-      const { chat, pictures } = sequence;
-      const seen = pictures.some(({ key }) => what.picture?.(key));
-      if (seen || (what.chat !== undefined && chat === what.chat)) sequence.forgotten = true;
-    }
+    this.#admission.forget(what);
     this.#vision.forget(what);
-    this.#idle.forget(what);
     const features = this.#options.features.forget(what);
     const prefixes = this.#options.prefixes.forget(what);
     return { bytes: features.bytes + prefixes.bytes };
@@ -126,15 +113,14 @@ export class Engine {
    */
   async close(why: Error = new DisposedError("The model")): Promise<void> {
     this.#closed = why;
-    for (const sequence of [...this.#line.clear(), ...this.#aheadLine.clear()]) {
-      sequence.end({ error: why });
-    }
+    this.#admission.dismissWaiting(why);
     await this.#vision.close();
     await this.#awake;
-    this.#idle.clear();
+    this.#admission.clear();
   }
 
   #wake(): void {
+    this.#vision.disturb();
     this.#awake ??= this.#work();
   }
 
@@ -157,66 +143,33 @@ export class Engine {
   }
 
   #hasWork(): boolean {
-    const running = [...this.#running];
+    const running = [...this.#admission.running];
     return (
       running.some(({ stage }) => stage === "writing") ||
       this.#inOrder(["reading"]).length > 0 ||
-      running.some(({ signal }) => signal.aborted) ||
-      this.#nextFits() ||
+      this.#hasChanged() ||
       this.#vision.hasWork(this.#inOrder(["seeing", "reading"]))
     );
   }
 
+  /** Has somebody come who can have a slot, or left? */
+  #hasChanged(): boolean {
+    const { nextFits, running } = this.#admission;
+    return nextFits || [...running].some(({ signal }) => signal.aborted);
+  }
+
   #dismissAborted(): void {
-    for (const sequence of this.#running) {
+    for (const sequence of this.#admission.running) {
       if (sequence.signal.aborted) this.#fail(sequence, sequence.signal.reason);
     }
   }
 
-  #nextFits(): boolean {
-    if (this.#line.length > 0) return this.#freeSlots() > 0;
-    return this.#aheadLine.length > 0 && this.#running.size === 0;
-  }
-
-  /** Slots that are free, or would be if nobody computed ahead of time. */
-  #freeSlots(): number {
-    const real = [...this.#running].filter(({ ahead }) => !ahead);
-    return this.#options.slots.count - real.length;
-  }
-
   /** Gives slots to those who wait, and looks up what of their prompts was computed before. */
   async #admit(): Promise<void> {
-    while (this.#nextFits()) {
-      const line = this.#line.length > 0 ? this.#line : this.#aheadLine;
-      if (this.#running.size >= this.#options.slots.count) this.#putBack();
-      const sequence = line.take([...this.#running]);
-      if (!sequence) return;
-      this.#running.add(sequence);
-      sequence.slot = this.#slotFor(sequence);
-      await this.#prepare(sequence);
+    for (let next = this.#admission.take(); next; next = this.#admission.take()) {
+      await this.#prepare(next);
     }
-    this.#line.announce([...this.#running]);
-  }
-
-  /** One that holds the beginning of the prompt already, or an empty one. */
-  #slotFor(sequence: Sequence): KvSlot {
-    const idle = this.#idle.take(sequence.content, sequence.ids.length - 1);
-    if (idle) {
-      sequence.reusedTokens += idle.length;
-      return idle;
-    }
-    const { slots } = this.#options;
-    if (this.#running.size + this.#idle.count > slots.count) this.#idle.drop();
-    return slots.open();
-  }
-
-  /** Work for later gives its slot up. What it has computed is in the cache. */
-  #putBack(): void {
-    const sequence = [...this.#running].find(({ ahead }) => ahead);
-    if (!sequence) return;
-    this.#leave(sequence);
-    sequence.stage = "queued";
-    this.#aheadLine.add(sequence);
+    this.#admission.announce();
   }
 
   /** Takes what there is, and finds out what is missing. */
@@ -283,9 +236,10 @@ export class Engine {
    */
   async #writeOn(writers: readonly Sequence[]): Promise<void> {
     if (writers.length === 0) return;
-    await this.#vision.idle(this.#stall.pauseMs(writers.length));
-    // Somebody's picture is seen by now: those who write go on in the run of that prompt, or behind it.
-    if (this.#mayReadOn()) return;
+    if (!this.#hasChanged()) await this.#vision.idle(this.#stall.pauseMs(writers.length));
+    // Somebody's picture is seen by now: those who write go on in the run of that prompt, or behind it. Or somebody has
+    // come or left meanwhile.
+    if (this.#mayReadOn() || this.#hasChanged()) return;
     try {
       await this.#writing.goOn(writers, this.#vision.busy);
       this.#stall.gotText();
@@ -327,38 +281,28 @@ export class Engine {
         // A cache that could not be filled costs time later, and nothing else.
         .catch(() => {});
     }
-    this.#leave(sequence);
+    this.#admission.leave(sequence);
   }
 
   #fail(sequence: Sequence, error: unknown): void {
     sequence.slot?.dispose();
-    this.#leave(sequence);
+    this.#admission.leave(sequence);
     sequence.end({ error });
   }
 
-  /** Its slot stays as it is for whoever goes on from there, unless that must not be. */
-  #leave(sequence: Sequence): void {
-    const { slot, content, chat, forgotten } = sequence;
-    sequence.slot = undefined;
-    this.#running.delete(sequence);
-    if (!slot || slot.disposed) return;
-    if (forgotten || !this.#options.prefixes.enabled) slot.dispose();
-    else this.#idle.keep(slot, content, chat);
-  }
-
   #at(...stages: readonly string[]): Sequence[] {
-    return [...this.#running].filter(({ stage }) => stages.includes(stage));
+    return [...this.#admission.running].filter(({ stage }) => stages.includes(stage));
   }
 
   /** Who is served first: by priority, then whoever needs least, as long as nobody waits for longer than they need. */
   #inOrder(stages: readonly string[]): Sequence[] {
-    const real = [...this.#running].some(({ ahead }) => !ahead) || this.#line.length > 0;
+    const { anyReal } = this.#admission;
     const need = (sequence: Sequence) => {
       const pictures = sequence.unseen.reduce((sum, { length }) => sum + length, 0);
       return this.#pace.estimate(sequence.remaining, pictures) - sequence.watch.elapsedMs;
     };
     return this.#at(...stages)
-      .filter(({ ahead }) => !ahead || !real)
+      .filter(({ ahead }) => !ahead || !anyReal)
       .map((sequence) => ({ sequence, need: need(sequence) }))
       .sort((a, b) => b.sequence.priority - a.sequence.priority || a.need - b.need)
       .map(({ sequence }) => sequence);

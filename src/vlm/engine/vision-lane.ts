@@ -30,6 +30,7 @@ interface Run {
 export class VisionLane {
   readonly #options: VisionLaneOptions;
   #run: Run | undefined;
+  #disturb: (() => void) | undefined;
 
   constructor(options: VisionLaneOptions) {
     this.#options = options;
@@ -56,13 +57,20 @@ export class VisionLane {
     run.ended = this.#encode(picture, run);
   }
 
-  /** Resolves when no picture is being encoded, or after so many milliseconds. */
+  /** Resolves when no picture is being encoded, after so many milliseconds, or when it is disturbed. */
   async idle(withinMs: number): Promise<void> {
     if (!this.#run || withinMs <= 0) return;
-    const { promise: late, resolve } = withResolvers();
+    const { promise: over, resolve } = withResolvers();
+    this.#disturb = resolve;
     const timer = setTimeout(resolve, withinMs);
-    await Promise.race([this.#run.ended, late]);
+    await Promise.race([this.#run.ended, over]);
     clearTimeout(timer);
+    this.#disturb = undefined;
+  }
+
+  /** There is something else to do than to wait for a picture. */
+  disturb(): void {
+    this.#disturb?.();
   }
 
   /** Work ahead of time makes room for a request that does not want the same. */

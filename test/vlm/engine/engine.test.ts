@@ -756,4 +756,29 @@ describe("writing while a picture is encoded", () => {
     expect(decoder.runs[before]?.type).toBe("together");
     expect(reader.scores).toHaveLength(41);
   });
+
+  it("keeps nobody waiting who comes or leaves meanwhile", async () => {
+    const { engine, decoder, eyes } = makeEngine({ maxStallMs: 600_000 });
+    const hold = gate();
+    eyes.onPicture = () => hold.opened;
+    const [reader, controller] = [saying(100, 1000), new AbortController()];
+    const { signal } = controller;
+    const writing = engine.run(sequenceOf(promptOf([[1]]), { reader, signal }));
+    const stays = engine.run(sequenceOf(promptOf([[3]]), { reader: saying(300, 1000) }));
+    await until(() => reader.scores.length > 3);
+    const prompt = promptOf([[2], fakePicture("a")]);
+    const seeing = engine.run(sequenceOf(prompt, { reader: saying(1, 0) }));
+    await until(() => eyes.begun.length === 1);
+    for (let turn = 0; turn < 20; turn++) await oneTick();
+    const steps = decoder.runs.length;
+
+    // Those who write have left the cores to the picture; what comes now does not wait for it.
+    await engine.run(sequenceOf(promptOf([[7, 8]]), { reader: saying(200, 0) }));
+    expect(decoder.runs[steps]).toEqual({ type: "append", ids: [7, 8] });
+    controller.abort(new Error("gone"));
+    await expect(writing).rejects.toThrow("gone");
+    expect(eyes.begun).toEqual(["a"]);
+    hold.open();
+    await Promise.all([seeing, stays]);
+  });
 });

@@ -22,7 +22,7 @@ import { DeviceRotary } from "./device-rotary.ts";
 import type { DeviceDecoderSizes, DeviceRunBuffers } from "./device-run-buffers.ts";
 import { type DeviceSlot, DeviceSlots } from "./device-slots.ts";
 import { atStage } from "./inference-error.ts";
-import { kvParts } from "./kv-slots.ts";
+import { kvParts } from "./kv-slabs.ts";
 import { loadCardSteps } from "./load-card-steps.ts";
 import type { OnnxPackage } from "./onnx-package.ts";
 

@@ -7,7 +7,7 @@ import type { DeviceMemory } from "../runtime/device-memory.ts";
 import type { NamedValues } from "../runtime/session.ts";
 import { elementBytes, type Value } from "../runtime/value.ts";
 import type { KvBlock, KvSlot, SlotPool } from "./decoder-backend.ts";
-import type { KvPart } from "./kv-slots.ts";
+import type { KvPart } from "./kv-slabs.ts";
 import { expectCut, SlotUse } from "./slot-use.ts";
 
 /** Part after part, head after head, the tokens one after the other. */

@@ -23,7 +23,7 @@ import { FLOATS, floatType, hasTensor, loadForeignGraph } from "./foreign-graph.
 import type { GrowingSlot } from "./growing-slot.ts";
 import { GrowingSlots } from "./growing-slots.ts";
 import { atStage } from "./inference-error.ts";
-import { type KvPart, kvParts } from "./kv-slots.ts";
+import { type KvPart, kvParts } from "./kv-slabs.ts";
 import { placeFeatures } from "./place-features.ts";
 
 /** Logits of every token of a run, where nothing less can be had: 78 MB of a vocabulary of 151 936. */

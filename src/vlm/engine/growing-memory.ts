@@ -5,7 +5,7 @@ import { TimeSlice } from "../image/time-slice.ts";
 import type { NamedValues, Session } from "../runtime/session.ts";
 import { elementBytes, type Value } from "../runtime/value.ts";
 import type { KvBlock } from "./decoder-backend.ts";
-import type { KvPart } from "./kv-slots.ts";
+import type { KvPart } from "./kv-slabs.ts";
 
 /** Keys and values copied out: for every part and every head the tokens one after the other. */
 export interface PackedBlock extends KvBlock {

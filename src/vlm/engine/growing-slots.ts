@@ -6,7 +6,7 @@ import type { Session } from "../runtime/session.ts";
 import type { SlotPool } from "./decoder-backend.ts";
 import { GrowingMemory } from "./growing-memory.ts";
 import { GrowingSlot } from "./growing-slot.ts";
-import type { KvPart } from "./kv-slots.ts";
+import type { KvPart } from "./kv-slabs.ts";
 
 /** The slots of a decoder whose keys and values grow. */
 export class GrowingSlots implements SlotPool {

@@ -6,7 +6,7 @@ import { OnnxModel } from "../convert/onnx-model.ts";
 import type { Device } from "../runtime/device.ts";
 import { type NamedValues, Session } from "../runtime/session.ts";
 import { elementCount, typedArray, Value } from "../runtime/value.ts";
-import type { KvPart } from "./kv-slots.ts";
+import type { KvPart } from "./kv-slabs.ts";
 import { WebGpuMemory } from "./webgpu-memory.ts";
 
 /** For every part (rows, width), in the order of the parts. */

@@ -6,7 +6,7 @@ import { saturationProbe } from "../../../src/vlm/convert/saturation-probe.ts";
 import type { PackedBlock } from "../../../src/vlm/engine/growing-memory.ts";
 import type { GrowingSlot } from "../../../src/vlm/engine/growing-slot.ts";
 import { GrowingSlots } from "../../../src/vlm/engine/growing-slots.ts";
-import type { KvPart } from "../../../src/vlm/engine/kv-slots.ts";
+import type { KvPart } from "../../../src/vlm/engine/kv-slabs.ts";
 import { type NamedValues, Session } from "../../../src/vlm/runtime/session.ts";
 import { elementBytes, type Value } from "../../../src/vlm/runtime/value.ts";
 

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { KvCache } from "../../../src/vlm/engine/kv-cache.ts";
-import { type KvPart, KvSlots, kvParts } from "../../../src/vlm/engine/kv-slots.ts";
+import { type KvPart, kvParts } from "../../../src/vlm/engine/kv-slabs.ts";
+import { KvSlots } from "../../../src/vlm/engine/kv-slots.ts";
 import { Random } from "../../../src/vlm/engine/random.ts";
 import { DisposedError } from "../../../src/vlm/errors.ts";
 import { Session } from "../../../src/vlm/runtime/session.ts";

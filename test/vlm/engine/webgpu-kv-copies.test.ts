@@ -1,7 +1,7 @@
 // The graphs that copy keys and values on WebGPU, computed by the CPU: the same operators, whose outputs are their inputs.
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { KvPart } from "../../../src/vlm/engine/kv-slots.ts";
+import type { KvPart } from "../../../src/vlm/engine/kv-slabs.ts";
 import { WebGpuKvCopies } from "../../../src/vlm/engine/webgpu-kv-copies.ts";
 import { WebGpuMemory } from "../../../src/vlm/engine/webgpu-memory.ts";
 import { Value } from "../../../src/vlm/runtime/value.ts";

@@ -4,7 +4,8 @@
 
 import type { KvSlot, SlotPool } from "./decoder-backend.ts";
 import { IdleSlots } from "./idle-slots.ts";
-import type { Forgettable, PrefixCache } from "./prefix-cache.ts";
+import type { Forgettable } from "./prefix-blocks.ts";
+import type { PrefixCache } from "./prefix-cache.ts";
 import type { Sequence } from "./sequence.ts";
 import { WaitingLine } from "./waiting-line.ts";
 

@@ -2,7 +2,8 @@
 // whether it was seen before or not. It is bounded in bytes and forgets what was not used for longest.
 
 import { LRUCache } from "lru-cache";
-import type { Forgettable, Owner } from "./prefix-cache.ts";
+import type { Forgettable } from "./prefix-blocks.ts";
+import type { Owner } from "./prefix-cache.ts";
 import type { VisionFeatures } from "./vision-encoder.ts";
 
 interface Entry {

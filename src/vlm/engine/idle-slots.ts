@@ -3,7 +3,7 @@
 // the prefix cache as well, so any of them may go at any time.
 
 import type { KvSlot } from "./decoder-backend.ts";
-import type { Forgettable } from "./prefix-cache.ts";
+import type { Forgettable } from "./prefix-blocks.ts";
 import type { TokenContent } from "./token-content.ts";
 
 interface IdleSlot {

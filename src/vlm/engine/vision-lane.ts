@@ -3,7 +3,7 @@
 
 import type { FeatureCache } from "./feature-cache.ts";
 import type { Pace } from "./pace.ts";
-import type { Forgettable } from "./prefix-cache.ts";
+import type { Forgettable } from "./prefix-blocks.ts";
 import { type Sequence, withResolvers } from "./sequence.ts";
 import type { VisionEncoder, VisionFeatures } from "./vision-encoder.ts";
 

@@ -79,9 +79,9 @@ export class Writing {
   async #handOut(writers: readonly Sequence[], scores: readonly Scores[]): Promise<void> {
     const slice = new TimeSlice();
     for (const [index, sequence] of writers.entries()) {
-      if (slice.over) await slice.rest();
       sequence.content.push(sequence.pending);
       await this.#options.hand(sequence, scores[index]!);
+      if (slice.over) await slice.rest();
     }
   }
 

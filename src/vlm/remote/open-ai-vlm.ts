@@ -2,7 +2,7 @@
 // It decides when to ask again: never after the first part of an answer. What is on the wire, its neighbours know.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { sharedController, startDeadline, untilAborted } from "../../abort.ts";
+import { sharedController, startDeadline } from "../../abort.ts";
 import { collectStream } from "../collect.ts";
 import { resolveDecide } from "../decide-options.ts";
 import { channelParts } from "../engine/part-channel.ts";
@@ -19,18 +19,17 @@ import type {
   StreamPart,
   VisionLanguageModel,
 } from "../vision-language-model.ts";
-import { CompletionParts, type NoAnswer } from "./completion-parts.ts";
-import { completionBody, imageCount, textsOf } from "./completion-request.ts";
-import { errorOfFailure } from "./failure.ts";
-import { type CompletionBody, NetworkFailure, OpenAiClient } from "./open-ai-client.ts";
+import { CompletionParts } from "./completion-parts.ts";
+import { completionBody, imageCount } from "./completion-request.ts";
+import { type CompletionBody, NetworkFailure } from "./open-ai-client.ts";
 import {
   type OpenAiVlmOptions,
   type ResolvedOpenAiVlmOptions,
   resolveOpenAiVlmOptions,
 } from "./open-ai-options.ts";
 import { RefusedFields } from "./refused-fields.ts";
+import { RemoteServer } from "./remote-server.ts";
 import { ServedDecisions } from "./served-decisions.ts";
-import { type ServedModel, servedModels } from "./served-models.ts";
 import { ServerRefusal } from "./server-refusal.ts";
 import { withoutOldestTurns } from "./shorter-prompt.ts";
 
@@ -62,7 +61,6 @@ export interface OpenAiVlm extends VisionLanguageModel {
 }
 
 const DEFAULT_CONTEXT_TOKENS = 32_768;
-const LIST_TIMEOUT_MS = 10_000;
 /** Between one try and the next, doubled each time; a server that wants more is left to the caller. */
 const FIRST_PAUSE_MS = 500;
 const MAX_PAUSE_MS = 10_000;
@@ -86,31 +84,29 @@ export function openAiVlm(options: OpenAiVlmOptions): OpenAiVlm {
 
 class RemoteVlm implements OpenAiVlm {
   readonly #options: ResolvedOpenAiVlmOptions;
-  readonly #client: OpenAiClient;
-  readonly #host: string;
+  readonly #server: RemoteServer;
   readonly #refusedFields = new RefusedFields();
   readonly #disposal = sharedController();
   readonly #decisions: ServedDecisions;
-  #served: ServedModel | undefined;
   #disposing: Promise<void> | undefined;
 
   constructor(options: ResolvedOpenAiVlmOptions) {
     this.#options = options;
-    this.#client = new OpenAiClient(options);
-    this.#host = new URL(options.baseURL).host;
+    this.#server = new RemoteServer(options);
     this.#decisions = new ServedDecisions({
       generate: (request) => this.generate(request),
-      host: this.#host,
+      host: this.#server.host,
       thinking: options.thinking,
     });
   }
 
   get info(): ModelInfo {
     const { model, contextTokens, thinking } = this.#options;
+    const { host, served } = this.#server;
     return {
-      name: model ?? this.#served?.name ?? this.#host,
-      device: this.#host,
-      contextTokens: contextTokens ?? this.#served?.contextTokens ?? DEFAULT_CONTEXT_TOKENS,
+      name: model ?? served?.name ?? host,
+      device: host,
+      contextTokens: contextTokens ?? served?.contextTokens ?? DEFAULT_CONTEXT_TOKENS,
       thinking,
     };
   }
@@ -149,7 +145,7 @@ class RemoteVlm implements OpenAiVlm {
     signal?.throwIfAborted();
     const stop = startDeadline(undefined, signal, this.#disposal.signal);
     try {
-      const served = await this.#list(stop.signal);
+      const served = await this.#server.list(stop.signal);
       const models = served.map(({ name }) => name);
       const { model } = this.#options;
       // Some servers list nothing of what they serve, or other names for it.
@@ -173,8 +169,8 @@ class RemoteVlm implements OpenAiVlm {
   }
 
   async #dispose(): Promise<void> {
-    this.#disposal.abort(new DisposedError(`The model at ${this.#host}`));
-    await this.#client.close();
+    this.#disposal.abort(new DisposedError(`The model at ${this.#server.host}`));
+    await this.#server.close();
   }
 
   /** Asks until there is an answer, or no hope. */
@@ -191,7 +187,7 @@ class RemoteVlm implements OpenAiVlm {
     for (;;) {
       let body: CompletionBody | undefined;
       try {
-        const model = this.#options.model ?? (await this.#firstModel(signal));
+        const model = this.#options.model ?? (await this.#server.firstModel(signal));
         const whole = completionBody({ ...request, messages }, { model, thinking, extraBody });
         body = this.#refusedFields.without(whole);
         const parts = new CompletionParts({
@@ -201,7 +197,7 @@ class RemoteVlm implements OpenAiVlm {
           maxTokens: whole.max_tokens ?? Number.POSITIVE_INFINITY,
           responseFormat: request.responseFormat,
         });
-        await this.#ask(body, parts, signal, (part) => {
+        await this.#server.ask(body, parts, signal, (part) => {
           if (!begun) request.onQueue?.(0);
           begun = true;
           push(part);
@@ -210,10 +206,10 @@ class RemoteVlm implements OpenAiVlm {
       } catch (failure) {
         // Whoever aborted hears their own reason, whatever came of the request.
         signal.throwIfAborted();
-        if (begun) throw this.#error(failure, request);
+        if (begun) throw this.#server.error(failure, request);
         if (failure instanceof ServerRefusal && failure.tooLong) {
           const shorter = withoutOldestTurns(messages);
-          if (shorter === undefined) throw this.#error(failure, request);
+          if (shorter === undefined) throw this.#server.error(failure, request);
           messages = shorter.messages;
           droppedTurns += shorter.droppedTurns;
           continue;
@@ -222,98 +218,11 @@ class RemoteVlm implements OpenAiVlm {
           continue;
         }
         const pauseMs = pauseBefore(tries++, failure);
-        if (tries > retries || pauseMs === undefined) throw this.#error(failure, request);
+        if (tries > retries || pauseMs === undefined) throw this.#server.error(failure, request);
         await sleep(pauseMs, undefined, { signal }).catch(() => {});
         signal.throwIfAborted();
       }
     }
-  }
-
-  /** One request. */
-  async #ask(
-    body: CompletionBody,
-    parts: CompletionParts,
-    signal: AbortSignal,
-    push: (part: StreamPart) => void,
-  ): Promise<void> {
-    const { firstPartTimeoutMs, silenceTimeoutMs } = this.#options;
-    const work = startDeadline(undefined, signal);
-    const chunks = this.#client.completions(body, work.signal);
-    try {
-      for (let timeoutMs = firstPartTimeoutMs; ; timeoutMs = silenceTimeoutMs) {
-        const next = await this.#within(timeoutMs, chunks.next(), signal);
-        if (next.done) break;
-        for (const part of parts.push(next.value)) push(part);
-      }
-    } finally {
-      // The connection ends, and with it the work of the server.
-      work.abort(new Error("Nobody reads this answer any more."));
-      chunks.return(undefined).catch(() => {});
-    }
-    const last = parts.end();
-    if (typeof last === "string") throw this.#noAnswer(last);
-    for (const part of last) push(part);
-  }
-
-  async #within<T>(timeoutMs: number, promise: Promise<T>, signal: AbortSignal): Promise<T> {
-    const patience = startDeadline(timeoutMs, signal);
-    try {
-      return await untilAborted(promise, patience.signal);
-    } catch (error) {
-      promise.catch(() => {});
-      signal.throwIfAborted();
-      if (!patience.signal.aborted) throw error;
-      const message = `${this.#host} was silent for ${timeoutMs} ms. It may be loading the model or have too much to do.`;
-      throw new RemoteError("remote-timed-out", message, { host: this.#host });
-    } finally {
-      patience.end();
-    }
-  }
-
-  #noAnswer(why: NoAnswer): RemoteError {
-    const host = this.#host;
-    switch (why) {
-      case "cut":
-        return new RemoteError("remote-broken", `${host} ended in the middle of an answer.`, {
-          host,
-        });
-      case "failed":
-        return new RemoteError("remote-failed", `${host} gave an answer up.`, { host });
-      case "filtered":
-        return new RemoteError("remote-filtered", `${host} withheld an answer: its filter.`, {
-          host,
-        });
-    }
-  }
-
-  async #firstModel(signal: AbortSignal): Promise<string> {
-    const [first] = this.#served === undefined ? await this.#list(signal) : [this.#served];
-    if (first !== undefined) return first.name;
-    const message = `${this.#host} lists no model. Name the one to ask (\`model\`).`;
-    throw new RemoteError("remote-model-unknown", message, { host: this.#host });
-  }
-
-  /** What the server lists; what it says of our model is remembered. */
-  async #list(signal: AbortSignal): Promise<readonly ServedModel[]> {
-    const work = startDeadline(undefined, signal);
-    try {
-      const listed = this.#client.models(work.signal);
-      const served = servedModels(await this.#within(LIST_TIMEOUT_MS, listed, signal));
-      const { model } = this.#options;
-      this.#served = model === undefined ? served[0] : served.find(({ name }) => name === model);
-      return served;
-    } catch (failure) {
-      signal.throwIfAborted();
-      throw this.#error(failure, { messages: [] });
-    } finally {
-      work.abort(new Error("Nobody waits for this list any more."));
-    }
-  }
-
-  #error(failure: unknown, request: GenerateRequest): unknown {
-    const { apiKey = "", headers, model = "the model" } = this.#options;
-    const secrets = [...textsOf(request), apiKey, ...Object.values(headers)];
-    return errorOfFailure(failure, { host: this.#host, model, secrets });
   }
 }
 

@@ -1,5 +1,5 @@
 // openAiVlm against a real server of others: what llama-server (Debian's llama.cpp-tools 0.7.0) answered, with the weights of the
-// tiny chat model's text half. Recorded; to record again, see RECORD below.
+// tiny chat model's text half, and of all of it where there are pictures. Recorded; to record again, see RECORD below.
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { loadQwen3Vl } from "../../../src/vlm/qwen3-vl.ts";
 import { type OpenAiVlmOptions, openAiVlm } from "../../../src/vlm/remote/index.ts";
+import { writeBmp } from "../../support/bmp.ts";
 import { DECISIONS, decidingToy } from "../../support/deciding-toy.ts";
 import { PIXEL_PNG } from "../../support/events.ts";
 import { RecordedServer } from "../../support/recorded-server.ts";
@@ -14,14 +15,18 @@ import { loadTinyChat, userMessage } from "../../support/tiny-chat.ts";
 
 /**
  * To record: llama-server with each of the models as GGUF (`chat`: the tiny chat model; `deciding`: the deciding toy; `tools`:
- * the tiny chat model with Qwen3-VL's own chat template), its address in RECORD_CHAT, RECORD_DECIDING or RECORD_TOOLS, its
- * name and version in RECORD_NAME.
+ * the tiny chat model with Qwen3-VL's own chat template; `eyes`: the tiny chat model with its vision encoder, both as the
+ * writers of `bench/peers/gguf` make them, in F32; `caller`: one that was made to write `<tool_call>` and a call of `look` in
+ * the places of its first two tokens, with a template that knows calls), its address in RECORD_CHAT, RECORD_DECIDING,
+ * RECORD_TOOLS, RECORD_EYES or RECORD_CALLER, its name and version in RECORD_NAME.
  */
-type Model = "chat" | "deciding" | "tools";
+type Model = "chat" | "deciding" | "tools" | "eyes" | "caller";
 const LIVE: Readonly<Record<Model, string | undefined>> = {
   chat: process.env.RECORD_CHAT,
   deciding: process.env.RECORD_DECIDING,
   tools: process.env.RECORD_TOOLS,
+  eyes: process.env.RECORD_EYES,
+  caller: process.env.RECORD_CALLER,
 };
 
 const closing: (() => Promise<void>)[] = [];
@@ -40,6 +45,12 @@ async function setUp(model: Model, name: string, options: Partial<OpenAiVlmOptio
 }
 
 const messages = [userMessage("你好")];
+
+/** A picture of one colour, whose bytes are the same everywhere. */
+function square(red: number, green: number, blue: number): Buffer {
+  const pixels = Array.from({ length: 64 * 64 }, () => [blue, green, red]).flat();
+  return writeBmp({ width: 64, height: 64, bitsPerPixel: 24, pixels });
+}
 const greedy = { messages, temperature: 0, maxTokens: 20 };
 
 describe("llama-server", () => {
@@ -79,6 +90,19 @@ describe("llama-server", () => {
     expect(there.info.contextTokens).toBe(2048);
   });
 
+  it("sees pictures as the model in this process does, DeepStack and all", async () => {
+    const there = await setUp("eyes", "seen");
+    const here = await loadTinyChat();
+    const pictures = { 红色: square(220, 30, 30), 绿色: square(30, 160, 60) };
+    for (const [colour, picture] of Object.entries(pictures)) {
+      const looked = { ...greedy, messages: [userMessage(picture, "图里有什么？")] };
+      const direct = await here.generate(looked);
+      expect(direct.text).toContain(colour);
+      expect((await there.generate(looked)).text).toBe(direct.text);
+    }
+    await here.dispose();
+  });
+
   it("refuses a picture without eyes: at once, and by our name for it", async () => {
     const there = await setUp("chat", "picture", { retries: 2 });
     const asked = there.generate({ ...greedy, messages: [userMessage(PIXEL_PNG, "?")] });
@@ -112,6 +136,27 @@ describe("llama-server", () => {
     const { text, toolCalls, finishReason } = await there.generate(asked);
     expect({ toolCalls, finishReason }).toEqual({ toolCalls: [], finishReason: "max-tokens" });
     expect(text).toMatch(/^我只会看图/u);
+  });
+
+  it("calls a tool, and is told what came of it", async () => {
+    const there = await setUp("caller", "call");
+    const parameters = { type: "object", properties: { where: { enum: ["here"] } } };
+    const tools = [{ type: "function", function: { name: "look", parameters } }];
+    const called = await there.generate({ ...greedy, tools });
+    expect(called).toMatchObject({ text: "", finishReason: "tool-calls" });
+    const [call] = called.toolCalls;
+    expect(call).toMatchObject({ type: "tool-call", name: "look" });
+    expect(JSON.parse(call!.arguments)).toEqual({ where: "here" });
+    const told = await there.generate({
+      ...greedy,
+      tools,
+      messages: [
+        ...messages,
+        { role: "assistant", content: "", toolCalls: [call!] },
+        { role: "tool", content: "一只猫" },
+      ],
+    });
+    expect(told.usage.promptTokens).toBeGreaterThan(called.usage.promptTokens);
   });
 
   it("goes on from the beginning of an answer", async () => {

@@ -6,6 +6,7 @@ import * as promises from "node:fs/promises";
 import { dirname, join, resolve, win32 } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { codeOf, DiskError } from "./disk-error.ts";
+import { DirectoryMoves } from "./disk-moves.ts";
 import { Patience, type PatienceOptions, type PatienceParts } from "./disk-patience.ts";
 
 /** What of this computer the module uses; replaced in tests. */
@@ -41,10 +42,12 @@ const NO_SYNC = new Set(["EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EPERM"]);
 export class Disk {
   readonly #parts: DiskParts;
   readonly #patience: Patience;
+  readonly #moves: DirectoryMoves;
 
   constructor(parts: DiskParts) {
     this.#parts = parts;
     this.#patience = new Patience(parts, (path) => this.freeBytes(path));
+    this.#moves = new DirectoryMoves(parts.fs, this.#patience, (path) => this.remove(path));
   }
 
   /** Opens a file; waits while a scanner has it. The flags `wx` make a new one. */
@@ -176,71 +179,13 @@ export class Disk {
    * Moves a directory to where nothing, or an empty directory, is: by one rename, or file by file where there is no
    * rename, the file `last` at the end. What failed leaves nothing of it at `to`.
    */
-  async moveDirectory(from: string, to: string, last?: string): Promise<void> {
-    const { fs } = this.#parts;
-    try {
-      // Windows moves nothing to where a directory is, not even an empty one.
-      await fs.rmdir(to).catch((error) => {
-        if (codeOf(error) !== "ENOENT") throw error;
-      });
-      await fs.rename(from, to);
-    } catch (error) {
-      if (!this.#patience.cannotRename(error)) throw error;
-      await this.#moveContents(from, to, last);
-    }
-  }
-
-  /** What was moved before something failed is moved back, so that it can be tried again with everything there. */
-  async #moveContents(from: string, to: string, last: string | undefined): Promise<void> {
-    const { fs } = this.#parts;
-    await fs.mkdir(to, { recursive: true });
-    const names = await fs.readdir(from);
-    const ordered = names.toSorted((a, b) => Number(a === last) - Number(b === last));
-    const moved: (() => Promise<void>)[] = [];
-    try {
-      for (const name of ordered) {
-        moved.push(await this.#place(join(from, name), join(to, name)));
-      }
-    } catch (error) {
-      try {
-        for (const back of moved.toReversed()) await back();
-      } catch (cause) {
-        throw new DiskError("held", to, { cause });
-      }
-      throw error;
-    }
-  }
-
-  /** Puts one file of a directory elsewhere. Resolves to what takes it back. */
-  async #place(from: string, to: string): Promise<() => Promise<void>> {
-    const { fs } = this.#parts;
-    try {
-      await fs.rename(from, to);
-      return () => fs.rename(to, from);
-    } catch (error) {
-      if (!this.#patience.cannotRename(error)) throw error;
-    }
-    const takeBack = () => fs.rm(to, { force: true });
-    try {
-      await fs.copyFile(from, to);
-      return takeBack;
-    } catch (error) {
-      await takeBack();
-      throw error;
-    }
+  moveDirectory(from: string, to: string, last?: string): Promise<void> {
+    return this.#moves.move(from, to, last);
   }
 
   /** Moves a directory out of the way to `aside`; where it cannot be, removes it there, the file `first` at the beginning. */
-  async moveAside(path: string, aside: string, first?: string): Promise<void> {
-    try {
-      await this.#parts.fs.rename(path, aside);
-    } catch (error) {
-      if (!this.#patience.cannotRename(error)) throw error;
-      if (first !== undefined) await this.#parts.fs.rm(join(path, first), { force: true });
-      for (const name of await this.#parts.fs.readdir(path)) await this.remove(join(path, name));
-      return;
-    }
-    await this.remove(aside);
+  moveAside(path: string, aside: string, first?: string): Promise<void> {
+    return this.#moves.moveAside(path, aside, first);
   }
 
   /**

@@ -45,6 +45,7 @@ const imports = files.flatMap((file) => importsOf(file, readFileSync(join(root, 
 const SHARED: readonly string[] = [
   "src/abort.ts",
   "src/disk-error.ts",
+  "src/disk-moves.ts",
   "src/disk-patience.ts",
   "src/disk-sync.ts",
   "src/disk.ts",

@@ -27,6 +27,8 @@ export interface FileSource {
   readonly url: URL;
   /** Tried where the first is not known. */
   readonly otherUrl?: URL | "" | undefined;
+  /** As `FollowOptions.basePath`. */
+  readonly basePath: string;
   /** What it means that the hub itself refuses the file. */
   readonly refusal: (answer: JsonAnswer) => PullError;
   readonly credentials: {
@@ -231,6 +233,7 @@ class FileDownload {
         range: `bytes=${wanted.start}-${wanted.end - 1}`,
       },
       credentials: this.#source.credentials,
+      basePath: this.#source.basePath,
       signal,
       reach,
     });

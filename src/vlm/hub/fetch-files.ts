@@ -216,6 +216,7 @@ class Fetching {
     return {
       url: hub.fileUrl(model, listing.ref, file.path),
       otherUrl: listing.otherRef && hub.fileUrl(model, listing.otherRef, file.path),
+      basePath: hub.basePath,
       credentials: { origin: hub.origin, headers: hub.credentials },
       refusal: (answer: JsonAnswer) => hub.refusal(model, answer),
     };

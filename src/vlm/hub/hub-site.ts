@@ -11,6 +11,8 @@ export abstract class HubSite {
   readonly host: string;
   readonly origin: string;
   readonly credentials: Readonly<Record<string, string>>;
+  /** Of its address; empty at the top of a host, and without a slash at the end. */
+  readonly basePath: string;
   /** Without a slash at the end. */
   protected readonly base: string;
 
@@ -22,6 +24,7 @@ export abstract class HubSite {
     this.host = endpoint.host;
     this.origin = endpoint.origin;
     this.base = endpoint.href.replace(/\/+$/, "");
+    this.basePath = new URL(this.base).pathname.replace(/\/+$/, "");
     this.credentials =
       token === undefined ? {} : { authorization: `Bearer ${token}`, ...more(token) };
   }

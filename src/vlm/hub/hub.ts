@@ -38,6 +38,8 @@ export interface Hub {
   /** The same for everything that is fetched from it: host and port. */
   readonly host: string;
   readonly origin: string;
+  /** What all its addresses begin with behind the host, such as `/hf`; mostly empty. */
+  readonly basePath: string;
   /** Sent to `origin` only. */
   readonly credentials: Readonly<Record<string, string>>;
   /** @param revision a branch, a tag or a commit; undefined: what the hub has as its default */

@@ -114,7 +114,7 @@ export class HuggingFace extends HubSite implements Hub {
 
   #askFor(context: HubContext, url: URL): Promise<JsonAnswer> {
     const credentials = { origin: this.origin, headers: this.credentials };
-    return readJson(context, url, { credentials });
+    return readJson(context, url, { credentials, basePath: this.basePath });
   }
 
   /** Mirrors pass on the hub's own addresses: only the query is believed, on the host that was asked. */

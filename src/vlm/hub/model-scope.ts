@@ -3,7 +3,7 @@
 
 import { createHash } from "node:crypto";
 import { z } from "zod";
-import type { PullError } from "../errors.ts";
+import { PullError } from "../errors.ts";
 import type { Hub, HubContext, ListedFile, Listing } from "./hub.ts";
 import { HubSite, type HubSiteOptions } from "./hub-site.ts";
 import type { JsonAnswer } from "./json-answer.ts";
@@ -70,13 +70,17 @@ export class ModelScope extends HubSite implements Hub {
   ): Promise<string | undefined> {
     const url = new URL(route);
     url.search = new URLSearchParams({ Ref: branch, PageNumber: "1", PageSize: "1" }).toString();
-    const answer = await this.#ask(context, url, asked, true);
-    return COMMITS.safeParse(answer.json).data?.Data.Commit[0]?.Id;
+    const answer = await this.#ask(context, url, asked, true).catch((error: unknown) => {
+      // A route of its own, which may be out of order while files are served.
+      if (error instanceof PullError && error.status !== undefined) return undefined;
+      throw error;
+    });
+    return COMMITS.safeParse(answer?.json).data?.Data.Commit[0]?.Id;
   }
 
   async #ask(context: HubContext, url: URL, asked: Asked, optional = false): Promise<JsonAnswer> {
     const credentials = { origin: this.origin, headers: this.credentials };
-    const answer = await readJson(context, url, { credentials });
+    const answer = await readJson(context, url, { credentials, basePath: this.basePath });
     const code = ENVELOPE.safeParse(answer.json).data?.Code;
     const failed = answer.status >= 400 || (code !== undefined && code !== 200);
     if (failed && !optional) throw refusal(answer, asked);

@@ -146,6 +146,14 @@ export class ModelStore {
     await disk.remove(join(dir, UNFINISHED_FILE));
   }
 
+  /** Removes what a process that was killed at its very end left of a pull that is complete. */
+  async tidy({ name, record, unfinished, checkpoint, foreign }: StoredModel): Promise<void> {
+    if (record === undefined || unfinished?.revision !== record.revision) return;
+    await this.complete(record);
+    const isKept = checkpoint !== undefined || foreign !== undefined;
+    await this.removeSnapshots(name, isKept ? record.revision : undefined);
+  }
+
   /** Removes snapshots, but the one that is named. */
   async removeSnapshots(model: string, kept?: string): Promise<void> {
     const dir = join(this.modelDir(model), "snapshots");

@@ -4,7 +4,8 @@
 /** `https_proxy`, `http_proxy`, `all_proxy`, and `no_proxy` with names, their ends and ports; small letters go first. */
 export function proxyFor(url: URL, env: NodeJS.ProcessEnv): string | undefined {
   const read = (name: string) => env[name] ?? env[name.toUpperCase()] ?? "";
-  const proxy = read(url.protocol === "http:" ? "http_proxy" : "https_proxy") || read("all_proxy");
+  const named = read(url.protocol === "http:" ? "http_proxy" : "https_proxy") || read("all_proxy");
+  const proxy = named === "" || named.includes("://") ? named : `http://${named}`;
   if (!/^https?:\/\//.test(proxy) || !URL.canParse(proxy)) return undefined;
   const exempt = read("no_proxy")
     .toLowerCase()

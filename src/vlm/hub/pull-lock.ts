@@ -2,6 +2,7 @@
 // that was killed holds nothing: a lock lives as long as its counter moves, which no clock has to tell.
 
 import { randomBytes } from "node:crypto";
+import { link, rename } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -27,20 +28,20 @@ export async function takeLock(dir: string, model: string, signal: AbortSignal):
   const path = join(dir, LOCK_FILE);
   if (held.has(path)) throw running(model);
   held.add(path);
+  let beats = 0;
+  const own = randomBytes(8).toString("hex");
+  const line = () => `${process.pid} ${own} ${beats++} ${hostname()}\n`;
+  const beat = () => disk.replaceFile(path, line(), { durable: false });
   try {
-    while (!(await create(path))) {
-      if (await isAlive(path, signal)) throw running(model);
-      await disk.remove(path);
+    while (!(await create(path, line()))) {
+      const left = await deadText(path, signal);
+      if (left === undefined) throw running(model);
+      await clearAway(path, left, own);
     }
   } catch (error) {
     held.delete(path);
     throw error;
   }
-  let beats = 0;
-  const own = randomBytes(8).toString("hex");
-  const beat = () =>
-    disk.replaceFile(path, `${process.pid} ${own} ${beats++} ${hostname()}\n`, { durable: false });
-  await beat();
   let last = Promise.resolve();
   const timer = setInterval(() => {
     last = beat().catch(() => {});
@@ -56,9 +57,10 @@ export async function takeLock(dir: string, model: string, signal: AbortSignal):
   };
 }
 
-async function create(path: string): Promise<boolean> {
+async function create(path: string, text: string): Promise<boolean> {
   try {
-    await (await disk.open(path, "wx", { patienceMs: 0 })).close();
+    const file = await disk.open(path, "wx", { patienceMs: 0 });
+    await disk.guard(path, () => file.writeFile(text)).finally(() => file.close());
     return true;
   } catch (error) {
     const code = error instanceof DiskError ? codeOf(error.cause) : codeOf(error);
@@ -67,21 +69,43 @@ async function create(path: string): Promise<boolean> {
   }
 }
 
-/** A number of a process that has ended is dead at once; for all others the counter decides. */
-async function isAlive(path: string, signal: AbortSignal): Promise<boolean> {
+/**
+ * Removes a lock that was found dead. Another process may have found the same and be further: what is moved away is
+ * looked at again, and put back where it is not what was dead.
+ */
+async function clearAway(path: string, dead: string, own: string): Promise<void> {
+  const aside = `${path}.${own}`;
+  try {
+    await rename(path, aside);
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return;
+    // Windows moves nothing that somebody has open; then it is removed as it was always.
+    await disk.remove(path);
+    return;
+  }
+  const moved = await disk.readText(aside).catch(() => "");
+  if (moved !== dead) await link(aside, path).catch(() => {});
+  await disk.remove(aside);
+}
+
+/**
+ * What stands in a lock that nobody holds; undefined where somebody does. A number of a process that has ended is dead
+ * at once; for all others the counter decides.
+ */
+async function deadText(path: string, signal: AbortSignal): Promise<string | undefined> {
   const read = () => disk.readText(path).catch(() => undefined);
   const first = await read();
-  if (first === undefined) return false;
+  if (first === undefined) return "";
   const [, pid = "", host] = /^(\d+) \w+ \d+ (.*)\n$/.exec(first) ?? [];
   const isOurs = host === hostname();
-  if (isOurs && (Number(pid) === process.pid || !isRunning(Number(pid)))) return false;
+  if (isOurs && (Number(pid) === process.pid || !isRunning(Number(pid)))) return first;
   for (let waited = 0; waited < DEAD_MS; waited += LOOK_MS) {
     await pause(LOOK_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
     const now = await read();
-    if (now === undefined) return false;
-    if (now !== first) return true;
+    if (now === undefined) return "";
+    if (now !== first) return undefined;
   }
-  return false;
+  return first;
 }
 
 function isRunning(pid: number): boolean {

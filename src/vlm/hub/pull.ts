@@ -34,7 +34,7 @@ import {
   type ResolvedPullOptions,
   resolvePullOptions,
 } from "./pull-options.ts";
-import { findReach } from "./reach.ts";
+import { findReach, literalAddress } from "./reach.ts";
 import { type Pace, USUAL_PACE } from "./tries.ts";
 
 /** Some CDNs refuse whoever does not say what they are. */
@@ -111,7 +111,10 @@ class Pull {
     const { model, convert, keepCheckpoint, onProgress } = this.#options;
     const { hub, listing } = source;
     const here = await this.#alreadyHere(source, before);
-    if (here !== undefined) return here;
+    if (here !== undefined) {
+      if (before !== undefined) await this.#store.tidy(before);
+      return here;
+    }
     const modelDir = this.#store.modelDir(model);
     const dir = this.#store.snapshotDir(model, listing.revision);
     const record = this.#record(source);
@@ -241,7 +244,10 @@ class Pull {
   async #context(hub: Hub | undefined): Promise<HubContext> {
     const { signal, env, onProgress } = this.#options;
     const origin = hub === undefined ? undefined : new URL(hub.origin);
-    const isNear = origin !== undefined && proxyFor(origin, env) === undefined;
+    // Where a name leads, a proxy decides; an address says it itself.
+    const isNear =
+      origin !== undefined &&
+      (literalAddress(origin) !== undefined || proxyFor(origin, env) === undefined);
     return {
       client: this.#client,
       headers: { "user-agent": USER_AGENT },

@@ -25,7 +25,7 @@ const MOST_TRIES = 3;
 export async function readJson(
   context: HubContext,
   url: URL,
-  options: Pick<FollowOptions, "credentials">,
+  options: Pick<FollowOptions, "credentials" | "basePath">,
 ): Promise<JsonAnswer> {
   const { client, pace, signal, reach, onWait } = context;
   return insist(

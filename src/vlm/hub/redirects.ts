@@ -17,6 +17,8 @@ export interface FollowOptions {
     readonly origin: string;
     readonly headers: Readonly<Record<string, string>>;
   };
+  /** Of a mirror below a path, such as `/hf`: its hub's own redirects leave that out. @default "" */
+  readonly basePath?: string;
   readonly signal?: AbortSignal | undefined;
   /** Where the first host lies. @default anywhere may be gone */
   readonly reach?: Reach | undefined;
@@ -49,7 +51,7 @@ export async function follow(
   first: URL,
   options: FollowOptions,
 ): Promise<Followed> {
-  const { headers = {}, credentials, signal, reach, maxHops = 5 } = options;
+  const { headers = {}, credentials, basePath = "", signal, reach, maxHops = 5 } = options;
   let url = first;
   for (let hops = 0; ; hops++) {
     const own = credentials?.origin === url.origin ? credentials.headers : {};
@@ -60,6 +62,12 @@ export async function follow(
       ledFrom,
     });
     const { location } = answer.headers;
+    const isLost = answer.status === 404 && url.origin === first.origin && hops > 0;
+    if (isLost && hops < maxHops && !url.pathname.startsWith(`${basePath}/`)) {
+      drop(answer);
+      url = new URL(`${basePath}${url.pathname}${url.search}`, url);
+      continue;
+    }
     if (!REDIRECTS.has(answer.status) || location === undefined) return { answer, url };
     drop(answer);
     const next = nextAddress(url, location, answer.status);

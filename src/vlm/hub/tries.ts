@@ -94,10 +94,13 @@ export function refuseBusy({ status, headers }: HttpAnswer, host: string): void 
   });
 }
 
-/** Seconds are taken from the headers, never a date: clocks differ, and jump. */
+/** A date counts from the server's own: clocks differ, and jump. */
 function wantedWait(headers: HttpAnswer["headers"], status: number): number | undefined {
-  const after = /^\s*(\d{1,9})\s*$/.exec(headers["retry-after"] ?? "")?.[1];
+  const { "retry-after": asked = "", date = "" } = headers;
+  const after = /^\s*(\d{1,9})\s*$/.exec(asked)?.[1];
   if (after !== undefined) return Number(after) * 1_000;
+  const untilThen = Date.parse(asked) - Date.parse(date);
+  if (Number.isFinite(untilThen) && /[a-z]/i.test(asked)) return Math.max(0, untilThen);
   // The limit stands in every answer; it is reached only in a refusal.
   const [, left, reset] = /;\s*r=(\d+)\s*;\s*t=(\d{1,9})/.exec(headers.ratelimit ?? "") ?? [];
   if (status === 429 && left === "0") return (Number(reset) + 1) * 1_000;
@@ -142,6 +145,7 @@ function reasonOf(error: unknown, host: string): string {
   const code = codeOf(error);
   if (code?.startsWith("UND_ERR_SOCKET") || code === "ECONNRESET") return `${host} broke off`;
   if (code?.includes("HEADERS_TIMEOUT")) return `${host} does not answer`;
+  if (code?.startsWith("Z_")) return `${host} sent what cannot be unpacked (${code})`;
   if (code !== undefined) return `${host} cannot be reached (${code})`;
   return `${host} broke off (${error instanceof Error ? error.message : "?"})`;
 }

@@ -2,13 +2,13 @@
 
 import { randomBytes } from "node:crypto";
 import type { lookup } from "node:dns";
-import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import fc from "fast-check";
-import { beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it, vi } from "vitest";
 import { ByteRanges, cutIntoPieces } from "../../../src/vlm/hub/byte-ranges.ts";
 import { HttpClient } from "../../../src/vlm/hub/http-client.ts";
 import { isSafePath } from "../../../src/vlm/hub/listed-files.ts";
@@ -20,6 +20,7 @@ import { PullMeter, type PullProgress } from "../../../src/vlm/hub/pull-progress
 import { literalAddress, mayLead, reachOf } from "../../../src/vlm/hub/reach.ts";
 import { shownText } from "../../../src/vlm/hub/shown-text.ts";
 import { steadily } from "../../../src/vlm/hub/steady-body.ts";
+import { bundleChild } from "../../support/child-process.ts";
 import { effort } from "../../support/fuzz.ts";
 import { sha256Of } from "../../support/model-hub.ts";
 import { tempDir } from "../../support/temp-dir.ts";
@@ -180,6 +181,9 @@ describe("a proxy", () => {
     [{ HTTPS_PROXY: "http://p:1", NO_PROXY: ".co" }, undefined],
     [{ HTTPS_PROXY: "http://p:1", NO_PROXY: "*" }, undefined],
     [{ HTTPS_PROXY: "http://p:1", no_proxy: "x, HuggingFace.co:443" }, "http://p:1"],
+    [{ HTTPS_PROXY: "p:1" }, "http://p:1"],
+    [{ HTTPS_PROXY: "me:word@p:1" }, "http://me:word@p:1"],
+    [{ HTTPS_PROXY: "" }, undefined],
     [{ HTTPS_PROXY: "socks5://p:1" }, undefined],
     [{ HTTP_PROXY: "http://p:1" }, undefined],
   ])("for https://huggingface.co with %j is %s", (env, proxy) => {
@@ -285,6 +289,23 @@ describe("a lock", () => {
     writeFileSync(join(dir, "pull.lock"), `999999999 abcd 7 ${hostname()}\n`);
     await (await takeLock(dir, "a/b", signal)).release();
   });
+
+  it("of a process that was killed goes to one of many that want it", async () => {
+    const { hostname } = await import("node:os");
+    const want = await bundleChild(new URL("../../support/want-lock.ts", import.meta.url));
+    try {
+      writeFileSync(join(dir, "pull.lock"), `999999999 abcd 7 ${hostname()}\n`);
+      const all = Array.from({ length: 4 }, () => want.run(dir));
+      const said = () => readdirSync(dir).filter((name) => name.startsWith("said-"));
+      await vi.waitUntil(() => said().length === all.length, { timeout: 100_000, interval: 50 });
+      writeFileSync(join(dir, "go"), "");
+      const answers = (await Promise.all(all)).map(({ stdout }) => stdout);
+      expect(answers.toSorted()).toEqual(["had", "no", "no", "no"]);
+      expect(readdirSync(dir).filter((name) => name.includes("lock"))).toEqual([]);
+    } finally {
+      await want.remove();
+    }
+  }, 120_000);
 
   it("of another machine is respected while its counter moves", async () => {
     let beats = 0;

@@ -1,5 +1,8 @@
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { type AddressInfo, connect } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { pull } from "../../../src/vlm/hub/pull.ts";
@@ -99,6 +102,18 @@ describe("a pull", () => {
     expectWhole(pulled.path, files);
   });
 
+  it("that was killed at its very end is complete, and leaves no note behind", async () => {
+    await serve({ files: madeUpFiles(100_000) });
+    await fetched();
+    const models = join(dir, "models", "models--Test--Tiny");
+    const record = readFileSync(join(models, "model.json"));
+    writeFileSync(join(models, "pull.json"), record);
+    mkdirSync(join(models, "snapshots", "0".repeat(40)));
+    expect(await fetched()).toMatchObject({ wasHere: true });
+    expect(readdirSync(models).toSorted()).toEqual(["model.json", "snapshots"]);
+    expect(readdirSync(join(models, "snapshots"))).toEqual([hub.commit]);
+  });
+
   it("asks for nothing a second time when everything is here", async () => {
     await serve({ files: madeUpFiles(100_000) });
     await fetched();
@@ -124,6 +139,32 @@ describe("a pull", () => {
       expect(parts.length).toBe(ranges === "none" ? 1 : 3);
     },
   );
+
+  it("goes through a proxy as a whole, but for hosts that need none", async () => {
+    const files = madeUpFiles(100_000);
+    await serve({ files });
+    const seen: string[] = [];
+    const proxy = createServer().on("connect", (request, socket) => {
+      seen.push(request.url ?? "");
+      const line = connect(Number(request.url?.split(":")[1]), "127.0.0.1", () => {
+        socket.write("HTTP/1.1 200 OK\r\n\r\n");
+        line.pipe(socket).pipe(line);
+      });
+      line.on("error", () => socket.destroy());
+      socket.on("error", () => line.destroy());
+    });
+    proxy.listen(0, "127.0.0.1");
+    await once(proxy, "listening");
+    const variables = { HTTP_PROXY: `127.0.0.1:${(proxy.address() as AddressInfo).port}` };
+    expectWhole((await fetched({ variables })).path, files);
+    expect(new Set(seen)).toEqual(new Set([new URL(hub.url).host, new URL(hub.cdnUrl).host]));
+    seen.length = 0;
+    const direct = { ...variables, NO_PROXY: "example.com,127.0.0.1" };
+    await fetched({ variables: direct, modelsDir: join(dir, "direct") });
+    expect(seen).toEqual([]);
+    proxy.closeAllConnections();
+    proxy.close();
+  });
 
   it("sends the token to the hub and never to the CDN", async () => {
     await serve({ files: madeUpFiles(100_000) });
@@ -340,7 +381,7 @@ describe("what a server sends wrongly", () => {
     const onProgress = (event: PullProgress) => {
       if (event.type === "wait") waits.push(event.why);
     };
-    expectWhole((await fetched({ onProgress }, { patienceMs: 300 })).path, files);
+    expectWhole((await fetched({ onProgress }, { patienceMs: 1_000 })).path, files);
     // A busy machine may have to be asked a time more.
     expect(waits.length).toBeGreaterThanOrEqual(2);
   });
@@ -491,6 +532,40 @@ describe("a refusal", () => {
     });
     expectWhole((await fetched()).path, files);
   });
+
+  it("with a date in Retry-After is waited for by the server's own clock", async () => {
+    const waits: number[] = [];
+    await serve({
+      files,
+      fault: ({ place, count, response }) => {
+        if (place !== "resolve" || count > 1) return false;
+        // A clock that is years behind.
+        const date = "Thu, 01 Jan 2015 00:00:00 GMT";
+        response.writeHead(503, { date, "retry-after": "Thu, 01 Jan 2015 00:00:01 GMT" }).end();
+        return true;
+      },
+    });
+    const onProgress = (event: PullProgress) => {
+      if (event.type === "wait") waits.push(event.milliseconds);
+    };
+    expectWhole((await fetched({ onProgress })).path, files);
+    expect(new Set(waits)).toEqual(new Set([1_000]));
+  });
+
+  it.each(["soon", "-5", "1e9", "99999999999999999999", ""])(
+    "with Retry-After %j is waited for as without",
+    async (wanted) => {
+      await serve({
+        files,
+        fault: ({ place, count, response }) => {
+          if (place !== "resolve" || count > 1) return false;
+          response.writeHead(429, { "retry-after": wanted }).end();
+          return true;
+        },
+      });
+      expectWhole((await fetched()).path, files);
+    },
+  );
 
   it("that asks for longer than anybody waits is told at once", async () => {
     const error = await answer(({ response }) => {
@@ -726,7 +801,55 @@ describe("weights in several files", () => {
   });
 });
 
+describe("a mirror below a path", () => {
+  it("is followed where its redirects leave the path out", async () => {
+    const files = madeUpFiles(50_000);
+    await serve({ files });
+    const answers = hub.url;
+    const front = createServer((request, response) => {
+      const url = request.url ?? "";
+      if (!url.startsWith("/hf/")) {
+        response.writeHead(404).end("nothing here");
+        return;
+      }
+      // As it came from the hub, with the hub's own redirects.
+      const { authorization } = request.headers;
+      void fetch(`${answers}${url.slice(3)}`, {
+        redirect: "manual",
+        ...(authorization && { headers: { authorization } }),
+      }).then(async (answer) => {
+        const headers = Object.fromEntries(answer.headers);
+        delete headers["transfer-encoding"];
+        response.writeHead(answer.status, headers).end(Buffer.from(await answer.arrayBuffer()));
+      });
+    }).listen(0, "127.0.0.1");
+    await once(front, "listening");
+    const address = `http://127.0.0.1:${(front.address() as AddressInfo).port}/hf/`;
+    const { path } = await fetched({ variables: { HF_ENDPOINT: address, HF_TOKEN: "hf_secret" } });
+    expectWhole(path, files);
+    expect(readdirSync(path)).toContain("config.json");
+    front.closeAllConnections();
+    front.close();
+  });
+});
+
 describe("ModelScope", () => {
+  it("whose list of commits is out of order is pinned by its hashes", async () => {
+    const files = madeUpFiles(50_000);
+    await serve({
+      files,
+      fault: ({ file, response }) => {
+        if (file !== "commits") return false;
+        response.writeHead(500).end();
+        return true;
+      },
+    });
+    const pulled = await fetched(viaModelScope());
+    expectWhole(pulled.path, files);
+    expect(pulled.revision).toMatch(/^[0-9a-f]{40}$/);
+    expect(pulled.revision).not.toBe(hub.commit);
+  });
+
   it("that lists a commit and serves only the branch is asked for the branch, and held to the hashes", async () => {
     const files = madeUpFiles(50_000);
     await serve({

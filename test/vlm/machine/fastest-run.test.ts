@@ -18,9 +18,12 @@ it("does not count the first run, and ends when two are alike", async () => {
 });
 
 it("goes on while runs differ, for some of them or for a while", async () => {
-  const few = runs(1, 8, 7, 6, 5, 4, 3, 2, 1);
-  expect(await fastestRun(few)).toBeCloseTo(1);
-  expect(few).toHaveBeenCalledTimes(9);
+  const few = runs(1, ...Array.from({ length: 20 }, (_, index) => 5 * 0.9 ** index));
+  expect(await fastestRun(few)).toBeCloseTo(5 * 0.9 ** 11);
+  expect(few).toHaveBeenCalledTimes(13);
+  const short = runs(2, 3, 3, 3, 3, 1);
+  expect(await fastestRun(short)).toBeCloseTo(3);
+  expect(short).toHaveBeenCalledTimes(5);
   const slow = runs(90, 100, 90, 80);
   expect(await fastestRun(slow)).toBeCloseTo(90);
   expect(slow).toHaveBeenCalledTimes(3);

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { ensurePackage } from "../../dist/vlm/convert/ensure-package.js";
 import { preferredInt8Weights } from "../../dist/vlm/engine/cpu-settings.js";
 import { openCheckpoint } from "./gguf/file.js";
-import { writeTextGguf } from "./gguf/text.js";
+import { HEAD_FORMATS, writeTextGguf } from "./gguf/text.js";
 import { writeVisionGguf } from "./gguf/vision.js";
 import { exportForTransformersJs } from "./transformers-js/export.js";
 
@@ -63,8 +63,8 @@ async function ggufFiles(checkpointDir, prefix) {
   try {
     const made = [];
     for (const [format, visionFormat] of GGUF) {
-      // Named after what is in them: earlier versions wrote text of another architecture.
-      const model = `${prefix}-qwen3vl-${format}.gguf`;
+      // Named after what is in them: earlier versions wrote another architecture, and heads in 4 bits.
+      const model = `${prefix}-qwen3vl-${format}-${HEAD_FORMATS[format]}.gguf`;
       const mmproj = `${prefix}-mmproj-${visionFormat}.gguf`;
       if (!(await exists(model))) await writeTextGguf(checkpoint, model, format);
       if (!(await exists(mmproj))) await writeVisionGguf(checkpoint, mmproj, visionFormat);

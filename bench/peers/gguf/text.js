@@ -20,6 +20,12 @@ const LAYER_NAMES = [
 ];
 
 /**
+ * What llama.cpp's own quantiser makes of the matrix that scores the vocabulary in a Q4_0 file, which is the embedding
+ * table where a model has one for both.
+ */
+export const HEAD_FORMATS = { Q4_0: "Q6_K", Q8_0: "Q8_0" };
+
+/**
  * @param {Awaited<ReturnType<typeof import("./file.js").openCheckpoint>>} checkpoint
  * @param {string} path
  * @param {"Q4_0" | "Q8_0"} format of the matrices
@@ -27,10 +33,15 @@ const LAYER_NAMES = [
 export async function writeTextGguf(checkpoint, path, format) {
   const { config, tokenizer, stored } = checkpoint;
   const pairs = metadata(config, tokenizer, FORMATS[format].fileType);
-  const names = tensorNames(config.text_config, stored.has("lm_head.weight"));
-  const tensors = names.map(([name, from]) => {
-    const isMatrix = stored.get(from)?.shape.length === 2;
-    return { name, from, format: isMatrix ? format : "F32" };
+  const hasHead = stored.has("lm_head.weight");
+  const head = hasHead ? "output.weight" : "token_embd.weight";
+  const tensors = tensorNames(config.text_config, hasHead).map(([name, from]) => {
+    const { shape } = stored.get(from) ?? { shape: [] };
+    if (shape.length !== 2) return { name, from, format: "F32" };
+    if (name !== head) return { name, from, format };
+    const headFormat = HEAD_FORMATS[format];
+    const fits = shape[1] % FORMATS[headFormat].block === 0;
+    return { name, from, format: fits ? headFormat : "Q8_0" };
   });
   await writeGguf(path, checkpoint, pairs, tensors);
 }

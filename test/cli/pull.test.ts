@@ -22,6 +22,7 @@ import {
   expect,
   it,
   onTestFinished,
+  vi,
 } from "vitest";
 import { blockOf, LANGUAGES } from "../support/book.ts";
 import { communityPackage } from "../support/community-package.ts";
@@ -35,8 +36,8 @@ import { build, removeBuild } from "./command.ts";
 
 const MODEL = "Test/tiny-chat";
 
-/** Of tests that start many processes one after the other, on a busy machine. */
-const MANY_STARTS_MS = 240_000;
+// They start many processes one after the other, on a machine that may be busy.
+vi.setConfig({ testTimeout: 240_000 });
 
 let directory: string;
 let work: string;
@@ -263,57 +264,53 @@ describe("napcat-vlm pull", () => {
     });
   });
 
-  it(
-    "takes a repository of ONNX graphs as it is, and every other command knows it",
-    async () => {
-      await hub.close();
-      const made = await communityPackage(TINY_CHAT_DIR, work, { decoders: ["fp32", "q4"] });
-      hub = await startModelHub({ model: MODEL, files: treeOf(made) });
-      const pulled = await run(["pull", MODEL, "--precision", "q4"]).ended();
-      expect(pulled).toMatchObject({ code: 0 });
-      expect(pulled.output).toContain("an ONNX package (onnx-community), used as it is");
-      expect(pulled.output).toContain(`napcat-vlm start --model ${MODEL}`);
-      const snapshot = join(modelDir(), "snapshots", hub.commit);
-      expect(readdirSync(join(snapshot, "onnx")).toSorted()).toEqual([
-        "decoder_model_merged_q4.onnx",
-        "decoder_model_merged_q4.onnx_data",
-        "embed_tokens.onnx",
-        "embed_tokens.onnx_data",
-        "vision_encoder.onnx",
-        "vision_encoder.onnx_data",
-      ]);
-      expect((await run(["list"]).ended()).output).toMatch(
-        /^Test\/tiny-chat · 127\S+ · \w{12} · onnx-community q4 \d/,
-      );
-      expect((await run(["path", MODEL]).ended()).output.trim()).toBe(snapshot);
-      expect(await run(["verify", MODEL]).ended()).toMatchObject({ code: 0 });
-      const bot = run(["start", "--model", MODEL, "--port", "0"]);
-      await bot.printed(/page +(http:\S+)/);
-      expect(bot.output.match(/DEEPSTACK IS MISSING/g)).toHaveLength(1);
-      bot.process.kill("SIGKILL");
-      const other = await run([
-        "start",
-        "--model",
-        MODEL,
-        "--precision",
-        "fp32",
-        "--port",
-        "0",
-      ]).ended();
-      expect(other.output).toContain(`napcat-vlm pull ${MODEL} --precision fp32`);
-      const converted = await run(["convert", MODEL]).ended();
-      expect(converted.code).toBe(1);
-      expect(converted.output).toContain("they cannot be converted");
-      truncateSync(join(snapshot, "onnx", "embed_tokens.onnx_data"), 100);
-      expect(await run(["verify", MODEL]).ended()).toMatchObject({
-        code: 1,
-        output: expect.stringContaining("bad  "),
-      });
-      expect(await run(["remove", MODEL]).ended()).toMatchObject({ code: 0 });
-      expect(readdirSync(join(work, "models"))).toEqual([]);
-    },
-    MANY_STARTS_MS,
-  );
+  it("takes a repository of ONNX graphs as it is, and every other command knows it", async () => {
+    await hub.close();
+    const made = await communityPackage(TINY_CHAT_DIR, work, { decoders: ["fp32", "q4"] });
+    hub = await startModelHub({ model: MODEL, files: treeOf(made) });
+    const pulled = await run(["pull", MODEL, "--precision", "q4"]).ended();
+    expect(pulled).toMatchObject({ code: 0 });
+    expect(pulled.output).toContain("an ONNX package (onnx-community), used as it is");
+    expect(pulled.output).toContain(`napcat-vlm start --model ${MODEL}`);
+    const snapshot = join(modelDir(), "snapshots", hub.commit);
+    expect(readdirSync(join(snapshot, "onnx")).toSorted()).toEqual([
+      "decoder_model_merged_q4.onnx",
+      "decoder_model_merged_q4.onnx_data",
+      "embed_tokens.onnx",
+      "embed_tokens.onnx_data",
+      "vision_encoder.onnx",
+      "vision_encoder.onnx_data",
+    ]);
+    expect((await run(["list"]).ended()).output).toMatch(
+      /^Test\/tiny-chat · 127\S+ · \w{12} · onnx-community q4 \d/,
+    );
+    expect((await run(["path", MODEL]).ended()).output.trim()).toBe(snapshot);
+    expect(await run(["verify", MODEL]).ended()).toMatchObject({ code: 0 });
+    const bot = run(["start", "--model", MODEL, "--port", "0"]);
+    await bot.printed(/page +(http:\S+)/);
+    expect(bot.output.match(/DEEPSTACK IS MISSING/g)).toHaveLength(1);
+    bot.process.kill("SIGKILL");
+    const other = await run([
+      "start",
+      "--model",
+      MODEL,
+      "--precision",
+      "fp32",
+      "--port",
+      "0",
+    ]).ended();
+    expect(other.output).toContain(`napcat-vlm pull ${MODEL} --precision fp32`);
+    const converted = await run(["convert", MODEL]).ended();
+    expect(converted.code).toBe(1);
+    expect(converted.output).toContain("they cannot be converted");
+    truncateSync(join(snapshot, "onnx", "embed_tokens.onnx_data"), 100);
+    expect(await run(["verify", MODEL]).ended()).toMatchObject({
+      code: 1,
+      output: expect.stringContaining("bad  "),
+    });
+    expect(await run(["remove", MODEL]).ended()).toMatchObject({ code: 0 });
+    expect(readdirSync(join(work, "models"))).toEqual([]);
+  });
 
   it("is named by whoever needs a model that was not pulled, and never asked for without a terminal", async () => {
     for (const args of [
@@ -327,35 +324,31 @@ describe("napcat-vlm pull", () => {
     expect(hub.asked).toEqual([]);
   });
 
-  it.runIf(hasTerminals())(
-    "is offered by a start on a terminal",
-    async () => {
-      const args = ["start", "--model", MODEL, "--port", "0"];
-      for (const [keys, what] of [
-        ["n\r", "no"],
-        ["\u0003", "Ctrl-C"],
-        [undefined, "the end of the input"],
-      ] as const) {
-        const asked = run(args, {}, "terminal");
-        await asked.printed(/Fetch it now\? \[Y\/n\]/);
-        if (keys === undefined) asked.process.stdin?.end();
-        else asked.process.stdin?.write(keys);
-        const { code, output } = await asked.ended();
-        expect(code, what).toBe(1);
-        expect(output, what).toContain(`napcat-vlm pull ${MODEL}`);
-      }
-      expect(hub.asked).toEqual([]);
+  it.runIf(hasTerminals())("is offered by a start on a terminal", async () => {
+    const args = ["start", "--model", MODEL, "--port", "0"];
+    for (const [keys, what] of [
+      ["n\r", "no"],
+      ["\u0003", "Ctrl-C"],
+      [undefined, "the end of the input"],
+    ] as const) {
       const asked = run(args, {}, "terminal");
       await asked.printed(/Fetch it now\? \[Y\/n\]/);
-      asked.process.stdin?.write("y\r");
-      await asked.printed(/page +(http:\S+)/);
-      asked.process.stdin?.write("\u0003");
+      if (keys === undefined) asked.process.stdin?.end();
+      else asked.process.stdin?.write(keys);
       const { code, output } = await asked.ended();
-      expect(code).toBe(0);
-      expect(output).toContain(`完成 done: ${MODEL}`);
-    },
-    MANY_STARTS_MS,
-  );
+      expect(code, what).toBe(1);
+      expect(output, what).toContain(`napcat-vlm pull ${MODEL}`);
+    }
+    expect(hub.asked).toEqual([]);
+    const asked = run(args, {}, "terminal");
+    await asked.printed(/Fetch it now\? \[Y\/n\]/);
+    asked.process.stdin?.write("y\r");
+    await asked.printed(/page +(http:\S+)/);
+    asked.process.stdin?.write("\u0003");
+    const { code, output } = await asked.ended();
+    expect(code).toBe(0);
+    expect(output).toContain(`完成 done: ${MODEL}`);
+  });
 
   it("is found by its name in a settings file too", async () => {
     const file = join(work, "settings.json");

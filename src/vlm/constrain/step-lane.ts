@@ -14,10 +14,8 @@ export interface LaneOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-interface Job extends LaneOptions {
-  /** Takes a step; false: it is over. */
-  readonly advance: () => boolean;
-}
+/** Takes a step; false: it is over. */
+type Job = () => boolean;
 
 /** One after the other in small steps, so that short work is not behind long work. */
 export class StepLane {
@@ -29,7 +27,7 @@ export class StepLane {
   run<T>(steps: Steps<T>, options: LaneOptions = {}): Promise<T> {
     const { urgent = false, signal } = options;
     return new Promise((resolve, reject) => {
-      const advance = (): boolean => {
+      const job: Job = () => {
         try {
           signal?.throwIfAborted();
           const step = steps.next();
@@ -42,7 +40,7 @@ export class StepLane {
           return false;
         }
       };
-      (urgent ? this.#urgent : this.#others).push({ advance });
+      (urgent ? this.#urgent : this.#others).push(job);
       if (!this.#running) void this.#work();
     });
   }
@@ -54,7 +52,7 @@ export class StepLane {
       const end = performance.now() + SLICE_MS;
       for (let line = this.#next; line && performance.now() < end; line = this.#next) {
         const job = line.shift()!;
-        if (job.advance()) line.push(job);
+        if (job()) line.push(job);
       }
     }
     this.#running = false;

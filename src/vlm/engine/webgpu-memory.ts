@@ -5,6 +5,7 @@
 import { OnnxModel } from "../convert/onnx-model.ts";
 import { DeviceError } from "../errors.ts";
 import type { Device } from "../runtime/device.ts";
+import { mebibytes } from "../runtime/memory-budget.ts";
 import { Session } from "../runtime/session.ts";
 import { Value } from "../runtime/value.ts";
 
@@ -99,8 +100,4 @@ function tooLarge(what: string, byteLength: number): DeviceError {
     "device-memory",
     `The device webgpu has no buffers of ${mebibytes(byteLength)} MiB, and ${what} need one. Use weights of four bits.`,
   );
-}
-
-function mebibytes(byteLength: number): number {
-  return Math.ceil(byteLength / 2 ** 20);
 }

@@ -52,6 +52,7 @@ export class MemoryBudget {
   }
 }
 
-function mebibytes(byteLength: number): number {
+/** As errors name sizes: rounded up. */
+export function mebibytes(byteLength: number): number {
   return Math.ceil(byteLength / 2 ** 20);
 }

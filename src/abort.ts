@@ -67,6 +67,24 @@ export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undef
   });
 }
 
+/**
+ * Waits for a promise, but no longer than that.
+ *
+ * @returns what it resolves with, or `undefined` when time was over first
+ * @throws what it rejects with until then
+ */
+export async function settledWithin<T>(promise: Promise<T>, ms: number): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const over = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, ms, undefined);
+  });
+  try {
+    return await Promise.race([promise, over]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** Passes the items of a stream on, or throws the signal's reason as soon as it aborts, whatever the stream does. */
 export async function* eachUntilAborted<T>(
   stream: AsyncIterable<T>,

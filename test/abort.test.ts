@@ -1,5 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { eachUntilAborted, isTimeoutError, startDeadline, untilAborted } from "../src/abort.ts";
+import {
+  eachUntilAborted,
+  isTimeoutError,
+  settledWithin,
+  startDeadline,
+  untilAborted,
+} from "../src/abort.ts";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -44,6 +50,17 @@ describe("untilAborted", () => {
     await expect(untilAborted(Promise.resolve(1), signal)).resolves.toBe(1);
     await expect(untilAborted(Promise.reject("x"), signal)).rejects.toBe("x");
     await expect(untilAborted(new Promise(() => {}), AbortSignal.abort("y"))).rejects.toBe("y");
+  });
+});
+
+describe("settledWithin", () => {
+  it("settles as the promise does, or with nothing when time is over, and leaves no timer", async () => {
+    await expect(settledWithin(Promise.resolve(1), 10)).resolves.toBe(1);
+    await expect(settledWithin(Promise.reject("x"), 10)).rejects.toBe("x");
+    expect(vi.getTimerCount()).toBe(0);
+    const late = settledWithin(new Promise<number>(() => {}), 10);
+    await vi.advanceTimersByTimeAsync(10);
+    await expect(late).resolves.toBeUndefined();
   });
 });
 

@@ -1,8 +1,7 @@
 // The bot: events come in, answers go out. It puts the parts of a bot together, listens, and closes in bounded time.
 // What happens to a message is in `pipeline/`. It knows nothing of how the connection is kept alive, or of what the model is.
 
-import { setTimeout as sleep } from "node:timers/promises";
-import { sharedController } from "../abort.ts";
+import { settledWithin, sharedController } from "../abort.ts";
 import type { VisionLanguageModel } from "../vlm/index.ts";
 import { type BotChanges, changedOptions, needsRestart } from "./bot-changes.ts";
 import { AwaitedPictures } from "./chat/awaited-pictures.ts";
@@ -235,12 +234,7 @@ class VlmBot implements InstalledVlm {
     this.#closing.abort(new TurnCancelledError("shutdown"));
     this.#cancellation.shutDown();
     this.#calls.close();
-    const patience = new AbortController();
-    await Promise.race([
-      this.idle(),
-      sleep(CLOSE_TIMEOUT_MS, undefined, { signal: patience.signal }).catch(() => {}),
-    ]);
-    patience.abort();
+    await settledWithin(this.idle(), CLOSE_TIMEOUT_MS);
     await this.#downloader.close();
   }
 

@@ -3,7 +3,7 @@
 
 import { type LookupAddress, lookup as systemLookup } from "node:dns";
 import net, { type LookupFunction } from "node:net";
-import { setTimeout as sleep } from "node:timers/promises";
+import { settledWithin, untilAborted } from "../abort.ts";
 import { isPublicAddress } from "../bot/images/image-url.ts";
 import { isInventedByProxy } from "../bot/images/qq-hosts.ts";
 
@@ -44,7 +44,7 @@ export interface ProbeOptions {
 /** @throws {unknown} `signal.reason` when aborted, and nothing else. */
 export async function probePictureHost(host: string, options: ProbeOptions): Promise<PictureHost> {
   const { signal, timeoutMs = 4000, lookup = systemLookup as LookupFunction, port = 443 } = options;
-  const found = await withTimeout(lookUp(host, lookup), timeoutMs, signal);
+  const found = await settledWithin(untilAborted(lookUp(host, lookup), signal), timeoutMs);
   const none = { host, throughProxy: false };
   if (found === undefined) return { ...none, state: "no-dns", detail: "ETIMEOUT" };
   const [first] = found.addresses;
@@ -56,7 +56,8 @@ export async function probePictureHost(host: string, options: ProbeOptions): Pro
   const throughProxy = others.length > 0;
   const connecting = new AbortController();
   const stop = AbortSignal.any([signal, connecting.signal]);
-  const code = await withTimeout(tryConnect(found.addresses, host, port, stop), timeoutMs, signal);
+  const connected = tryConnect(found.addresses, host, port, stop);
+  const code = await settledWithin(untilAborted(connected, signal), timeoutMs);
   connecting.abort();
   const reached = code === "";
   const detail = reached || throughProxy ? first.address : (code ?? "ETIMEDOUT");
@@ -98,15 +99,4 @@ function tryConnect(
     });
     socket.once("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? "EIO"));
   });
-}
-
-/** What comes in time, or `undefined`. */
-async function withTimeout<T>(work: Promise<T>, timeoutMs: number, signal: AbortSignal) {
-  const patience = new AbortController();
-  const stop = AbortSignal.any([signal, patience.signal]);
-  const late = sleep(timeoutMs, undefined, { signal: stop }).catch(() => undefined);
-  const result = await Promise.race([work, late]);
-  patience.abort();
-  signal.throwIfAborted();
-  return result;
 }

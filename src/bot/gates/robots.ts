@@ -2,6 +2,7 @@
 // and lets them in where no answer comes quickly: the answer then counts from the next question on.
 
 import { LRUCache } from "lru-cache";
+import { settledWithin } from "../../abort.ts";
 import { OneBotCallError } from "../errors.ts";
 import type { NapCatCalls } from "../napcat/calls.ts";
 import type { IncomingMessage } from "../napcat/events.ts";
@@ -32,12 +33,7 @@ export class Robots implements AskedGate {
     if (target.kind !== "group" || this.#unsupported) return undefined;
     const known = this.#people.get(sender.id) ?? this.#ask(target.groupId, sender.id);
     this.#people.set(sender.id, known, { noUpdateTTL: true });
-    let timer: NodeJS.Timeout | undefined;
-    const patience = new Promise<boolean>((resolve) => {
-      timer = setTimeout(resolve, PATIENCE_MS, false);
-    });
-    const isRobot = await Promise.race([known, patience]);
-    clearTimeout(timer);
+    const isRobot = await settledWithin(known, PATIENCE_MS);
     return isRobot ? { reason: "robot" } : undefined;
   }
 

@@ -2,7 +2,7 @@
 // It never tries again: that is the connection's part.
 
 import { setImmediate, setTimeout as sleep } from "node:timers/promises";
-import { startDeadline, untilAborted } from "../../abort.ts";
+import { settledWithin, startDeadline, untilAborted } from "../../abort.ts";
 import { describeError } from "../errors.ts";
 import { NapCatCalls } from "./calls.ts";
 import type { NapCatClient } from "./napcat-client.ts";
@@ -103,13 +103,7 @@ export class Session {
   async leave(): Promise<void> {
     const goodbye = this.#client.disconnect().catch(() => {});
     for (const [event, handler] of this.#listeners.splice(0)) this.#client.off(event, handler);
-    const patience = new AbortController();
-    const { signal } = patience;
-    await Promise.race([
-      goodbye,
-      sleep(DISCONNECT_TIMEOUT_MS, undefined, { signal }).catch(() => {}),
-    ]);
-    patience.abort();
+    await settledWithin(goodbye, DISCONNECT_TIMEOUT_MS);
   }
 
   /** Resolves when the end is known, or when this time is over. */

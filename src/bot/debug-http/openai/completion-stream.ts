@@ -1,7 +1,7 @@
 // A completion that is streamed. In: the parts of an answer. Out: a response, or the error of a response.
 // What fails before the answer begins has the status of its error, because that is what clients act on.
 
-import type { Deadline } from "../../../abort.ts";
+import { type Deadline, settledWithin } from "../../../abort.ts";
 import type { StreamPart } from "../../../vlm/index.ts";
 import { asRefusal, type OpenRequests } from "../open-requests.ts";
 import { streamEvents } from "../reply-stream.ts";
@@ -60,17 +60,4 @@ export async function streamCompletion(options: StreamedCompletion): Promise<Res
     (reason) => request.abort(reason),
     KEEP_ALIVE_MS,
   );
-}
-
-/** Waits for it, but no longer than that. @throws what it rejects with until then */
-async function settledWithin(promise: Promise<unknown>, ms: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const patience = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  try {
-    await Promise.race([promise, patience]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

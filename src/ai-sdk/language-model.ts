@@ -138,12 +138,13 @@ function toTools({ tools = [] }: LanguageModelV3CallOptions, warn: Warn): Genera
       warn({ type: "unsupported", feature: `the provider's tool ${tool.id}` });
       return [];
     }
-    const { name, description, inputSchema, inputExamples = [] } = tool;
+    const { name, description, inputSchema, inputExamples = [], strict } = tool;
     if (inputExamples.length > 0) warn({ type: "unsupported", feature: "inputExamples of tools" });
     const described = {
       name,
       ...given("description", description),
       parameters: inputSchema,
+      ...given("strict", strict),
     };
     return [{ type: "function", function: described }];
   });

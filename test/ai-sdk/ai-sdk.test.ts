@@ -103,6 +103,7 @@ describe("generateText", () => {
       tools: {
         look: tool({
           description: "looks",
+          strict: true,
           inputSchema: z.object({ where: z.string() }),
           execute: async ({ where }) => ({ seen: `${where}边有猫` }),
         }),
@@ -132,7 +133,12 @@ describe("generateText", () => {
     expect(model.requests[0]?.tools).toMatchObject([
       {
         type: "function",
-        function: { name: "look", description: "looks", parameters: { type: "object" } },
+        function: {
+          name: "look",
+          description: "looks",
+          parameters: { type: "object" },
+          strict: true,
+        },
       },
       { type: "function", function: { name: "draw" } },
     ]);

@@ -3,7 +3,7 @@
 // so that nobody else has to wait, and stops when nobody waits for it. It knows no logits.
 
 import { LRUCache } from "lru-cache";
-import { ResponseFormatError } from "../errors.ts";
+import type { ResponseFormatError } from "../errors.ts";
 import { SharedWork } from "../image/shared-work.ts";
 import type { KnownTool } from "../text/tool-call-text.ts";
 import type { ResponseFormat } from "../vision-language-model.ts";
@@ -17,7 +17,8 @@ import { GrammarStates } from "./grammar-states.ts";
 import { jsonSchemaRule } from "./json-schema.ts";
 import { oneText } from "./json-terminals.ts";
 import { LazyDfa } from "./lazy-dfa.ts";
-import { regexPiece, UnsupportedPatternError } from "./regex.ts";
+import { refusalOf } from "./refusal.ts";
+import { regexPiece } from "./regex.ts";
 import { StepLane } from "./step-lane.ts";
 import { limited, type Steps } from "./steps.ts";
 import { TokenMasks } from "./token-masks.ts";
@@ -59,6 +60,8 @@ export class ResponseFormats {
     maxSize: KEPT_BYTES,
     sizeCalculation: ({ effort }) => 1 + effort.bytes,
   });
+  /** A form that could not be made cannot be made the next time. */
+  readonly #refused = new LRUCache<string, ResponseFormatError>({ max: KEPT_FORMS });
   readonly #making = new SharedWork<Form>();
   readonly #reading = new SharedWork<TokenMasks>();
   #masks: TokenMasks | undefined;
@@ -76,13 +79,19 @@ export class ResponseFormats {
     return this.constraintOf(nameOf(format), (effort) => formatRule(format, effort), signal);
   }
 
-  /** The call of one of these tools, between its marks. What of a schema cannot be kept is not. */
+  /**
+   * The call of one of these tools, between its marks. What of a schema cannot be kept is not, unless its tool is strict.
+   *
+   * @throws as {@link constraint} does
+   */
   async callConstraint(tools: readonly KnownTool[], signal?: AbortSignal): Promise<Constraint> {
     return this.constraintOf(`call ${nameOf(tools)}`, (effort) => callRule(tools, effort), signal);
   }
 
   /** For a grammar made elsewhere. @param name tells it from others */
   async constraintOf(name: string, make: MakeRule, signal?: AbortSignal): Promise<Constraint> {
+    const refusal = this.#refused.get(name);
+    if (refusal) throw refusal;
     const known = this.#forms.get(name);
     const usable = known && !known.states.full && !known.effort.worn;
     const work = (stop: AbortSignal) => this.#make(name, make, stop);
@@ -114,13 +123,9 @@ export class ResponseFormats {
       this.#forms.set(name, form);
       return form;
     } catch (error) {
-      if (error instanceof TooComplexError) throw tooComplex(error);
-      if (!(error instanceof UnsupportedPatternError)) throw error;
-      throw new ResponseFormatError(
-        "response-format-unsupported",
-        `The pattern cannot be kept: ${error.message}.`,
-        { keyword: error.construct },
-      );
+      const refusal = refusalOf(error);
+      if (refusal) this.#refused.set(name, refusal);
+      throw refusal ?? error;
     }
   }
 

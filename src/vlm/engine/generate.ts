@@ -4,8 +4,6 @@
 import type { Deadline } from "../../abort.ts";
 import type { Qwen3VlConfig } from "../checkpoint/config.ts";
 import type { GenerationDefaults } from "../checkpoint/generation-config.ts";
-import { forcedTools } from "../constrain/call-form.ts";
-import type { Constraint } from "../constrain/constraint.ts";
 import type { ResponseFormats } from "../constrain/response-format.ts";
 import { type ImageDecodeError, isVlmError } from "../errors.ts";
 import { contentHash, type ImageTensorCache, type TensorView } from "../image/image-tensor.ts";
@@ -21,6 +19,7 @@ import type {
   StreamPart,
 } from "../vision-language-model.ts";
 import { Answer } from "./answer.ts";
+import { askedForm } from "./asked-form.ts";
 import type { Engine } from "./engine.ts";
 import { type PlacedPicture, Sequence } from "./sequence.ts";
 import { Stopwatch } from "./stopwatch.ts";
@@ -56,7 +55,7 @@ export async function generate(
 ): Promise<void> {
   const watch = new Stopwatch();
   model.engine.expectRoom();
-  const form = await formOf(model, request, stop.signal);
+  const form = await askedForm(model, request, stop.signal);
   const asked = withoutThought(model, request);
   const { prompt, pictures, placed } = await readRequest(model, asked, watch, stop.signal);
   const answer = new Answer({
@@ -112,19 +111,6 @@ export function withoutThought<T extends ResolvedPrompt & { readonly maxReasonin
   if (!tokenizer.thinking || maxReasoningTokens > 0 || continueAnswer) return request;
   const begun = { role: "assistant", content: "" } as const;
   return { ...request, messages: [...messages, begun], continueAnswer: true };
-}
-
-/** What the answer, or the call that has to be made, must look like. */
-async function formOf(
-  { formats, tokenizer }: ModelParts,
-  { responseFormat, tools, toolChoice }: ResolvedRequest,
-  signal: AbortSignal,
-): Promise<{ readonly constraint?: Constraint; readonly callConstraint?: Constraint }> {
-  if (responseFormat) return { constraint: await formats.constraint(responseFormat, signal) };
-  const forced = forcedTools(knownTools(tools), toolChoice);
-  const marked = ["<tool_call>", "</tool_call>"].every((mark) => tokenizer.findSpecial(mark));
-  if (forced.length === 0 || !marked) return {};
-  return { callConstraint: await formats.callConstraint(forced, signal) };
 }
 
 /**

@@ -7,6 +7,7 @@ import type { TokenMask } from "../constrain/local-mask.ts";
 import type { FinishReason, ToolChoice } from "../vision-language-model.ts";
 import { ForcedCall } from "./forced-call.ts";
 import { FormedAnswer } from "./formed-answer.ts";
+import { type CallForm, HeldCalls } from "./held-calls.ts";
 import { LoopWatch } from "./loop-watch.ts";
 import { TextStream } from "./text-stream.ts";
 import { ThoughtBudget } from "./thought-budget.ts";
@@ -30,6 +31,8 @@ export interface AnswerFlowOptions {
   readonly constraint?: Constraint | undefined;
   /** The form of a call that has to be made, between its marks. Left out: the model is helped to begin it. */
   readonly callConstraint?: Constraint | undefined;
+  /** How calls are held that the model makes by itself. Left out: not at all. */
+  readonly callForm?: CallForm | undefined;
   /** The prompt holds the beginning of the answer: there is no thought any more. @default false */
   readonly begun?: boolean;
   /** Most tokens of the answer, reasoning included. */
@@ -52,6 +55,7 @@ export class AnswerFlow {
   readonly #options: AnswerFlowOptions;
   readonly #text: TextStream;
   readonly #calls: ToolCallStream;
+  readonly #held: HeldCalls;
   readonly #budget: ThoughtBudget;
   readonly #forced: ForcedCall;
   readonly #formed: FormedAnswer;
@@ -67,14 +71,21 @@ export class AnswerFlow {
     const formed = options.constraint !== undefined;
     const { begun = false } = options;
     this.#text = new TextStream({ tokenizer, stop, literal: formed || begun, begun });
-    this.#calls = new ToolCallStream({ tokenizer, tools, bare: !formed });
-    const { callConstraint } = options;
+    const { callConstraint, callForm } = options;
+    // Without its marks a call cannot be held.
+    const bare = !formed && !tools.some(({ strict }) => strict);
+    this.#calls = new ToolCallStream({ tokenizer, tools, bare });
+    const [openId, closeId] = [
+      tokenizer.findSpecial("<tool_call>"),
+      tokenizer.findSpecial("</tool_call>"),
+    ];
+    this.#held = new HeldCalls(callForm, openId, closeId);
     const choice = options.toolChoice ?? "auto";
     this.#forced = new ForcedCall(tokenizer, tools, choice, callConstraint !== undefined);
     this.#formed = new FormedAnswer({
       constraint: options.constraint ?? callConstraint,
-      callId: formed && tools.length > 0 ? tokenizer.findSpecial("<tool_call>") : undefined,
-      closingId: callConstraint && tokenizer.findSpecial("</tool_call>"),
+      callId: formed && tools.length > 0 ? openId : undefined,
+      closingId: callConstraint && closeId,
       afterThought: tokenizer.encodeText("\n\n"),
     });
     const room = Math.min(maxTokens, contextRoom);
@@ -85,12 +96,13 @@ export class AnswerFlow {
   /** The token that has to come next; undefined: the model chooses. */
   get due(): number | undefined {
     if (this.#budget.due !== undefined || this.#text.reasoning) return this.#budget.due;
-    return this.#forced.due ?? this.#formed.due;
+    return this.#forced.due ?? this.#held.due ?? this.#formed.due;
   }
 
   /** Tokens that may come next; undefined: any. */
   get mask(): TokenMask | undefined {
-    return this.#text.reasoning ? undefined : this.#formed.mask;
+    if (this.#text.reasoning) return undefined;
+    return this.#held.on ? this.#held.mask : this.#formed.mask;
   }
 
   /** Inside a thought. */
@@ -100,7 +112,8 @@ export class AnswerFlow {
 
   /** Finds out what {@link mask} will be asked for. Undefined: it is known. Never rejects: `mask` says what is wrong. */
   prepare(): Promise<void> | undefined {
-    return this.#text.reasoning || this.due !== undefined ? undefined : this.#formed.prepare();
+    if (this.#text.reasoning || this.due !== undefined) return undefined;
+    return this.#held.on ? this.#held.prepare() : this.#formed.prepare();
   }
 
   /** The answer has not the form that it has to have. */
@@ -164,6 +177,7 @@ export class AnswerFlow {
   #take(id: number): readonly AnswerPart[] {
     // A call inside a thought is a thought.
     const call = this.#text.reasoning ? undefined : this.#calls.take(id);
+    this.#held.take(id, this.#calls.inside);
     return call ?? this.#calls.text(this.#text.push(id));
   }
 

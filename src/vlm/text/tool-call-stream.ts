@@ -46,6 +46,11 @@ export class ToolCallStream {
     this.#held = on && bare ? "" : undefined;
   }
 
+  /** Inside a call, behind its mark. */
+  get inside(): boolean {
+    return this.#block !== undefined;
+  }
+
   /** How many calls were written. */
   get calls(): number {
     return this.#calls;

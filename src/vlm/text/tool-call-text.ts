@@ -14,14 +14,17 @@ export interface WrittenCall {
 export interface KnownTool {
   readonly name: string;
   readonly parameters: unknown;
+  /** Its arguments satisfy that schema, or it is not called. */
+  readonly strict?: boolean;
 }
 
 /** Tools as a request describes them: OpenAI's form, or the function alone. What has no name cannot be called. */
 export function knownTools(tools: readonly Readonly<Record<string, unknown>>[]): KnownTool[] {
   return tools.flatMap((tool) => {
     const described = isObject(tool.function) ? tool.function : tool;
-    const { name, parameters } = described;
-    return typeof name === "string" && name !== "" ? [{ name, parameters }] : [];
+    const { name, parameters, strict } = described;
+    if (typeof name !== "string" || name === "") return [];
+    return [{ name, parameters, ...(strict === true ? { strict } : {}) }];
   });
 }
 
@@ -39,7 +42,8 @@ const MAX_ESCAPES = 2;
  */
 export function readToolCalls(block: string, tools: readonly KnownTool[]): WrittenCall[] {
   const text = block.trim();
-  if (text.includes("<parameter=") || /^<?function=/u.test(text)) return coderCalls(text, tools);
+  const tagged = text.includes("<parameter=") && !text.startsWith("{");
+  if (tagged || /^<?function=/u.test(text)) return coderCalls(text, tools);
   return objectsIn(text).flatMap((value) => callOf(value) ?? []);
 }
 

@@ -2,70 +2,18 @@
 // the model writes what its script says wherever that may come, and else the first token that may.
 
 import { describe, expect, it } from "vitest";
-import { allows } from "../../../src/vlm/constrain/local-mask.ts";
-import { ResponseFormats } from "../../../src/vlm/constrain/response-format.ts";
-import { AnswerFlow, type AnswerFlowOptions } from "../../../src/vlm/text/answer-flow.ts";
-import type { AnswerPart } from "../../../src/vlm/text/tool-call-stream.ts";
 import type { ResponseFormat } from "../../../src/vlm/vision-language-model.ts";
+import {
+  bytes,
+  END,
+  formats,
+  id,
+  type ScriptOptions,
+  writeByScript,
+} from "../../support/byte-answers.ts";
 
-const MARKS = ["<think>", "</think>", "<|im_end|>", "<tool_call>", "</tool_call>"];
-const id = (mark: string) => 256 + MARKS.indexOf(mark);
-const bytes = (text: string): number[] => [...Buffer.from(text)];
-const END = id("<|im_end|>");
-
-const tokenBytes = (token: number) =>
-  token < 256 ? Uint8Array.of(token) : Buffer.from(MARKS[token - 256] ?? "");
-
-const tokenizer = (thinking: boolean): AnswerFlowOptions["tokenizer"] => ({
-  thinking,
-  findSpecial: (name) => (MARKS.includes(name) ? id(name) : undefined),
-  isSpecial: (token) => token === END,
-  tokenBytes,
-  encodeText: bytes,
-});
-
-const formats = new ResponseFormats({
-  size: 256 + MARKS.length,
-  isAdded: (token) => token >= 256,
-  tokenBytes,
-  endIds: new Set([END]),
-});
-
-async function run(
-  script: readonly number[],
-  format: ResponseFormat,
-  options: Partial<AnswerFlowOptions> & { readonly thinking?: boolean } = {},
-) {
-  const flow = new AnswerFlow({
-    tokenizer: tokenizer(options.thinking ?? false),
-    eosTokenIds: new Set([END]),
-    stop: [],
-    maxTokens: 500,
-    maxReasoningTokens: 400,
-    contextRoom: 10_000,
-    constraint: await formats.constraint(format),
-    ...options,
-  });
-  const shown = { "text-delta": "", "reasoning-delta": "" };
-  const calls: string[] = [];
-  const show = (parts: readonly AnswerPart[]) => {
-    for (const part of parts) {
-      if (part.type === "tool-call") calls.push(`${part.name}(${part.arguments})`);
-      else shown[part.type] += part.text;
-    }
-  };
-  for (let written = 0; flow.finishReason === undefined; written++) {
-    const wanted = script[written % script.length]!;
-    const { mask } = flow;
-    const may = (token: number) => !mask || allows(mask, token);
-    const all = Array.from({ length: 256 + MARKS.length }, (_, token) => token);
-    const chosen = may(wanted) ? wanted : all.find(may)!;
-    show(flow.take(flow.due ?? flow.settle(chosen)));
-  }
-  show(flow.end());
-  const { finishReason, incomplete, completionTokens } = flow;
-  const [text, reasoning] = [shown["text-delta"], shown["reasoning-delta"]];
-  return { text, reasoning, calls, finishReason, incomplete, completionTokens };
+async function run(script: readonly number[], format: ResponseFormat, options?: ScriptOptions) {
+  return writeByScript(script, { constraint: await formats.constraint(format), ...options });
 }
 
 describe("an answer of a form", () => {

@@ -13,6 +13,7 @@ const SETTINGS = [
   "repetitionPenalty",
   "maxReasoningTokens",
   "topLogprobs",
+  "parallelToolCalls",
   "chat",
   "priority",
 ] as const satisfies readonly (keyof GenerateRequest)[];

@@ -53,6 +53,7 @@ export interface ResolvedPrompt {
 
 export interface ResolvedRequest extends ResolvedPrompt {
   readonly toolChoice: ToolChoice;
+  readonly parallelToolCalls: boolean;
   readonly responseFormat?: ResponseFormat | undefined;
   readonly sampling: Required<SamplingOptions>;
   readonly maxReasoningTokens: number;
@@ -69,6 +70,7 @@ const REQUEST_SCHEMA = object({
     [oneOf(["auto", "none", "required"]), object({ name: nonEmptyText() })],
     '"auto", "none", "required" or an object with the name of a tool',
   ).optional(),
+  parallelToolCalls: boolean().optional(),
   responseFormat: kindsOf(
     "type",
     [
@@ -126,6 +128,7 @@ export function resolveRequest(
     messages: request.messages,
     tools: toolChoice === "none" ? [] : tools,
     toolChoice,
+    parallelToolCalls: request.parallelToolCalls ?? true,
     responseFormat: request.responseFormat,
     sampling: {
       temperature: request.temperature ?? (defaults.doSample ? defaults.temperature : 0),

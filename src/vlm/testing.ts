@@ -146,9 +146,10 @@ function decider(
 
 /** The parts a model would stream for this answer: deltas of a few characters, then the finish. */
 async function* scriptedParts(
-  { text: written = "", reasoning = "", toolCalls = [] }: ScriptedAnswer,
+  { text: written = "", reasoning = "", toolCalls: calls = [] }: ScriptedAnswer,
   request: GenerateRequest,
 ): AsyncGenerator<StreamPart> {
+  const toolCalls = request.parallelToolCalls === false ? calls.slice(0, 1) : calls;
   for (const text of pieces(reasoning)) yield { type: "reasoning-delta", text };
   for (const text of pieces(written)) yield { type: "text-delta", text };
   for (const [index, call] of toolCalls.entries()) {

@@ -87,6 +87,8 @@ export interface GenerateRequest extends SamplingOptions {
   readonly tools?: readonly Readonly<Record<string, unknown>>[];
   /** @default "auto" */
   readonly toolChoice?: ToolChoice;
+  /** May several tools be called in one answer? If not, it ends with its first call. @default true */
+  readonly parallelToolCalls?: boolean;
   /** The form of the answer, behind any thought. The model may call a tool instead where it has some. */
   readonly responseFormat?: ResponseFormat;
   /** Most tokens to generate, reasoning included. @default 1024, for a Thinking model 2048 */

@@ -307,7 +307,13 @@ describe("what the SDK hands on", () => {
 
   it("settings that it has no name for, and what it has no name for in an answer", async () => {
     const model = new FakeVisionLanguageModel();
-    const napcatVlm = { minP: 0.1, maxReasoningTokens: 0, chat: "group:1", priority: 5 };
+    const napcatVlm = {
+      minP: 0.1,
+      maxReasoningTokens: 0,
+      chat: "group:1",
+      priority: 5,
+      parallelToolCalls: false,
+    };
     const call = { model: qwen3Vl(model), prompt: "?", providerOptions: { napcatVlm } };
     const whole = await generateText(call);
     expect(whole.warnings).toEqual([]);

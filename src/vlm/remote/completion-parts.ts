@@ -84,6 +84,8 @@ export interface CompletionPartsOptions {
   readonly droppedTurns: number;
   readonly maxTokens: number;
   readonly responseFormat?: ResponseFormat | undefined;
+  /** If not, the first call counts, whatever a server that does not know of it sends. @default true */
+  readonly parallelToolCalls?: boolean | undefined;
 }
 
 /** How an answer ended that must not be taken for one. */
@@ -141,7 +143,9 @@ export class CompletionParts {
     const rest = this.#half === "" ? [] : this.#thought.push("\u{fffd}");
     const shown = this.#form.push([...rest, ...this.#thought.end()]);
     const { held, kept } = this.#form.end();
-    const calls = reason === "max-tokens" || reason === "context-full" ? [] : this.#calls.end();
+    const cut = reason === "max-tokens" || reason === "context-full";
+    const most = this.#options.parallelToolCalls === false ? 1 : Number.POSITIVE_INFINITY;
+    const calls = cut ? [] : this.#calls.end().slice(0, most);
     const incomplete = !kept && calls.length === 0;
     return [...shown, ...held, ...calls, this.#finishPart(reason, incomplete)];
   }

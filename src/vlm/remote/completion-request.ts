@@ -194,7 +194,8 @@ function textOf(part: Part): string {
 function toolFields({
   tools = [],
   toolChoice,
-}: GenerateRequest): Pick<CompletionBody, "tools" | "tool_choice"> {
+  parallelToolCalls,
+}: GenerateRequest): Pick<CompletionBody, "tools" | "tool_choice" | "parallel_tool_calls"> {
   if (tools.length === 0) return {};
   return {
     tools: tools.map(toTool),
@@ -204,6 +205,7 @@ function toolFields({
         ? { type: "function" as const, function: { name: toolChoice.name } }
         : toolChoice,
     ),
+    ...given("parallel_tool_calls", parallelToolCalls),
   };
 }
 

@@ -196,6 +196,7 @@ class RemoteVlm implements OpenAiVlm {
           droppedTurns,
           maxTokens: whole.max_tokens ?? Number.POSITIVE_INFINITY,
           responseFormat: request.responseFormat,
+          parallelToolCalls: request.parallelToolCalls,
         });
         await this.#server.ask(body, parts, signal, (part) => {
           if (!begun) request.onQueue?.(0);

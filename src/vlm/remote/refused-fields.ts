@@ -13,6 +13,7 @@ const DISPENSABLE = [
   "presence_penalty",
   "frequency_penalty",
   "chat_template_kwargs",
+  "parallel_tool_calls",
   "seed",
   // The longer name first: it holds the other one's.
   "top_logprobs",

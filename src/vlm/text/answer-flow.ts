@@ -27,6 +27,8 @@ export interface AnswerFlowOptions {
   readonly tools?: readonly KnownTool[];
   /** @default "auto" */
   readonly toolChoice?: ToolChoice;
+  /** If not, the answer ends with its first call. @default true */
+  readonly parallelToolCalls?: boolean;
   /** The form that the answer has to have. Left out: any. */
   readonly constraint?: Constraint | undefined;
   /** The form of a call that has to be made, between its marks. Left out: the model is helped to begin it. */
@@ -74,7 +76,8 @@ export class AnswerFlow {
     const { callConstraint, callForm } = options;
     // Without its marks a call cannot be held.
     const bare = !formed && !tools.some(({ strict }) => strict);
-    this.#calls = new ToolCallStream({ tokenizer, tools, bare });
+    const most = options.parallelToolCalls === false ? 1 : Number.POSITIVE_INFINITY;
+    this.#calls = new ToolCallStream({ tokenizer, tools, bare, most });
     const [openId, closeId] = [
       tokenizer.findSpecial("<tool_call>"),
       tokenizer.findSpecial("</tool_call>"),
@@ -196,6 +199,7 @@ export class AnswerFlow {
   #reasonToFinish(id: number, parts: readonly AnswerPart[]): FinishReason | undefined {
     const { maxTokens, contextRoom } = this.#options;
     if (this.#text.stopped) return "stop-string";
+    if (this.#calls.full) return "stop";
     if (this.#formed.done) return this.#formed.ending ? this.#cut : "stop";
     const repeated = this.#loops.push(id, parts.map(textOf).join(""));
     if (repeated !== undefined && !this.#text.reasoning && this.#endFormed()) return undefined;

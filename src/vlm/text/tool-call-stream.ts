@@ -4,7 +4,7 @@
 import type { ToolCallPart } from "../vision-language-model.ts";
 import type { TextDelta } from "./text-stream.ts";
 import type { Tokenizer } from "./tokenizer.ts";
-import { type KnownTool, readToolCalls } from "./tool-call-text.ts";
+import { type KnownTool, readToolCalls, type WrittenCall } from "./tool-call-text.ts";
 
 /** What an answer is made of before its finish. */
 export type AnswerPart = TextDelta | ToolCallPart;
@@ -15,6 +15,8 @@ export interface ToolCallStreamOptions {
   readonly tools: readonly KnownTool[];
   /** An answer that is nothing but the JSON of a call is one. @default true */
   readonly bare?: boolean;
+  /** More calls than this are passed over. @default any number */
+  readonly most?: number;
 }
 
 /** An answer that begins so may be a call without its marks. */
@@ -31,13 +33,16 @@ export class ToolCallStream {
   readonly #tools: readonly KnownTool[];
   readonly #openId: number | undefined;
   readonly #closeId: number | undefined;
+  readonly #most: number;
   /** Bytes since `<tool_call>`; undefined outside of one. */
   #block: number[] | undefined;
   /** The answer so far, while it may turn out to be a bare call. */
   #held: string | undefined;
   #calls = 0;
 
-  constructor({ tokenizer, tools, bare = true }: ToolCallStreamOptions) {
+  constructor(options: ToolCallStreamOptions) {
+    const { tokenizer, tools, bare = true, most = Number.POSITIVE_INFINITY } = options;
+    this.#most = most;
     this.#tokenizer = tokenizer;
     this.#tools = tools;
     const on = tools.length > 0;
@@ -54,6 +59,11 @@ export class ToolCallStream {
   /** How many calls were written. */
   get calls(): number {
     return this.#calls;
+  }
+
+  /** No more may be written. */
+  get full(): boolean {
+    return this.#calls >= this.#most;
   }
 
   /**
@@ -100,7 +110,7 @@ export class ToolCallStream {
     const known = bare.every(({ name }) => this.#tools.some((tool) => tool.name === name));
     if (bare.length === 0 || !known) return this.#release();
     this.#held = undefined;
-    return bare.map((call) => this.#part(call.name, call.arguments));
+    return this.#parts(bare);
   }
 
   #release(): readonly TextDelta[] {
@@ -114,10 +124,15 @@ export class ToolCallStream {
     const text = Buffer.from(this.#block).toString();
     this.#block = undefined;
     const calls = readToolCalls(text, this.#tools);
-    if (calls.length > 0) return calls.map((call) => this.#part(call.name, call.arguments));
+    if (calls.length > 0) return this.#parts(calls);
     const name = /"name"\s*:\s*"([^"\n]+)"/u.exec(text)?.[1];
     // Whoever runs tools can tell the model what was wrong only if it hears of the call.
     return name === undefined ? [] : [{ ...this.#part(name, text.trim()), invalid: true }];
+  }
+
+  #parts(calls: readonly WrittenCall[]): readonly ToolCallPart[] {
+    const left = calls.slice(0, this.#most - this.#calls);
+    return left.map((call) => this.#part(call.name, call.arguments));
   }
 
   #part(name: string, text: string): ToolCallPart {

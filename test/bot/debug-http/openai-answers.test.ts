@@ -131,7 +131,7 @@ describe("a stream of which nothing is there yet", () => {
       parts: (async function* () {
         yield await part;
       })(),
-      completion: new Completion({ model, includeUsage: false, parallelCalls: true }),
+      completion: new Completion({ model, includeUsage: false }),
       request: startDeadline(undefined),
       requests: new OpenRequests(resolveLimits()),
       onError: () => {},
@@ -156,7 +156,7 @@ describe("a stream of which nothing is there yet", () => {
 
 describe("calls of tools", () => {
   it.each([false, true])("are one where only one is wanted (streaming: %s)", async (stream) => {
-    const { client } = await openDoor({ answer: twoCalls });
+    const { client, model } = await openDoor({ answer: twoCalls });
     const body = { ...question, tools: TOOLS, parallel_tool_calls: false };
     const completion = stream
       ? await client.chat.completions.stream(body).finalChatCompletion()
@@ -165,6 +165,8 @@ describe("calls of tools", () => {
       { function: { name: "look", arguments: '{"at":1}' } },
     ]);
     expect(completion.choices[0]?.finish_reason).toBe("tool_calls");
+    // Nothing is written that nobody will see.
+    expect(model.requests[0]?.parallelToolCalls).toBe(false);
   });
 
   it("have ids that no other answer has", async () => {

@@ -69,6 +69,11 @@ describe("a field that is taken", () => {
     ],
     [{ tools: TOOLS, tool_choice: null }, { tools: TOOLS }],
     [
+      { tools: TOOLS, parallel_tool_calls: false },
+      { tools: TOOLS, parallelToolCalls: false },
+    ],
+    [{ tools: [], parallel_tool_calls: false }, {}],
+    [
       { tools: TOOLS, tool_choice: { type: "function", function: { name: "draw" } } },
       { tools: TOOLS, toolChoice: { name: "draw" } },
     ],
@@ -105,11 +110,10 @@ describe("a field that is taken", () => {
     for (const seed of seeds) expect(Number.isSafeInteger(seed)).toBe(true);
   });
 
-  it("says whether usage is wanted, and more than one call", () => {
-    expect(parse({})).toMatchObject({ stream: false, includeUsage: false, parallelCalls: true });
-    expect(
-      parse({ stream: true, stream_options: { include_usage: true }, parallel_tool_calls: false }),
-    ).toMatchObject({ stream: true, includeUsage: true, parallelCalls: false });
+  it("says whether usage is wanted", () => {
+    expect(parse({})).toMatchObject({ stream: false, includeUsage: false });
+    const asked = parse({ stream: true, stream_options: { include_usage: true } });
+    expect(asked).toMatchObject({ stream: true, includeUsage: true });
   });
 });
 

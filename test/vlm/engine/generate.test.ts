@@ -137,6 +137,7 @@ async function run({ messages, script, request, capacity = 200 }: Run): Promise<
     messages: messages ?? [{ role: "user", content: "你好" }],
     tools: [],
     toolChoice: "auto",
+    parallelToolCalls: true,
     sampling: GREEDY,
     maxTokens: 50,
     maxReasoningTokens: 1024,

@@ -343,6 +343,18 @@ describe("an answer", () => {
     ]);
   });
 
+  it("has one call where no more are wanted, whatever a server makes of the wish", async () => {
+    const pieces = [
+      call({ index: 0, id: "x", function: { name: "look", arguments: "{}" } }),
+      call({ index: 1, id: "y", function: { name: "draw", arguments: "{}" } }),
+    ];
+    const { model, server } = await setup(events(...pieces, chunk({}, "tool_calls")));
+    const asked = { ...QUESTION, tools: TOOLS, parallelToolCalls: false };
+    const { toolCalls } = await model.generate(asked);
+    expect(toolCalls).toMatchObject([{ name: "look" }]);
+    expect(server.asked[0]?.body).toMatchObject({ parallel_tool_calls: false });
+  });
+
   it("marks a call whose arguments are no JSON by any means", async () => {
     const { model } = await setup(
       events(

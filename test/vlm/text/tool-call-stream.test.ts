@@ -20,6 +20,7 @@ const LOOK = { type: "tool-call", id: "call_0", name: "look", arguments: '{"wher
 interface Writing {
   readonly tools?: typeof TOOLS;
   readonly toolChoice?: ToolChoice;
+  readonly parallelToolCalls?: boolean;
   readonly maxTokens?: number;
   readonly thinking?: boolean;
 }
@@ -51,7 +52,8 @@ function write(script: string, { thinking = false, ...options }: Writing = {}) {
   parts.push(...flow.end());
   const text = parts.map((part) => (part.type === "text-delta" ? part.text : "")).join("");
   const calls = parts.filter((part) => part.type === "tool-call");
-  return { text, calls, parts, finishReason: flow.finishReason, forced };
+  const { finishReason, completionTokens } = flow;
+  return { text, calls, parts, finishReason, completionTokens, forced };
 }
 
 describe("an answer with calls", () => {
@@ -94,6 +96,31 @@ describe("an answer with calls", () => {
       expect(bare.startsWith(cut.text) && cut.text !== "").toBe(true);
     },
   );
+
+  it("ends with its first call where no more are wanted", () => {
+    const one = { parallelToolCalls: false };
+    const { text, calls, finishReason, completionTokens } = write(
+      `看。${CALL}还有${CALL}<|im_end|>`,
+      one,
+    );
+    expect({ text, calls, finishReason }).toEqual({
+      text: "看。",
+      calls: [LOOK],
+      finishReason: "tool-calls",
+    });
+    expect(completionTokens).toBe(write(`看。${CALL}<|im_end|>`).completionTokens);
+    const block = '{"name": "look", "arguments": {}}';
+    for (const both of [`<tool_call>${block}\n${block}</tool_call>`, `[${block}, ${block}]`]) {
+      expect(write(`${both}<|im_end|>`).calls).toHaveLength(2);
+      expect(write(`${both}<|im_end|>`, one)).toMatchObject({
+        calls: [{ name: "look" }],
+        finishReason: "tool-calls",
+      });
+    }
+    // A call that cannot be read is one too: the model has to hear of it before it goes on.
+    const broken = '<tool_call>{"name": "look", "arguments": [1</tool_call>';
+    expect(write(`${broken}${CALL}<|im_end|>`, one).calls).toMatchObject([{ invalid: true }]);
+  });
 
   it("lets JSON through that is no call, and text at once", () => {
     expect(write("[1, 2]<|im_end|>").text).toBe("[1, 2]");

@@ -25,8 +25,6 @@ export interface CompletionOptions {
   readonly model: ModelInfo;
   /** Its stream ends with the usage. */
   readonly includeUsage: boolean;
-  /** More than one call of a tool may be in it; else only the first one is. */
-  readonly parallelCalls: boolean;
 }
 
 /** One completion: its id, its time and the model's name are in every piece of it. */
@@ -47,8 +45,7 @@ export class Completion {
 
   /** The answer to a request without `stream`. */
   body(result: GenerateResult): object {
-    const { text, reasoning, finishReason } = result;
-    const calls = this.#options.parallelCalls ? result.toolCalls : result.toolCalls.slice(0, 1);
+    const { text, reasoning, finishReason, toolCalls: calls } = result;
     return {
       ...this.#head,
       object: "chat.completion",
@@ -84,7 +81,6 @@ export class Completion {
         return [this.#chunk({ reasoning_content: part.text })];
       case "tool-call": {
         const index = this.#toolCalls++;
-        if (index > 0 && !this.#options.parallelCalls) return [];
         const { function: call, ...head } = toolCallOf(part);
         return [
           this.#chunk({

@@ -15,8 +15,6 @@ export interface CompletionRequest {
   readonly request: Omit<GenerateRequest, "signal">;
   readonly stream: boolean;
   readonly includeUsage: boolean;
-  /** More than one call of a tool may be in the answer. */
-  readonly parallelCalls: boolean;
 }
 
 const PENALTY = optional(z.number().min(-2).max(2));
@@ -25,7 +23,6 @@ const BODY = z.looseObject({
   messages: MESSAGES,
   ...TOOL_FIELDS,
   ...FORM_FIELDS,
-  parallel_tool_calls: optional(z.boolean()),
   stop: optional(z.union([z.string(), z.array(z.string())])),
   max_tokens: optional(z.int().min(1)),
   max_completion_tokens: optional(z.int().min(1)),
@@ -92,7 +89,6 @@ export function parseCompletionRequest(
     },
     stream: body.stream ?? false,
     includeUsage: body.stream_options?.include_usage ?? false,
-    parallelCalls: body.parallel_tool_calls ?? true,
   };
 }
 

@@ -25,16 +25,22 @@ const CHOICE = z.union(
 export const TOOL_FIELDS = {
   tools: optional(z.array(z.looseObject({ type: z.literal("function"), function: NAMED }))),
   tool_choice: optional(CHOICE),
+  parallel_tool_calls: optional(z.boolean()),
 };
 
 const FIELDS = z.object(TOOL_FIELDS);
 
+type Tools = Pick<GenerateRequest, "tools" | "toolChoice" | "parallelToolCalls">;
+
 /** @throws {RequestError} 400 for the choice of a tool that is not there */
-export function toTools({
-  tools = [],
-  tool_choice: choice,
-}: z.output<typeof FIELDS>): Pick<GenerateRequest, "tools" | "toolChoice"> {
+export function toTools(body: z.output<typeof FIELDS>): Tools {
+  const chosen = toChoice(body);
   // A choice among nothing is none: clients send one with every request.
+  if (!chosen.tools?.length) return {};
+  return { ...chosen, ...given("parallelToolCalls", body.parallel_tool_calls) };
+}
+
+function toChoice({ tools = [], tool_choice: choice }: z.output<typeof FIELDS>): Tools {
   if (tools.length === 0) return {};
   if (typeof choice !== "object") return { tools, ...given("toolChoice", choice) };
   const names = tools.map(({ function: { name } }) => name);
@@ -53,5 +59,5 @@ export function toTools({
     ),
   );
   const left = tools.filter(({ function: { name } }) => allowed.has(name));
-  return left.length === 0 ? {} : { tools: left, toolChoice: mode };
+  return { tools: left, toolChoice: mode };
 }

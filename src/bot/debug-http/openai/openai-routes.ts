@@ -39,8 +39,8 @@ export function addOpenAiRoutes(app: DebugHono, options: OpenAiRoutesOptions): v
 
   app.post("/v1/chat/completions", requests.refuseWhenBusy, requests.limitBody, async (context) => {
     const asked = parseCompletionRequest(await readJson(context), limits);
-    const { includeUsage, parallelCalls } = asked;
-    const completion = new Completion({ model: model.info, includeUsage, parallelCalls });
+    const { includeUsage } = asked;
+    const completion = new Completion({ model: model.info, includeUsage });
     const request = requests.begin(context);
     const question = { ...asked.request, signal: request.signal };
     if (asked.stream) {

@@ -129,7 +129,7 @@ describe("a stream of which nothing is there yet", () => {
     let response: Response | undefined;
     const answered = streamCompletion({
       parts: (async function* () {
-        yield await part;
+        yield { index: 0, part: await part };
       })(),
       completion: new Completion({ model, includeUsage: false }),
       request: startDeadline(undefined),

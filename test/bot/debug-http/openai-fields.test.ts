@@ -151,7 +151,7 @@ describe("a field that cannot be taken is named", () => {
     [{ max_completion_tokens: -1 }, "max_completion_tokens", "at least 1"],
     [{ stop: [1] }, "stop.0", "string"],
     [{ seed: 1.5 }, "seed", "whole number"],
-    [{ n: 2 }, "n", "one choice"],
+    [{ n: 9 }, "n", "at most 8"],
     [{ n: 0 }, "n", "at least 1"],
     [{ top_logprobs: 2 }, "top_logprobs", "`logprobs`"],
     [{ logprobs: true, top_logprobs: 21 }, "top_logprobs", "at most 20"],

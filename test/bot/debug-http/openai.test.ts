@@ -278,7 +278,7 @@ describe("what other clients send", () => {
         ],
       },
     ],
-    ["two choices", { ...question, n: 2 }],
+    ["nine choices", { ...question, n: 9 }],
     ["no messages", { messages: [] }],
     [
       "a sound",

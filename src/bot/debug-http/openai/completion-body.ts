@@ -1,4 +1,4 @@
-// Answers in the form of OpenAI's chat completions. In: what the model streams. Out: one body, or its chunks.
+// Answers in the form of OpenAI's chat completions. In: what the model streams, of one answer or of several. Out: one body, or its chunks.
 // It opens no stream itself.
 
 import { createHash, randomUUID } from "node:crypto";
@@ -7,10 +7,10 @@ import type {
   FinishReason,
   GenerateResult,
   ModelInfo,
-  StreamPart,
   TokenScore,
   ToolCallPart,
 } from "../../../vlm/index.ts";
+import type { ChoicePart } from "./choices.ts";
 
 const FINISH: Readonly<Record<string, string>> = {
   "max-tokens": "length",
@@ -29,88 +29,91 @@ export interface CompletionOptions {
 
 /** One completion: its id, its time and the model's name are in every piece of it. */
 export class Completion {
+  readonly id = `chatcmpl-${randomUUID()}`;
   readonly #options: CompletionOptions;
   readonly #head: object;
-  #toolCalls = 0;
+  /** Calls of tools so far, and the finish, by the answer's number. */
+  readonly #toolCalls: number[] = [];
+  readonly #finishes: FinishPart[] = [];
 
   constructor(options: CompletionOptions) {
     this.#options = options;
     this.#head = {
-      id: `chatcmpl-${randomUUID()}`,
+      id: this.id,
       created: Math.floor(Date.now() / 1000),
       model: options.model.name,
       system_fingerprint: fingerprintOf(options.model),
     };
   }
 
-  /** The answer to a request without `stream`. */
-  body(result: GenerateResult): object {
-    const { text, reasoning, finishReason, toolCalls: calls } = result;
-    return {
-      ...this.#head,
-      object: "chat.completion",
-      choices: [
-        {
-          index: 0,
-          message: {
-            role: "assistant",
-            content: text === "" && calls.length > 0 ? null : text,
-            refusal: null,
-            ...(reasoning === "" ? {} : { reasoning_content: reasoning }),
-            ...(calls.length === 0 ? {} : { tool_calls: calls.map(toolCallOf) }),
-          },
-          finish_reason: finishReasonOf(finishReason),
-          logprobs: logprobsOf(result),
-        },
-      ],
-      usage: usageOf(result),
-    };
+  /** The answers to a request without `stream`. */
+  body(results: readonly GenerateResult[]): object {
+    const choices = results.map(choiceOf);
+    return { ...this.#head, object: "chat.completion", choices, usage: usageOf(results) };
   }
 
-  /** The first chunk: whose words follow. */
-  start(): object {
-    return this.#chunk({ role: "assistant", content: "", refusal: null });
+  /** The first chunk of an answer: whose words follow. */
+  start(index: number): object {
+    return this.#chunk(index, { role: "assistant", content: "", refusal: null });
   }
 
-  /** A part of the answer; the finish is {@link finish}. */
-  chunks(part: Exclude<StreamPart, FinishPart>): readonly object[] {
+  /** A part of an answer. */
+  chunks({ index, part }: ChoicePart): readonly object[] {
     switch (part.type) {
       case "text-delta":
-        return [this.#chunk({ content: part.text })];
+        return [this.#chunk(index, { content: part.text })];
       case "reasoning-delta":
-        return [this.#chunk({ reasoning_content: part.text })];
+        return [this.#chunk(index, { reasoning_content: part.text })];
       case "tool-call": {
-        const index = this.#toolCalls++;
-        const { function: call, ...head } = toolCallOf(part);
+        const call = this.#toolCalls[index] ?? 0;
+        this.#toolCalls[index] = call + 1;
+        const { function: called, ...head } = toolCallOf(part);
+        const begun = { index: call, ...head, function: { name: called.name, arguments: "" } };
+        const given = { index: call, function: { arguments: called.arguments } };
         return [
-          this.#chunk({
-            tool_calls: [{ index, ...head, function: { name: call.name, arguments: "" } }],
-          }),
-          this.#chunk({ tool_calls: [{ index, function: { arguments: call.arguments } }] }),
+          this.#chunk(index, { tool_calls: [begun] }),
+          this.#chunk(index, { tool_calls: [given] }),
         ];
       }
+      case "finish":
+        this.#finishes[index] = part;
+        return [this.#chunk(index, {}, finishReasonOf(part.finishReason), logprobsOf(part))];
     }
   }
 
-  /** The last chunk, and where it was asked for one more with the usage. */
-  finish(part: FinishPart): readonly object[] {
-    const last = this.#chunk({}, finishReasonOf(part.finishReason), logprobsOf(part));
-    if (!this.#options.includeUsage) return [last];
-    return [
-      last,
-      { ...this.#head, object: "chat.completion.chunk", choices: [], usage: usageOf(part) },
-    ];
+  /** Behind the last answer: the usage of all, where it was asked for. */
+  end(): readonly object[] {
+    if (!this.#options.includeUsage) return [];
+    const usage = usageOf(this.#finishes);
+    return [{ ...this.#head, object: "chat.completion.chunk", choices: [], usage }];
   }
 
   #chunk(
+    index: number,
     delta: object,
     finishReason: string | null = null,
     logprobs: object | null = null,
   ): object {
-    const choice = { index: 0, delta, finish_reason: finishReason, logprobs };
+    const choice = { index, delta, finish_reason: finishReason, logprobs };
     const usage = this.#options.includeUsage ? { usage: null } : {};
     return { ...this.#head, object: "chat.completion.chunk", choices: [choice], ...usage };
   }
+}
+
+function choiceOf(result: GenerateResult, index: number): object {
+  const { text, reasoning, finishReason, toolCalls } = result;
+  return {
+    index,
+    message: {
+      role: "assistant",
+      content: text === "" && toolCalls.length > 0 ? null : text,
+      refusal: null,
+      ...(reasoning === "" ? {} : { reasoning_content: reasoning }),
+      ...(toolCalls.length === 0 ? {} : { tool_calls: toolCalls.map(toolCallOf) }),
+    },
+    finish_reason: finishReasonOf(finishReason),
+    logprobs: logprobsOf(result),
+  };
 }
 
 /** `null` where nobody asked. */
@@ -144,13 +147,19 @@ function fingerprintOf({ name, device, kvPrecision }: ModelInfo): string {
   return `fp_${hash.digest("hex").slice(0, 10)}`;
 }
 
-function usageOf({ usage, cache }: Pick<FinishPart, "usage" | "cache">): object {
-  const { promptTokens, completionTokens, reasoningTokens } = usage;
+/** The prompt counts once, however many answers it has. */
+function usageOf(answers: readonly Pick<FinishPart, "usage" | "cache">[]): object {
+  const [promptTokens = 0] = answers.map(({ usage }) => usage.promptTokens);
+  const sum = (count: (usage: FinishPart["usage"]) => number) =>
+    answers.reduce((total, { usage }) => total + count(usage), 0);
+  const completionTokens = sum((usage) => usage.completionTokens);
+  // What one answer took over from another was not there before.
+  const cached = Math.min(...answers.map(({ cache }) => cache.promptTokens ?? 0));
   return {
     prompt_tokens: promptTokens,
     completion_tokens: completionTokens,
     total_tokens: promptTokens + completionTokens,
-    prompt_tokens_details: { cached_tokens: cache.promptTokens ?? 0 },
-    completion_tokens_details: { reasoning_tokens: reasoningTokens },
+    prompt_tokens_details: { cached_tokens: cached },
+    completion_tokens_details: { reasoning_tokens: sum((usage) => usage.reasoningTokens) },
   };
 }

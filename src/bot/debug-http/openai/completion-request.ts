@@ -7,6 +7,7 @@ import type { GenerateRequest } from "../../../vlm/index.ts";
 import type { DebugServerLimits } from "../limits.ts";
 import { FORM_FIELDS, toResponseFormat } from "./answer-form.ts";
 import { badField, refuseField } from "./bad-field.ts";
+import { MOST_CHOICES } from "./choices.ts";
 import { MESSAGES, toMessages } from "./completion-messages.ts";
 import { TOOL_FIELDS, toTools } from "./completion-tools.ts";
 import { FLAG, given, optional } from "./optional-field.ts";
@@ -15,6 +16,8 @@ export interface CompletionRequest {
   readonly request: Omit<GenerateRequest, "signal">;
   readonly stream: boolean;
   readonly includeUsage: boolean;
+  /** How many answers are wanted. */
+  readonly count: number;
 }
 
 const PENALTY = optional(z.number().min(-2).max(2));
@@ -35,7 +38,7 @@ const BODY = z.looseObject({
   repetition_penalty: optional(z.number().gt(0)),
   // Clients draw it from 64 bits, more than a number of JavaScript holds exactly.
   seed: optional(z.number().refine(Number.isInteger, "it is not a whole number")),
-  n: optional(z.int().min(1)),
+  n: optional(z.int().min(1).max(MOST_CHOICES)),
   logprobs: optional(z.boolean()),
   top_logprobs: optional(z.int().min(0).max(20)),
   logit_bias: optional(z.record(z.string(), z.number())),
@@ -89,12 +92,12 @@ export function parseCompletionRequest(
     },
     stream: body.stream ?? false,
     includeUsage: body.stream_options?.include_usage ?? false,
+    count: body.n ?? 1,
   };
 }
 
 /** What a client would miss in the answer, if it were passed over like an unknown key. */
 function refuseTheImpossible(body: Body): void {
-  if ((body.n ?? 1) !== 1) throw refuseField("n", "only one choice is made");
   if (body.top_logprobs !== undefined && !body.logprobs) {
     throw refuseField("top_logprobs", "it needs `logprobs` to be true");
   }

@@ -2,14 +2,16 @@
 // What fails before the answer begins has the status of its error, because that is what clients act on.
 
 import { type Deadline, settledWithin } from "../../../abort.ts";
-import type { StreamPart } from "../../../vlm/index.ts";
 import { asRefusal, type OpenRequests } from "../open-requests.ts";
 import { streamEvents } from "../reply-stream.ts";
+import type { ChoicePart } from "./choices.ts";
 import type { Completion } from "./completion-body.ts";
 import { toOpenAiError } from "./openai-error.ts";
 
 export interface StreamedCompletion {
-  readonly parts: AsyncIterable<StreamPart>;
+  readonly parts: AsyncIterable<ChoicePart>;
+  /** How many answers it has. @default 1 */
+  readonly count?: number;
   readonly completion: Completion;
   /** Ended with the stream. */
   readonly request: Deadline;
@@ -40,11 +42,12 @@ export async function streamCompletion(options: StreamedCompletion): Promise<Res
         for (const chunk of chunks) send(JSON.stringify(chunk));
       };
       const work = async () => {
-        sendAll([completion.start()]);
+        const numbers = Array.from({ length: options.count ?? 1 }, (_, index) => index);
+        sendAll(numbers.map((index) => completion.start(index)));
         for (let next = await first; !next.done; next = await parts.next()) {
-          const part = next.value;
-          sendAll(part.type === "finish" ? completion.finish(part) : completion.chunks(part));
+          sendAll(completion.chunks(next.value));
         }
+        sendAll(completion.end());
         send("[DONE]");
       };
       try {

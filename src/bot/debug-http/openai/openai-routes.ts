@@ -5,6 +5,7 @@ import type { VisionLanguageModel } from "../../../vlm/index.ts";
 import type { DebugServerLimits } from "../limits.ts";
 import { asRefusal, type DebugHono, type OpenRequests, readJson } from "../open-requests.ts";
 import { RequestError } from "../request-error.ts";
+import { answerChoices, streamChoices } from "./choices.ts";
 import { Completion } from "./completion-body.ts";
 import { parseCompletionRequest } from "./completion-request.ts";
 import { streamCompletion } from "./completion-stream.ts";
@@ -39,16 +40,17 @@ export function addOpenAiRoutes(app: DebugHono, options: OpenAiRoutesOptions): v
 
   app.post("/v1/chat/completions", requests.refuseWhenBusy, requests.limitBody, async (context) => {
     const asked = parseCompletionRequest(await readJson(context), limits);
-    const { includeUsage } = asked;
+    const { includeUsage, count } = asked;
     const completion = new Completion({ model: model.info, includeUsage });
     const request = requests.begin(context);
     const question = { ...asked.request, signal: request.signal };
+    const choices = { model, question, count, id: completion.id };
     if (asked.stream) {
-      const parts = model.stream(question);
-      return streamCompletion({ parts, completion, request, requests, onError });
+      const parts = streamChoices(choices);
+      return streamCompletion({ parts, count, completion, request, requests, onError });
     }
     try {
-      return context.json(completion.body(await requests.track(model.generate(question))));
+      return context.json(completion.body(await requests.track(answerChoices(choices))));
     } catch (error) {
       throw asRefusal(error, request);
     } finally {

@@ -1,7 +1,7 @@
 // A machine with CUDA cards that are not there: the driver's and the runtime's functions by name, with answers of an
 // H100 with driver 580 and CUDA 13 and of machines without, as the ladder printed them or as NVIDIA documents them. At
 // the seam of the runtime: calls are described as for the real thread, and answered here. ONNX Runtime's part is its
-// answers alone, as status texts.
+// answers alone, as status texts, which were recorded from the real library (cuda-answers.json).
 
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,6 +10,7 @@ import { CUDA_PROVIDER_FILE } from "../../src/vlm/runtime/cuda-provider.ts";
 import type { NativeCall, NativeResult } from "../../src/vlm/runtime/device-thread.ts";
 import { OrtError } from "../../src/vlm/runtime/ort-error.ts";
 import type { PluginDevice } from "../../src/vlm/runtime/provider-plugins.ts";
+import { cudaAnswer } from "./cuda-answers.ts";
 
 const MIB = 2 ** 20;
 
@@ -17,15 +18,9 @@ const MIB = 2 ** 20;
 const NOT_FOUND = (name: string) =>
   `Failed to load shared library: ${name}: cannot open shared object file: No such file or directory`;
 
-/** As the sources of ONNX Runtime's CUDA provider word them: these two were not seen on a card. */
-export const ORT_OUT_OF_MEMORY =
-  "Non-zero status code returned while running MatMul node. Name:'/layers.0/mlp/up' Status Message: " +
-  "/onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:376 void* onnxruntime::BFCArena::AllocateRawInternal" +
-  "(size_t, bool, onnxruntime::Stream*) Failed to allocate memory for requested buffer of size 1073741824";
-export const ORT_ILLEGAL_ACCESS =
-  "CUDA failure 700: an illegal memory access was encountered ; GPU=0 ; hostname=host ; " +
-  "file=/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_stream_handle.cc ; line=62 ; " +
-  "expr=cudaStreamSynchronize(static_cast<cudaStream_t>(GetHandle()));";
+/** Of a run that wants more than there is, and of one after a failed kernel. */
+export const ORT_OUT_OF_MEMORY = cudaAnswer("cudaMalloc answers 2 while a run takes memory");
+export const ORT_ILLEGAL_ACCESS = cudaAnswer("cudaStreamSynchronize answers 700");
 
 /** As NVRTC 13.0 words it. */
 export const COMPILER_LOG = 'kernels.cu(1): error: identifier "x" is undefined';
@@ -57,6 +52,9 @@ export class FakeCuda {
   readonly called: string[] = [];
   readonly threads: string[] = [];
   readonly endedThreads: string[] = [];
+  /** Threads that do not come to an end, and what was called while the process exited: thread and functions. */
+  readonly lateThreads = new Set<string>();
+  readonly atExit: string[] = [];
   /** Is waited for before calls with this function are made: a card that takes its time. */
   readonly holds = new Map<string, Promise<void>>();
   /** Functions that are or were held so. */
@@ -123,13 +121,30 @@ export class FakeCuda {
           await this.#held(calls);
           return this.#make(calls);
         },
-        callAtExit: () => true,
+        callAtExit: (calls) => {
+          if (this.endedThreads.includes(name)) return "ended";
+          this.atExit.push(
+            [name, ...calls.map(({ address }) => this.#functions.get(address)!.name)].join(" "),
+          );
+          return this.lateThreads.has(name) ? "late" : "made";
+        },
         end: async () => {
           this.endedThreads.push(name);
         },
       },
     };
   };
+
+  /** ONNX Runtime as the end of the process sees it. */
+  get exiting() {
+    return {
+      environment: 1n,
+      describeRelease: (name: string) => this.#describe(name, "void", [], []),
+      release: (name: string) => {
+        this.atExit.push(name);
+      },
+    };
+  }
 
   /** A call of ONNX Runtime that fails with this text; without one, it works. */
   ortCall(text?: string): NativeCall {

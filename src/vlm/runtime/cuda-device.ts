@@ -5,7 +5,7 @@ import { sharedController } from "../../abort.ts";
 import { DeviceError } from "../errors.ts";
 import { compileKernels, type KernelSource } from "./cuda-compiler.ts";
 import { CudaCopies } from "./cuda-copies.ts";
-import { isLoss, isOutOfMemory } from "./cuda-errors.ts";
+import { cudaWords, isLoss, isOutOfMemory, OUT_OF_MEMORY } from "./cuda-errors.ts";
 import { type CudaFacts, type CudaNative, climbCuda, type RungListener } from "./cuda-ladder.ts";
 import type { NativeCall, NativeResult } from "./device-thread.ts";
 import { MemoryBudget } from "./memory-budget.ts";
@@ -15,7 +15,6 @@ import { RecordingGate } from "./recording-gate.ts";
 
 /** Part of the free memory that is used when nobody says how much. */
 const DEFAULT_SHARE = 0.9;
-const OUT_OF_MEMORY = 2;
 /** A stream that does not wait for the default one. */
 const NON_BLOCKING = 1;
 
@@ -132,21 +131,20 @@ export class CudaDevice {
    * host that it reads may be used again.
    *
    * @param records ONNX Runtime records what it is given: no other card of this process is called meanwhile
+   * @param what is computed, in the error when there is no memory for it
    * @throws OrtError, or DeviceError when the card fails
    */
-  async call(calls: readonly NativeCall[], { records = false } = {}): Promise<void> {
+  async call(
+    calls: readonly NativeCall[],
+    { records = false, what = "a run" } = {},
+  ): Promise<void> {
     const results = await this.#make(calls, records);
     const failed = results.findIndex((result) => result !== null && result !== 0);
     if (failed < 0) return;
-    const result = results[failed]!;
-    if (calls[failed]!.result === "int") throw await this.#failure(result);
-    try {
-      this.#ort.check(result);
-    } catch (error) {
-      if (isLoss(error)) throw this.#lose(String(error), error);
-      await this.call([this.synchronize()]);
-      throw isOutOfMemory(error) ? this.#noRoomFor("a run") : error;
-    }
+    const failure = await this.#failureOf(calls[failed]!, results[failed]!, what);
+    // What was given to the stream before may be under way still; a loss may show only now.
+    if (!this.loss.aborted) await this.#waitForStream();
+    throw failure;
   }
 
   /** A call of one of CUDA's libraries. */
@@ -203,11 +201,25 @@ export class CudaDevice {
     return records ? gate.record(make) : gate.pass(make);
   }
 
-  async #failure(code: NativeResult): Promise<DeviceError> {
-    if (code !== OUT_OF_MEMORY) return this.#lose(`CUDA error ${code}`);
-    // CUDA remembers it for whoever asks next on this thread, who would take it for a failure of a kernel.
-    await this.thread.call([this.#describe("cudaGetLastError", [], [])]).catch(() => {});
-    return this.#noRoomFor("what was asked for");
+  async #failureOf({ result: type }: NativeCall, result: NativeResult, what: string) {
+    if (type === "int") {
+      if (result !== OUT_OF_MEMORY) return this.#lose(`CUDA error ${result}`);
+      // CUDA remembers it for whoever asks next on this thread, who would take it for a failure of a kernel.
+      await this.thread.call([this.#describe("cudaGetLastError", [], [])]).catch(() => {});
+      return this.#noRoomFor("what was asked for");
+    }
+    try {
+      this.#ort.check(result);
+    } catch (error) {
+      if (isLoss(error)) return this.#lose(cudaWords(error), error);
+      return isOutOfMemory(error) ? this.#noRoomFor(what, error) : error;
+    }
+    return new TypeError(`A call of ${type} failed without saying why`);
+  }
+
+  async #waitForStream(): Promise<void> {
+    const [code] = await this.#make([this.synchronize()], false);
+    if (code !== 0 && code !== null) throw this.#lose(`CUDA error ${code}`);
   }
 
   /** A failed kernel or a card that is gone: CUDA keeps saying so until the process ends. */
@@ -219,10 +231,11 @@ export class CudaDevice {
     return this.loss.reason;
   }
 
-  #noRoomFor(what: string): DeviceError {
+  #noRoomFor(what: string, cause?: unknown): DeviceError {
     return new DeviceError(
       "device-memory",
       `cuda:${this.index} has no memory for ${what}. Use smaller pictures, a smaller context, or fewer slots.`,
+      { cause },
     );
   }
 

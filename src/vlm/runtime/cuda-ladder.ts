@@ -2,14 +2,14 @@
 // Out: what was found, or an error that names the rung and says what to install. Nothing is computed here.
 
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { ModelLoadError } from "../errors.ts";
 import { findCudaLibraries } from "./cuda-libraries.ts";
 import { openCudaPlugin } from "./cuda-plugin.ts";
 import { CUDA_PROVIDER_FILE, inspectProvider } from "./cuda-provider.ts";
 import type { DeviceThread, NativeResult } from "./device-thread.ts";
 import { type Ort, offHeap } from "./ort.ts";
-import { SUPPORTED_VERSIONS } from "./ort-library.ts";
+import { ORT_DIRECTORY_VARIABLE, SUPPORTED_VERSIONS } from "./ort-library.ts";
 import type { CudaMajor } from "./provider-directory.ts";
 import type { PluginDevice, ProviderPlugins } from "./provider-plugins.ts";
 
@@ -231,12 +231,16 @@ function driverAdvice(name: string, code: NativeResult): string {
 
 /** @returns the major version of CUDA that the provider needs */
 async function checkProvider(file: string, coreVersion: string, device: string): Promise<12 | 13> {
-  const setup = "Run `npx napcat-vlm setup-cuda` (in a clone: `npm run setup:cuda`).";
+  const install = "un `npx napcat-vlm setup-cuda` (in a clone: `npm run setup:cuda`).";
+  const setup = process.env[ORT_DIRECTORY_VARIABLE]
+    ? `${ORT_DIRECTORY_VARIABLE} names that directory: put the provider of ${coreVersion} there, or leave the ` +
+      `variable out and r${install}`
+    : `R${install}`;
   if (!existsSync(file)) {
     throw unavailableAt(
       device,
       "provider",
-      `ONNX Runtime's CUDA provider is not installed. ${setup}`,
+      `ONNX Runtime's CUDA provider is not installed in ${dirname(file)}. ${setup}`,
     );
   }
   const build = await inspectProvider(file, SUPPORTED_VERSIONS);

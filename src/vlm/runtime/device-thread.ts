@@ -80,13 +80,14 @@ export class DeviceThread {
   /**
    * Makes calls while the process exits, when no promise is settled any more: waits for those before them too.
    *
-   * @returns false when that took too long
+   * @returns "late" when that took too long, so that they may still be under way; "ended" when the thread was not there
+   *   any more
    */
-  callAtExit(calls: readonly NativeCall[], timeoutMs: number): boolean {
-    if (this.#ended) return false;
+  callAtExit(calls: readonly NativeCall[], timeoutMs: number): "made" | "late" | "ended" {
+    if (this.#ended) return "ended";
     const done = new Int32Array(new SharedArrayBuffer(4));
     this.#worker.postMessage({ id: -1, calls: calls.map(plain), done });
-    return Atomics.wait(done, 0, 0, timeoutMs) !== "timed-out";
+    return Atomics.wait(done, 0, 0, timeoutMs) === "timed-out" ? "late" : "made";
   }
 
   /** Ends the thread after the call in progress. What is on the device stays as it is. */

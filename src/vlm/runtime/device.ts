@@ -5,6 +5,7 @@ import { isVlmError, ModelLoadError } from "../errors.ts";
 import { openCuda } from "./cuda-cards.ts";
 import { CudaDevice } from "./cuda-device.ts";
 import { findCudaPlugin } from "./cuda-plugin.ts";
+import { deviceExit } from "./device-exit.ts";
 import { addresses, type Handle, loadOrt, type Ort, offHeap } from "./ort.ts";
 import { ProviderPlugins } from "./provider-plugins.ts";
 import { openWebGpu, type WebGpuDevice } from "./webgpu-device.ts";
@@ -147,6 +148,7 @@ async function appendCuda(
     await device.call([append]);
     return;
   }
+  deviceExit.keepProvider(ort);
   const options = ort.create("CreateCUDAProviderOptions");
   try {
     // This call loads the provider, and says what is wrong with it; appending only says that something is.

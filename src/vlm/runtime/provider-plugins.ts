@@ -2,6 +2,7 @@
 // then name the devices they have. Core and plugin need not be of one release. In: a name and a file. Out: devices, and
 // calls that let a session compute on one. It knows nothing of CUDA.
 
+import { deviceExit } from "./device-exit.ts";
 import type { DeviceThread, NativeCall } from "./device-thread.ts";
 import { addresses, type Handle, type Ort, offHeap } from "./ort.ts";
 
@@ -27,6 +28,7 @@ export class ProviderPlugins {
   /** Loads a plugin, once per process and name; again is fine. @throws OrtError with what the system's loader says */
   async register(name: string, file: string): Promise<void> {
     await this.#ort.prepare();
+    deviceExit.keepProvider(this.#ort);
     const { environment } = this.#ort;
     const call = this.#ort.describe("RegisterExecutionProviderLibrary", environment, name, file);
     const [status] = await this.#thread.call([call]);

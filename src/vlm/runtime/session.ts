@@ -7,7 +7,7 @@ import { DeviceError, DisposedError } from "../errors.ts";
 import { CudaDevice } from "./cuda-device.ts";
 import { cudaRunSettings } from "./cuda-run-settings.ts";
 import { appendProvider, type Device, memoryOf, type OpenDevice, openDevice } from "./device.ts";
-import { endDevice, keepSession } from "./device-exit.ts";
+import { deviceExit } from "./device-exit.ts";
 import type { NativeCall } from "./device-thread.ts";
 import { allocatorOf, cudaValue, webGpuValue } from "./device-values.ts";
 import { addresses, type Handle, LOG_FATAL, loadOrt, type Ort, offHeap } from "./ort.ts";
@@ -96,7 +96,7 @@ export class Session {
     this.inputs = this.#signature.inputs;
     this.optionalInputs = this.#signature.optionalInputs;
     this.outputs = this.#signature.outputs;
-    if (open) keepSession(open, handle);
+    if (open) deviceExit.keepSession(open, handle);
   }
 
   /**
@@ -106,7 +106,7 @@ export class Session {
    */
   static async load(model: string | Uint8Array, options: SessionOptions = {}): Promise<Session> {
     const { device = "cpu", signal } = options;
-    const name = typeof model === "string" ? basename(model) : "the graph";
+    const graph = typeof model === "string" ? basename(model) : "the graph";
     signal?.throwIfAborted();
     const ort = loadOrt();
     const open = await openDevice(device);
@@ -123,7 +123,10 @@ export class Session {
       const call = <Name extends "CreateSession" | "CreateSessionFromArray">(
         name: Name,
         ...args: Parameters<Ort["call"]> extends [unknown, ...infer Rest] ? Rest : never
-      ) => (open ? open.call([ort.describe(name, ...args)]) : ort.callAsync(name, ...args));
+      ) =>
+        open
+          ? open.call([ort.describe(name, ...args)], { what: `loading ${graph}` })
+          : ort.callAsync(name, ...args);
       if (typeof model === "string") {
         await call("CreateSession", ort.environment, nativePath(model), sessionOptions, out);
       } else {
@@ -133,7 +136,7 @@ export class Session {
       try {
         signal?.throwIfAborted();
         const allocator = await allocatorOf(ort, device, open, out[0]!);
-        return new Session(name, device, out[0]!, open, allocator, options.captureGraphs ?? false);
+        return new Session(graph, device, out[0]!, open, allocator, options.captureGraphs ?? false);
       } catch (error) {
         if (open) await open.call([ort.describeRelease("ReleaseSession", out[0]!)]);
         else await ort.releaseAsync("ReleaseSession", out[0]!);
@@ -226,7 +229,7 @@ export class Session {
     for (const value of this.#allocated) value.dispose();
     const ort = loadOrt();
     if (this.open) {
-      endDevice(this.open, this.#handle);
+      deviceExit.endSession(this.open, this.#handle);
       const session = ort.describeRelease("ReleaseSession", this.#handle);
       const allocator = this.#allocator;
       const calls = allocator

@@ -29,7 +29,10 @@ export class WebGpuDevice {
   }
 
   /** Makes calls on the device's thread. @throws OrtError, or DeviceError when the device is lost */
-  async call(calls: readonly NativeCall[], _?: { readonly records: boolean }): Promise<void> {
+  async call(
+    calls: readonly NativeCall[],
+    _?: { readonly records?: boolean; readonly what?: string },
+  ): Promise<void> {
     this.loss.throwIfAborted();
     const results = await this.thread.call(calls).catch((cause: unknown) => {
       throw this.#lose("its thread ended", cause);

@@ -2,10 +2,11 @@
 
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { CardWeights } from "../../../src/vlm/runtime/card-weights.ts";
 import { CudaCards } from "../../../src/vlm/runtime/cuda-cards.ts";
 import { CUDA_PROVIDER_FILE } from "../../../src/vlm/runtime/cuda-provider.ts";
+import { cudaAnswer } from "../../support/cuda-answers.ts";
 import { FakeCuda, ORT_ILLEGAL_ACCESS, ORT_OUT_OF_MEMORY } from "../../support/fake-cuda.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
@@ -97,6 +98,16 @@ describe("the ladder to a card", () => {
       ),
     });
     expect(fake.called).not.toContain("cudaSetDevice");
+  });
+
+  it("says what to do with the directory that NAPCAT_VLM_ORT names", async () => {
+    const { fake, cards } = await machine("1.29.0");
+    vi.stubEnv("NAPCAT_VLM_ORT", fake.directory);
+    expect(await refusal(cards).finally(() => vi.unstubAllEnvs())).toMatchObject({
+      message: expect.stringMatching(
+        /NAPCAT_VLM_ORT names that directory: put the provider of 1\.30\.0 there, or leave the variable out and run/,
+      ),
+    });
   });
 
   it("says what installs a provider where there is none, and works as soon as there is one", async () => {
@@ -212,7 +223,7 @@ describe("the memory of a card", () => {
       code: "device-memory",
     });
     // CUDA must not tell the next kernel of it.
-    expect(fake.called.at(-1)).toBe("cudaGetLastError");
+    expect(fake.called.slice(-2)).toEqual(["cudaGetLastError", "cudaStreamSynchronize"]);
     expect(card.budget.used).toBe(0);
     expect(card.loss.aborted).toBe(false);
     await card.allocate(1000 * MIB, "weights");
@@ -237,12 +248,39 @@ describe("the memory of a card", () => {
     const card = await cards.open(0);
     fake.called.length = 0;
     const upload = card.copies.toDevice(1n, 2n, 4);
-    const stopped = fake.ortCall("Exiting due to terminate flag being set to true.");
+    const stopped = fake.ortCall(cudaAnswer("a run that is told to stop"));
     const download = card.copies.fromDevice(2n, 1n, 4);
     await expect(card.call([upload, stopped, download])).rejects.toMatchObject({
       name: "OrtError",
     });
     expect(fake.called).toEqual(["cudaMemcpyAsync", "Run", "cudaStreamSynchronize"]);
+  });
+
+  it("is waited for also when a call of CUDA itself finds no memory, and a loss may show then", async () => {
+    const { fake, cards } = await machine();
+    const card = await cards.open(0);
+    fake.failures.set("cudaMemcpy2DAsync", 2);
+    const rows = card.copies.rows({ address: 1n, pitch: 8 }, { address: 2n, pitch: 8 }, 4, 2);
+    fake.called.length = 0;
+    const calls = [card.copies.toDevice(1n, 2n, 4), rows];
+    await expect(card.call(calls)).rejects.toMatchObject({ code: "device-memory" });
+    expect(fake.called.at(-1)).toBe("cudaStreamSynchronize");
+    fake.failures.set("cudaStreamSynchronize", 719);
+    await expect(card.call([rows])).rejects.toMatchObject({
+      code: "device-lost",
+      message: "The device cuda:0 (NVIDIA H100 80GB HBM3) was lost: CUDA error 719.",
+    });
+  });
+
+  it("is named by what was to be computed when a run or a graph finds none", async () => {
+    const { fake, cards } = await machine();
+    const card = await cards.open(0);
+    const loading = fake.ortCall(cudaAnswer("cublasCreate answers 3 while a graph is loaded"));
+    await expect(card.call([loading], { what: "loading decoder.onnx" })).rejects.toMatchObject({
+      code: "device-memory",
+      message: expect.stringContaining("no memory for loading decoder.onnx."),
+      cause: { name: "OrtError" },
+    });
   });
 
   it("is given back where weights cannot be copied to it", async () => {

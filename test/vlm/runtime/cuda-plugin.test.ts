@@ -11,6 +11,7 @@ import { CUDA_PROVIDER_FILE } from "../../../src/vlm/runtime/cuda-provider.ts";
 import { DeviceThread } from "../../../src/vlm/runtime/device-thread.ts";
 import { loadOrt } from "../../../src/vlm/runtime/ort.ts";
 import { ProviderPlugins } from "../../../src/vlm/runtime/provider-plugins.ts";
+import { cudaAnswer } from "../../support/cuda-answers.ts";
 import { FakeCuda } from "../../support/fake-cuda.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
@@ -90,7 +91,7 @@ describe("the plugin of CUDA", () => {
     [
       "is no plugin",
       (fake) => {
-        fake.pluginFailure = "Failed to get symbol CreateEpFactories with error: undefined symbol";
+        fake.pluginFailure = cudaAnswer("a library that is no plugin");
       },
       /, not \S+: .*CreateEpFactories/,
     ],

@@ -19,8 +19,8 @@ class FakeThread {
 
   async end(): Promise<void> {}
 
-  callAtExit(): boolean {
-    return true;
+  callAtExit(): "made" {
+    return "made";
   }
 }
 

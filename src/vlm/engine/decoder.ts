@@ -272,7 +272,7 @@ export class Decoder implements DecoderBackend {
     run: PoolRun,
   ): Promise<void> {
     await this.#fillText(input, buffers);
-    for (const image of input.images ?? []) placeFeatures(image, buffers.tokenRows);
+    await placeFeatures(input.images ?? [], buffers.tokenRows, run.signal);
     await this.#run(buffers, bound, run);
   }
 

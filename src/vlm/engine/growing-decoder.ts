@@ -197,7 +197,7 @@ export class GrowingDecoder implements DecoderBackend {
     const tokens = ids.length;
     const embeds = await this.#embedding.read(ids, signal);
     const deepstack = this.hasDeepstack ? new Float32Array(taps * tokens * hiddenSize) : undefined;
-    for (const image of images) placeFeatures(image, { tokens, hiddenSize, embeds, deepstack });
+    await placeFeatures(images, { tokens, hiddenSize, embeds, deepstack }, signal);
     const typed = (name: string, data: Float32Array, dims: readonly number[]) => ({
       [name]: floatInput(floatType(inputs, name), data, dims),
     });

@@ -77,15 +77,31 @@ export function visionCosSin(
   const { rows, columns } = mergeBlockOrder(gridHeight, gridWidth, config.mergeSize);
   const half = config.headSize / 2;
   const quarter = half / 2;
-  const frequencies = inverseFrequencies(quarter, config.ropeTheta); // (quarter)
+  const line = lineCosSin(Math.max(gridHeight, gridWidth), quarter, config.ropeTheta);
   const cos = new Float32Array(rows.length * half); // (N, half)
   const sin = new Float32Array(rows.length * half); // (N, half)
   for (let patch = 0; patch < rows.length; patch++) {
-    for (let j = 0; j < half; j++) {
-      const position = j < quarter ? rows[patch]! : columns[patch]!;
-      const angle = Math.fround(frequencies[j % quarter]! * position);
-      cos[patch * half + j] = Math.cos(angle);
-      sin[patch * half + j] = Math.sin(angle);
+    const [row, column, to] = [rows[patch]! * quarter, columns[patch]! * quarter, patch * half];
+    for (let j = 0; j < quarter; j++) {
+      cos[to + j] = line.cos[row + j]!;
+      sin[to + j] = line.sin[row + j]!;
+      cos[to + quarter + j] = line.cos[column + j]!;
+      sin[to + quarter + j] = line.sin[column + j]!;
+    }
+  }
+  return { cos, sin };
+}
+
+/** Of each position on one axis, (positions, count) each: thousands of patches share few rows and columns. */
+function lineCosSin(positions: number, count: number, theta: number): CosSin {
+  const frequencies = inverseFrequencies(count, theta); // (count)
+  const cos = new Float32Array(positions * count);
+  const sin = new Float32Array(positions * count);
+  for (let position = 0; position < positions; position++) {
+    for (let j = 0; j < count; j++) {
+      const angle = Math.fround(frequencies[j]! * position);
+      cos[position * count + j] = Math.cos(angle);
+      sin[position * count + j] = Math.sin(angle);
     }
   }
   return { cos, sin };

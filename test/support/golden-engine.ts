@@ -3,6 +3,7 @@
 
 import { join } from "node:path";
 import { convertCheckpoint } from "../../src/vlm/convert/convert.ts";
+import type { ConvertOptions } from "../../src/vlm/convert/convert-options.ts";
 import { Decoder } from "../../src/vlm/engine/decoder.ts";
 import type { Scores, SlotPool } from "../../src/vlm/engine/decoder-backend.ts";
 import { Engine } from "../../src/vlm/engine/engine.ts";
@@ -33,6 +34,10 @@ export interface Prompt {
   readonly pictures: readonly PlacedPicture[];
 }
 
+export type GoldenFormats = Pick<ConvertOptions, "precision"> &
+  Partial<Pick<ConvertOptions, "visionPrecision" | "device">>;
+const FP32: GoldenFormats = { precision: "fp32" };
+
 /** Both halves of a golden checkpoint. */
 export class GoldenModel {
   readonly cases: readonly GoldenCase[];
@@ -48,13 +53,14 @@ export class GoldenModel {
     this.pictures = cases.flatMap((golden) => picturesOf(golden));
   }
 
-  static async load(name: GoldenName): Promise<GoldenModel> {
+  /** On the CPU, whatever device the formats are for. */
+  static async load(name: GoldenName, formats: GoldenFormats = FP32): Promise<GoldenModel> {
     const directory = await tempDir();
     const packageDir = join(directory, "package");
     await convertCheckpoint({
       checkpointDir: await goldenCheckpoint(name, directory),
       outputDir: packageDir,
-      precision: "fp32",
+      ...formats,
     });
     const model = await openPackage(packageDir);
     const parts = [goldenCases(name), Decoder.load(model), VisionEncoder.load(model)] as const;

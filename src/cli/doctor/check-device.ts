@@ -4,8 +4,14 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Precision } from "../../vlm/convert/linear-layers.ts";
 import { OnnxModel } from "../../vlm/convert/onnx-model.ts";
-import { DECODER_PRECISIONS, defaultVisionPrecision } from "../../vlm/convert/package-graphs.ts";
+import {
+  DECODER_PRECISIONS,
+  defaultVisionPrecision,
+  isDevicePrecision,
+} from "../../vlm/convert/package-graphs.ts";
+import { webGpuHalfFloatTrouble } from "../../vlm/engine/webgpu-half-floats.ts";
 import { goldenErrors } from "../../vlm/proof/golden-errors.ts";
 import { toleranceOf } from "../../vlm/proof/tolerances.ts";
 import { chooseDevice } from "../../vlm/runtime/choose-device.ts";
@@ -47,6 +53,7 @@ export async function checkDevice({ settings }: CheckContext): Promise<Finding[]
     await tryDevice(device);
     await runOnce(device);
     findings.push({ verdict: "ok", what, found: { zh: "算得出结果", en: "computes" } });
+    if (device === "webgpu") findings.push(await findHalfFloats(settings.precision));
     findings.push(await compareGolden(device));
   } catch (error) {
     const found = { zh: "不能使用", en: "cannot be used" };
@@ -67,6 +74,28 @@ async function runOnce(device: Device): Promise<void> {
   using y = Value.of(result, [4]);
   await session.run({ x }, { y });
   if (String(result) !== "2,4,6,8") throw new Error(`1, 2, 3, 4 doubled were ${result}`);
+}
+
+/** Not every adapter has them; whoever asks for a precision that needs them is told what to take instead. */
+export async function findHalfFloats(
+  precision: Precision | undefined,
+  find = webGpuHalfFloatTrouble,
+): Promise<Finding> {
+  const what = { zh: "16 位浮点", en: "16-bit floats" };
+  const why = await find();
+  if (why === undefined) {
+    const found = { zh: "有，q4f16 和 fp16 也可用", en: "there: q4f16 and fp16 can be used too" };
+    return { verdict: "ok", what, found };
+  }
+  const found = { zh: `不可用：${why}`, en: `cannot be used: ${why}` };
+  if (precision === undefined || !isDevicePrecision(precision)) {
+    return { verdict: "ok", what, found };
+  }
+  const advice = {
+    zh: `这个设备没有精度 ${precision}，请用 q4 或 fp32`,
+    en: `This device has no precision ${precision}. Use q4 or fp32`,
+  };
+  return { verdict: "fail", what, found, advice };
 }
 
 async function compareGolden(device: Device): Promise<Finding> {

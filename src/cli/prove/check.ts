@@ -1,5 +1,5 @@
-// What a proof consists of: named checks with what was found. In: work that returns a finding or throws. Out: a record,
-// and a line on the screen as soon as it is known.
+// What a proof consists of: named checks with what was found, and what was left out. In: work that returns a finding or
+// throws. Out: a record, and a line on the screen as soon as it is known.
 
 import { print } from "../terminal.ts";
 
@@ -10,9 +10,16 @@ export interface Check {
   readonly value: string | number;
 }
 
+/** What could not be checked on this machine, and counts neither way. */
+export interface LeftOut {
+  readonly name: string;
+  readonly why: string;
+}
+
 /** Collects checks. One that throws has failed; the others go on, unless whoever asked for them wants no more. */
 export class Checks {
   readonly list: Check[] = [];
+  readonly leftOut: LeftOut[] = [];
   readonly #signal: AbortSignal | undefined;
 
   /** @param signal aborting ends the collection: what fails by it is no finding */
@@ -38,5 +45,10 @@ export class Checks {
     this.list.push({ name, ...found });
     print(`${found.ok ? "✓" : "✗"} ${name}: ${found.value}`);
     return found.ok;
+  }
+
+  leaveOut(name: string, why: string): void {
+    this.leftOut.push({ name, why });
+    print(`– ${name}: 未做 · left out: ${why}`);
   }
 }

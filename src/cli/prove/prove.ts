@@ -5,7 +5,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { availableParallelism, cpus, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { packageVersion } from "../../package-root.ts";
-import { defaultVisionPrecision } from "../../vlm/convert/package-graphs.ts";
+import { defaultVisionPrecision, type PackagePrecision } from "../../vlm/convert/package-graphs.ts";
+import { missingFormat } from "../../vlm/engine/webgpu-half-floats.ts";
 import { DeviceProofs } from "../../vlm/proof/device-proofs.ts";
 import { goldenErrors } from "../../vlm/proof/golden-errors.ts";
 import { GOLDEN_NAMES } from "../../vlm/proof/goldens.ts";
@@ -90,6 +91,11 @@ async function proveDevice(
     if (!(await checks.run("the device is there", () => openIt(device, machine)))) return;
     let questionMs = 0;
     for (const tolerance of GOLDEN_TOLERANCES[deviceKind(device)]) {
+      const missing = await missingFormat(device, precisionOf(device, tolerance));
+      if (missing !== undefined) {
+        checks.leaveOut(`the device in ${tolerance.precision}`, missing);
+        continue;
+      }
       await proveGoldens(device, tolerance, { checks, directory, signal });
       const { precision } = tolerance;
       const found = await checkBehaviour({ checks, device, precision, directory, quick, signal });
@@ -127,7 +133,7 @@ async function proveGoldens(
   { checks, directory, signal }: { checks: Checks; directory: string; signal: AbortSignal },
 ): Promise<void> {
   const decoder = tolerance.precision;
-  const precision = { decoder, vision: defaultVisionPrecision(decoder, deviceKind(device)) };
+  const precision = precisionOf(device, tolerance);
   let proven = true;
   for (const name of GOLDEN_NAMES) {
     signal.throwIfAborted();
@@ -138,6 +144,10 @@ async function proveGoldens(
     proven &&= holds;
   }
   if (device !== "cpu") await new DeviceProofs().record(device, precision, proven);
+}
+
+function precisionOf(device: Device, { precision: decoder }: GoldenTolerance): PackagePrecision {
+  return { decoder, vision: defaultVisionPrecision(decoder, deviceKind(device)) };
 }
 
 async function measureRooflines(device: Device): Promise<CardRooflines | undefined> {

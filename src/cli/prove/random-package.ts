@@ -16,10 +16,10 @@ import {
 } from "../../vlm/convert/manifest.ts";
 import { type ExternalTensor, ONNX_OPSET } from "../../vlm/convert/onnx-model.ts";
 import {
-  isDevicePrecision,
   type PackageDevice,
   type PackagePrecision,
   packageGraphs,
+  runsAsOnCard,
 } from "../../vlm/convert/package-graphs.ts";
 import type { WeightPlan } from "../../vlm/convert/weight-plan.ts";
 import { BORROWED_FILES } from "../../vlm/proof/goldens.ts";
@@ -59,7 +59,7 @@ export async function writeRandomPackage(
   const { vocabSize: rows, hiddenSize: columns } = config.text;
   const embedTokens = { file: "embed_tokens.bin", dtype: "f16" as const, rows, columns };
   // Packages for cards have the table in their graph.
-  if (!isDevicePrecision(precision.decoder)) {
+  if (!runsAsOnCard(precision.decoder, device)) {
     const table = await open(join(directory, embedTokens.file), "w");
     const byteLength = 2 * rows * columns;
     await writeTensor(table, { offset: 0, byteLength }, noise.floats("f16")).finally(() =>

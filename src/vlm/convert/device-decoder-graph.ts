@@ -1,45 +1,44 @@
-// decoder.onnx for graphics cards: token ids in, candidates out, keys and values appended in place, and as few
-// operators as possible, since each is a launch. Token embeddings are looked up in the graph and the best candidates
-// chosen there, so that a step takes a few bytes over the bus. Names as in decoder-graph.ts where they mean the same;
-// P = rows of the rotary tables, k = candidates.
+// decoder.onnx in 16 bits, for graphics cards: keys and values appended in place, and as few operators as possible, since
+// each is a launch. What comes in before the layers and goes out behind them depends on the device, see decoder-ends.ts;
+// names are those of decoder-graph.ts where they mean the same.
 //
-// in   input_ids                    int64 [B, S]
-// in   image_mask                   bool  [MB, MS, 1]     true where a token is a picture's; broadcast
-// in   image_embeds                 f16   [IB, IS, H]     features on rows of pictures; broadcast
-// in   deepstack_embeds             f16   [K, DB, DS, H]  added after layers 0 .. K-1; zeros on rows of text; broadcast
-// in   position_ids                 int64 [B, S]          row of the rotary tables
-// in   rotary_cos, rotary_sin       f16   [P, hd / 2]     P at least total_sequence_length
 // in   seqlens_k                    int32 [B]             valid length after this run, minus 1
 // in   total_sequence_length        int32 []              on the CPU
 // in   logit_rows                   int64 [R]
 // in   past_key_values.L.key/.value f16   [B, kv_heads, C, hd]
 // out  logits                       f32   [R, vocabulary]
-// out  top_scores, top_ids          f32, int64 [R, k]     largest first
 // out  present.L.key/.value         f16   [B, kv_heads, C, hd]   bind to the same memory as past
 //
 // `fused` norms and rotates queries and keys inside the attention, which no CPU kernel does; `composed` writes the
-// same with operators that the CPU has too, and is what the goldens are compared with there.
+// same with operators that the CPU and WebGPU have too, and is what the goldens are compared with there.
 
 import type { Qwen3VlConfig, TextConfig } from "../checkpoint/config.ts";
 import { EMBED_TOKENS, LM_HEAD } from "../checkpoint/tensor-names.ts";
-import { CANDIDATES, searchCandidates } from "./candidate-search.ts";
+import { cardEnds, type DecoderEnds, embeddingEnds } from "./decoder-ends.ts";
 import { type DevicePrecision, LinearLayers, type ProductPrecision } from "./linear-layers.ts";
 import { elementTypeCode, OnnxModel } from "./onnx-model.ts";
 import type { StoredInt4 } from "./stored-int4.ts";
 import type { PlannedGraph } from "./vision-graph.ts";
 
-export type AttentionForm = "fused" | "composed";
+export interface DeviceForm {
+  readonly attention: "fused" | "composed";
+  /** `ids` and candidates, or `embeddings` and logits. */
+  readonly ends: "ids" | "embeddings";
+}
 
 const PREFIX = "model.language_model.";
 const MICROSOFT = "com.microsoft";
 
+/** What CUDA runs. */
+export const CARD_FORM: DeviceForm = { attention: "fused", ends: "ids" };
+
 export function deviceDecoderGraph(
   config: Qwen3VlConfig,
   precision: DevicePrecision,
-  attention: AttentionForm,
+  form: DeviceForm,
   stored?: StoredInt4,
 ): PlannedGraph {
-  const graph = new DeviceDecoderGraph(config, precision, attention, stored);
+  const graph = new DeviceDecoderGraph(config, precision, form, stored);
   graph.write();
   return { model: graph.model, plan: graph.layers.plan };
 }
@@ -56,15 +55,20 @@ class DeviceDecoderGraph {
   readonly #config: Qwen3VlConfig;
   readonly #text: TextConfig;
   readonly #precision: DevicePrecision;
-  readonly #attention: AttentionForm;
+  readonly #attention: DeviceForm["attention"];
+  readonly #ends: DecoderEnds;
 
   constructor(
     config: Qwen3VlConfig,
     precision: DevicePrecision,
-    attention: AttentionForm,
+    { attention, ends }: DeviceForm,
     stored?: StoredInt4,
   ) {
     this.layers = new LinearLayers(this.model, "s8", undefined, stored);
+    this.#ends =
+      ends === "ids"
+        ? cardEnds(this.layers, this.model, config)
+        : embeddingEnds(this.model, config);
     this.#config = config;
     this.#text = config.text;
     this.#precision = precision;
@@ -73,10 +77,12 @@ class DeviceDecoderGraph {
 
   write(): void {
     const { layers } = this.#text;
-    const taps = this.#config.vision.deepstackLayers.length;
-    const embedded = this.#embed();
-    const deepstack = this.#deepstack(taps);
-    this.#tables();
+    const embedded = this.#ends.embed();
+    const deepstack = this.#ends.deepstack();
+    this.#ends.tables();
+    this.model.input("seqlens_k", "i32", ["batch"]);
+    this.model.input("total_sequence_length", "i32", []);
+    this.model.input("logit_rows", "i64", ["rows"]);
     let h: Stream | string = embedded;
     for (let layer = 0; layer < layers; layer++) {
       const { residual, pending } = this.#layer(layer, h);
@@ -88,45 +94,6 @@ class DeviceDecoderGraph {
       h = { residual, pending: added };
     }
     this.#head(h as Stream);
-  }
-
-  /** The embedding of each token, or the features of a picture. -> (B, S, H) */
-  #embed(): string {
-    const { model } = this;
-    const { hiddenSize, vocabSize } = this.#text;
-    const ids = model.input("input_ids", "i64", ["batch", "sequence"]);
-    const mask = model.input("image_mask", "bool", ["mask_batch", "mask_sequence", 1]);
-    const images = model.input("image_embeds", "f16", [
-      "image_batch",
-      "image_sequence",
-      hiddenSize,
-    ]);
-    const table = this.layers.values(EMBED_TOKENS, [vocabSize, hiddenSize], "f16");
-    const words = model.node("Gather", "words", [table, ids], { axis: { int: 0 } });
-    return model.node("Where", "embedded", [mask, images, words]);
-  }
-
-  /** One (DB, DS, H) for each of the first layers. */
-  #deepstack(taps: number): string[] {
-    const { model } = this;
-    const { hiddenSize } = this.#text;
-    const shape = [taps, "deepstack_batch", "deepstack_sequence", hiddenSize];
-    const all = model.input("deepstack_embeds", "f16", shape);
-    return Array.from({ length: taps }, (_, tap) => {
-      const select = model.constant(`tap_${tap}`, "i64", [], [tap]);
-      return model.node("Gather", `taps.${tap}`, [all, select], { axis: { int: 0 } });
-    });
-  }
-
-  #tables(): void {
-    const { model } = this;
-    const { headSize } = this.#text;
-    model.input("position_ids", "i64", ["batch", "sequence"]);
-    model.input("rotary_cos", "f16", ["rotary_rows", headSize / 2]);
-    model.input("rotary_sin", "f16", ["rotary_rows", headSize / 2]);
-    model.input("seqlens_k", "i32", ["batch"]);
-    model.input("total_sequence_length", "i32", []);
-    model.input("logit_rows", "i64", ["rows"]);
   }
 
   #layer(index: number, h: Stream | string): Stream {
@@ -158,7 +125,7 @@ class DeviceDecoderGraph {
     const lengths = ["seqlens_k", "total_sequence_length"];
     const inputs = fused
       ? [
-          ...[packed, "", "", ...cache, ...lengths, "rotary_cos", "rotary_sin", "position_ids"],
+          ...[packed, "", "", ...cache, ...lengths, ...this.#ends.rotary],
           ...["", "", "", ""],
           this.layers.values(`${PREFIX}${name}.q_norm.weight`, [headSize], "f16"),
           this.layers.values(`${PREFIX}${name}.k_norm.weight`, [headSize], "f16"),
@@ -201,8 +168,7 @@ class DeviceDecoderGraph {
       const normed = this.#norm(`${x}_norm`, perHead, headSize);
       const join = model.constant(`width_${count}`, "i64", [3], [0, 0, count * headSize]);
       const joined = model.node("Reshape", `${x}.joined`, [normed, join]);
-      const inputs = [joined, "rotary_cos", "rotary_sin", "position_ids"];
-      return model.node("RotaryEmbedding", `${x}.rotated`, inputs, {
+      return model.node("RotaryEmbedding", `${x}.rotated`, [joined, ...this.#ends.rotary], {
         num_heads: { int: count },
         interleaved: { int: 0 },
       });
@@ -233,7 +199,7 @@ class DeviceDecoderGraph {
     return this.#product(`${name}.down`, inner, down, h, f);
   }
 
-  /** Only the wanted rows reach the head. -> logits (R, vocabulary) and candidates */
+  /** Only the wanted rows reach the head. -> logits (R, vocabulary) */
   #head({ residual, pending }: Stream): void {
     const { model } = this;
     const { hiddenSize, vocabSize } = this.#text;
@@ -248,13 +214,7 @@ class DeviceDecoderGraph {
     const half = this.layers.product("logits_f16", normed, weight, head);
     const to = { to: { int: elementTypeCode("f32") } };
     const logits = model.node("Cast", "logits", [half], to);
-    const count = Math.min(CANDIDATES, vocabSize);
-    model.outputs.unshift(
-      { name: "logits", type: "f32", shape: ["rows", vocabSize] },
-      { name: "top_scores", type: "f32", shape: ["rows", count] },
-      { name: "top_ids", type: "i64", shape: ["rows", count] },
-    );
-    searchCandidates(model, logits, vocabSize);
+    this.#ends.finish(logits);
   }
 
   /** Adds what is pending and norms the sum, in one operator. */

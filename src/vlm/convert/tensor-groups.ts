@@ -3,7 +3,7 @@
 import { headPrecision } from "./decoder-graph.ts";
 import type { ProductPrecision } from "./linear-layers.ts";
 import type { PackageManifest } from "./manifest.ts";
-import { isDevicePrecision, type PackageDevice } from "./package-graphs.ts";
+import { isDevicePrecision, type PackageDevice, runsAsOnCard } from "./package-graphs.ts";
 import { DEVICE_BLOCK, INT4_BLOCK } from "./quantize.ts";
 
 /**
@@ -36,6 +36,6 @@ export function tensorGroups(
       stored === undefined ? formats[decoder] : `int4 as stored by ${stored}, its own groups`,
     "decoder head": formats[headPrecision(decoder, device === "webgpu")],
     "decoder norms": isDevicePrecision(decoder) ? "f16" : "f32",
-    "embedding table": isDevicePrecision(decoder) ? "f16 in the graph" : embedTokens,
+    "embedding table": runsAsOnCard(decoder, device) ? "f16 in the graph" : embedTokens,
   };
 }

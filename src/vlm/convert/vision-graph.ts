@@ -10,7 +10,7 @@
 // out  image_features      f32   [N / 4, H]      f16 beside a decoder for graphics cards
 // out  deepstack_features  f32   [K, N / 4, H]   likewise
 //
-// In 16 bits the sum from block to block and all norms stay f32. `bf16` has the range of f32; `fp16` has not, so there
+// In 16 bits the sum from block to block, all norms and a composed softmax stay f32. `bf16` has the range of f32; `fp16` has not, so there
 // only attention is in 16 bits: published checkpoints exceed 65504 inside their MLPs.
 
 import type { Qwen3VlConfig, VisionConfig } from "../checkpoint/config.ts";
@@ -196,10 +196,14 @@ class VisionGraph {
       const perHead = model.node("Reshape", `${x}.heads`, [x, split]); // (1, N, heads, hd)
       return model.node("Transpose", `${x}.turned`, [perHead], { perm: { ints: order } });
     };
-    const scale = model.constant("attention_scale", "f32", [], [headSize ** -0.5]);
+    const type = activationType(this.#precision);
+    const factor = model.constant("attention_scale", "f32", [], [headSize ** -0.5]);
+    const scale = this.#cast(factor, "f32", type);
     const scaled = model.node("Mul", `${name}.scaled`, [turned(q, [0, 2, 1, 3]), scale]);
     const scores = model.node("MatMul", `${name}.scores`, [scaled, turned(k, [0, 2, 3, 1])]);
-    const shares = model.node("Softmax", `${name}.shares`, [scores], { axis: { int: -1 } });
+    const wide = this.#cast(scores, type, "f32");
+    const softmax = model.node("Softmax", `${name}.shares`, [wide], { axis: { int: -1 } });
+    const shares = this.#cast(softmax, "f32", type);
     const mixed = model.node("MatMul", `${name}.per_head`, [shares, turned(v, [0, 2, 1, 3])]);
     const back = model.node("Transpose", `${name}.back`, [mixed], { perm: { ints: [0, 2, 1, 3] } });
     const join = model.constant("joined_shape", "i64", [3], [1, -1, hiddenSize]);

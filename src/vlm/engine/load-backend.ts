@@ -2,7 +2,7 @@
 // hold there. In: a package. Out: parts for the loop, which are the same to it on every device.
 
 import type { CacheFormat } from "../convert/cached-attention.ts";
-import { isDevicePrecision } from "../convert/package-graphs.ts";
+import { runsAsOnCard } from "../convert/package-graphs.ts";
 import { ModelLoadError } from "../errors.ts";
 import { physicalCores } from "../runtime/cpu-threads.ts";
 import { CudaDevice } from "../runtime/cuda-device.ts";
@@ -66,8 +66,9 @@ export interface Backend {
 /** @throws ModelLoadError, DeviceError `device-memory` */
 export async function loadBackend(model: OnnxPackage, options: BackendOptions): Promise<Backend> {
   const { device = "cpu" } = options.session;
-  expectDevice(model, options.madeFor ?? deviceKind(device));
-  return isDevicePrecision(model.manifest.precision.decoder)
+  const madeFor = options.madeFor ?? deviceKind(device);
+  expectDevice(model, madeFor);
+  return runsAsOnCard(model.manifest.precision.decoder, madeFor)
     ? loadInDeviceForm(model, options)
     : device === "webgpu"
       ? loadOnWebGpu(model, options)

@@ -2,6 +2,8 @@
 // too little of it: what is needed is tried beforehand, what was taken is tried afterwards. In: a package for WebGPU.
 // Out: parts for the loop.
 
+import type { Precision } from "../convert/linear-layers.ts";
+import { isDevicePrecision } from "../convert/package-graphs.ts";
 import { DeviceError } from "../errors.ts";
 import { Decoder } from "./decoder.ts";
 import type { Backend, BackendOptions } from "./load-backend.ts";
@@ -13,12 +15,16 @@ import { WebGpuMemory } from "./webgpu-memory.ts";
 import { keepShaders } from "./webgpu-shaders.ts";
 import { WebGpuSlots } from "./webgpu-slots.ts";
 
+/** Of a weight of the head, where it has more than 8 bits. */
+const HEAD_BYTES: Readonly<Partial<Record<Precision, number>>> = { fp32: 4, fp16: 2 };
+
 /** @throws ModelLoadError, DeviceError `device-memory` */
 export async function loadOnWebGpu(model: OnnxPackage, options: BackendOptions): Promise<Backend> {
   const { session, contextTokens, onPart, onMade } = options;
   const { name } = model.manifest.source;
   await keepShaders();
-  const memory = await WebGpuMemory.load();
+  const type = isDevicePrecision(model.manifest.precision.decoder) ? "f16" : "f32";
+  const memory = await WebGpuMemory.load("webgpu", type);
   try {
     const weights = model.weightBytes;
     await memory.expectRoom(weights, largestTensor(model), `the weights of ${name}`);
@@ -37,7 +43,8 @@ export async function loadOnWebGpu(model: OnnxPackage, options: BackendOptions):
     // What is kept lies on the device: no more of it than of what is in use.
     const prefixes = Math.min(hostPrefixes, slots.byteLength);
     const cacheBytes = { features, prefixes, hostPrefixes };
-    return { visionEncoder, decoder, slots, cacheBytes, mostTokens: await webGpuMostTokens() };
+    const mostTokens = await webGpuMostTokens(type);
+    return { visionEncoder, decoder, slots, cacheBytes, mostTokens };
   } finally {
     await memory.dispose();
   }
@@ -65,6 +72,6 @@ function contexts(
 
 /** The head: as many rows as there are words. */
 function largestTensor({ config, manifest }: OnnxPackage): number {
-  const bytes = manifest.precision.decoder === "fp32" ? 4 : 1;
+  const bytes = HEAD_BYTES[manifest.precision.decoder] ?? 1;
   return config.text.vocabSize * config.text.hiddenSize * bytes;
 }

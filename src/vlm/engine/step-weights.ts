@@ -3,7 +3,7 @@
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { deviceDecoderGraph } from "../convert/device-decoder-graph.ts";
+import { CARD_FORM, deviceDecoderGraph } from "../convert/device-decoder-graph.ts";
 import type { ExternalTensor } from "../convert/onnx-model.ts";
 import { CardWeights, type StoredTensor } from "../runtime/card-weights.ts";
 import type { CudaDevice } from "../runtime/cuda-device.ts";
@@ -38,7 +38,7 @@ async function storedTensors({
   if (precision.decoder !== "q4f16") {
     throw new StepWeightsError(`they are for q4f16, and this package is in ${precision.decoder}`);
   }
-  const { model } = deviceDecoderGraph(config, precision.decoder, "fused");
+  const { model } = deviceDecoderGraph(config, precision.decoder, CARD_FORM);
   const written = model.serialize(decoder.dataFile, converterVersion);
   const found = await readFile(join(directory, decoder.file));
   if (Buffer.compare(written, found) !== 0) {

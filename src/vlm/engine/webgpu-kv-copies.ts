@@ -36,7 +36,8 @@ export class WebGpuKvCopies {
     const take = await Session.load(takeGraph(parts).serialize("none", "1"), { device });
     try {
       const move = await Session.load(moveGraph(parts).serialize("none", "1"), { device });
-      return new WebGpuKvCopies(parts, take, move, await WebGpuMemory.load(device));
+      const type = parts[0]?.type === "f16" ? "f16" : "f32";
+      return new WebGpuKvCopies(parts, take, move, await WebGpuMemory.load(device, type));
     } catch (error) {
       await take.dispose();
       throw error;

@@ -2,30 +2,38 @@
 // every run that touches it is dropped: answers would be wrong, and nobody would know. One number computed with a value
 // tells. In: values, or sizes before anything is loaded. Out: an error where there is no room.
 
-import { OnnxModel } from "../convert/onnx-model.ts";
+import { elementTypeCode, OnnxModel } from "../convert/onnx-model.ts";
 import { DeviceError } from "../errors.ts";
 import type { Device } from "../runtime/device.ts";
 import { mebibytes } from "../runtime/memory-budget.ts";
 import { Session } from "../runtime/session.ts";
-import { Value } from "../runtime/value.ts";
+import { elementBytes, Value } from "../runtime/value.ts";
 
 /** Weights lie in many buffers; that none is larger than an adapter allows is tried by itself. */
 const PIECE_BYTES = 128 * 2 ** 20;
 
+export type ProbedType = "f32" | "f16";
+
 export class WebGpuMemory {
   readonly #session: Session;
+  readonly #type: ProbedType;
   #tried = 0;
 
-  private constructor(session: Session) {
+  private constructor(session: Session, type: ProbedType) {
     this.#session = session;
+    this.#type = type;
   }
 
-  /** @throws ModelLoadError */
-  static async load(device: Device = "webgpu"): Promise<WebGpuMemory> {
-    return new WebGpuMemory(await Session.load(probe().serialize("none", "1"), { device }));
+  /**
+   * @param type of the values that will be asked about
+   * @throws ModelLoadError
+   */
+  static async load(device: Device = "webgpu", type: ProbedType = "f32"): Promise<WebGpuMemory> {
+    const session = await Session.load(probe(type).serialize("none", "1"), { device });
+    return new WebGpuMemory(session, type);
   }
 
-  /** Was this value given memory? f32. */
+  /** Was this value given memory? */
   async holds(value: Value): Promise<boolean> {
     // Another number each time: what an earlier run has left behind is not taken for an answer.
     const expected = ++this.#tried;
@@ -58,8 +66,8 @@ export class WebGpuMemory {
     const taken: Value[] = [];
     try {
       for (const size of sizes) {
-        const dims = [Math.max(1, Math.ceil(size / 4))];
-        taken.push(await this.#session.allocateOnDevice("f32", dims, what));
+        const dims = [Math.max(1, Math.ceil(size / elementBytes(this.#type)))];
+        taken.push(await this.#session.allocateOnDevice(this.#type, dims, what));
       }
       for (const [index, value] of taken.entries()) {
         if (!(await this.holds(value))) {
@@ -77,12 +85,14 @@ export class WebGpuMemory {
 }
 
 /** The salt, by way of a value beside it: whatever that holds, which may be no number. */
-function probe(): OnnxModel {
+function probe(type: ProbedType): OnnxModel {
   const model = new OnnxModel("memory");
-  for (const name of ["x", "salt"]) model.input(name, "f32", [1]);
+  model.input("x", type, [1]);
+  model.input("salt", "f32", [1]);
   model.output("y", "f32", [1]);
   const second = model.constant("second", "i32", [1], [1]);
-  model.node("Concat", "both", ["x", "salt"], { axis: { int: 0 } });
+  const wide = model.node("Cast", "x.f32", ["x"], { to: { int: elementTypeCode("f32") } });
+  model.node("Concat", "both", [wide, "salt"], { axis: { int: 0 } });
   model.node("Gather", "y", ["both", second]);
   return model;
 }

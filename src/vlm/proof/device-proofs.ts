@@ -9,6 +9,7 @@ import { dirname, join } from "node:path";
 import { disk } from "../../disk.ts";
 import type { PackagePrecision } from "../convert/package-graphs.ts";
 import { userCacheDir } from "../convert/user-cache-dir.ts";
+import { expectFormats } from "../engine/webgpu-half-floats.ts";
 import { isVlmError, ModelLoadError } from "../errors.ts";
 import { type Device, deviceKind } from "../runtime/device.ts";
 import { deviceIdentity } from "./device-identity.ts";
@@ -27,6 +28,8 @@ export interface ProofParts {
   /** Where proofs are kept. @default a file in the user's cache */
   readonly file?: string;
   readonly identify?: typeof deviceIdentity;
+  /** Refuses a precision that the adapter does not have at all. */
+  readonly expectFormats?: (device: Device, precision: PackagePrecision) => Promise<void>;
   readonly compute?: (run: GoldenRun) => Promise<GoldenErrors>;
   /** Milliseconds, as `Date.now`. */
   readonly now?: () => number;
@@ -36,17 +39,20 @@ export interface ProofParts {
 export class DeviceProofs {
   readonly #file: string;
   readonly #identify: typeof deviceIdentity;
+  readonly #expectFormats: (device: Device, precision: PackagePrecision) => Promise<void>;
   readonly #compute: (run: GoldenRun) => Promise<GoldenErrors>;
   readonly #now: () => number;
 
   constructor({
     file = join(userCacheDir(), "napcat-vlm", "device-proofs.json"),
     identify = deviceIdentity,
+    expectFormats: formats = expectFormats,
     compute = goldenErrors,
     now = Date.now,
   }: ProofParts = {}) {
     this.#file = file;
     this.#identify = identify;
+    this.#expectFormats = formats;
     this.#compute = compute;
     this.#now = now;
   }
@@ -54,12 +60,13 @@ export class DeviceProofs {
   /**
    * Compares one golden case, unless that was done within a week. The CPU needs no proof: tests prove it.
    *
-   * @throws ModelLoadError `device-unavailable` when the device computes wrongly, or not at all
+   * @throws ModelLoadError `device-unavailable` when the device computes wrongly, or not at all, or lacks the precision
    * @throws ModelLoadError `model-unsupported` for a precision in which no such device can be proven
    */
   async expect(device: Device, precision: PackagePrecision, signal?: AbortSignal): Promise<void> {
     if (device === "cpu") return;
     const tolerance = toleranceOf(deviceKind(device), precision.decoder);
+    await this.#expectFormats(device, precision);
     const key = await this.#key(device, precision);
     const proven = (await this.#read())[key];
     if (proven !== undefined && Math.abs(this.#now() - proven) < VALID_MS) return;

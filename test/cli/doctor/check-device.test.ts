@@ -1,7 +1,7 @@
 // The ladder to a device on whatever machine this is: what is not there fails with what to do, and what is there computes.
 
-import { expect, it } from "vitest";
-import { checkDevice } from "../../../src/cli/doctor/check-device.ts";
+import { expect, it, vi } from "vitest";
+import { checkDevice, findHalfFloats } from "../../../src/cli/doctor/check-device.ts";
 import { resolveSettings } from "../../../src/cli/settings.ts";
 
 const check = (device: string) =>
@@ -30,8 +30,23 @@ it("compares an adapter of WebGPU with the golden checkpoint, or says what it ne
     expect(JSON.stringify(last.advice)).toMatch(/Direct3D 12, Metal or Vulkan/);
   } else {
     expect(findings[0]).toMatchObject({ verdict: "ok", found: { en: "computes" } });
+    expect(findings[1]).toMatchObject({ verdict: "ok", what: { en: "16-bit floats" } });
     expect(last.what).toMatchObject({ en: "Golden checkpoint" });
   }
+});
+
+it("says what to take instead of a precision that an adapter has not", async () => {
+  const lacking = vi.fn(async (): Promise<string | undefined> => "it has no shader-f16");
+  expect(await findHalfFloats("q4f16", lacking)).toMatchObject({
+    verdict: "fail",
+    found: { en: "cannot be used: it has no shader-f16" },
+    advice: { en: "This device has no precision q4f16. Use q4 or fp32" },
+  });
+  for (const precision of ["q4", "fp32", undefined] as const) {
+    expect((await findHalfFloats(precision, lacking)).verdict).toBe("ok");
+  }
+  lacking.mockResolvedValue(undefined);
+  expect((await findHalfFloats("fp16", lacking)).verdict).toBe("ok");
 });
 
 it("says which device is taken where none is named", async () => {

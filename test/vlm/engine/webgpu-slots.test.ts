@@ -2,6 +2,8 @@
 // token, and batches compute what each sequence computes by itself.
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Precision } from "../../../src/vlm/convert/linear-layers.ts";
+import type { VisionPrecision } from "../../../src/vlm/convert/vision-graph.ts";
 import { FeatureCache } from "../../../src/vlm/engine/feature-cache.ts";
 import type { BoundRows } from "../../../src/vlm/engine/lane-slots.ts";
 import { PrefixCache } from "../../../src/vlm/engine/prefix-cache.ts";
@@ -10,7 +12,8 @@ import { WebGpuKvCopies } from "../../../src/vlm/engine/webgpu-kv-copies.ts";
 import type { WebGpuSlot } from "../../../src/vlm/engine/webgpu-slot.ts";
 import { WebGpuSlots } from "../../../src/vlm/engine/webgpu-slots.ts";
 import { DisposedError } from "../../../src/vlm/errors.ts";
-import { largestDifference } from "../../support/float-error.ts";
+import { largestDifference, relativeError } from "../../support/float-error.ts";
+import { GOLDEN_NAMES } from "../../support/golden-checkpoint.ts";
 import {
   engineOn,
   GoldenModel,
@@ -166,6 +169,36 @@ describe("slots on WebGPU", () => {
   });
 });
 
+/** Relative to the fp32 reference; measured on the CPU: see the pages on devices. Noise is the worst case for few bits. */
+const HALF_FORMATS: readonly (readonly [Precision, VisionPrecision, number])[] = [
+  ["fp16", "fp32", 0.01],
+  ["fp16", "fp16", 0.01],
+  ["q4f16", "fp32", 0.65],
+  ["q4f16", "fp16", 0.65],
+];
+
+/** Twelve requests of five chats, which read, wait, write together and go on from what is kept. */
+async function everyScore(model: GoldenModel, count: number) {
+  const slots = await model.decoder.createSlotsOnWebGpu(count, 128);
+  const features = new FeatureCache(MIB);
+  const prefixes = new PrefixCache({ maxBytes: MIB, blockTokens: 4 });
+  const choices = { slots, chunkTokens: 5, features, prefixes };
+  const { engine } = engineOn(model, choices);
+  const found = await Promise.all(
+    Array.from({ length: 12 }, async (_, index) => {
+      const golden = model.cases[index % model.cases.length]!;
+      const reader = new Script(golden.greedyTokens.slice(0, golden.decodeLogits.length));
+      const chat = `chat ${index % 5}`;
+      await engine.run(sequenceOf(promptOfCase(golden), { reader, chat }));
+      const expected = [golden.logits.subarray(-256), ...golden.decodeLogits];
+      return expected.map((row, step) => [reader.scores[step]!, row] as const);
+    }),
+  );
+  await engine.close();
+  await slots.dispose();
+  return found.flat();
+}
+
 describe("a decoder with such slots", () => {
   let model: GoldenModel;
   beforeAll(async () => {
@@ -174,24 +207,21 @@ describe("a decoder with such slots", () => {
   afterAll(() => model.dispose());
 
   it.each([1, 2, 5])("has the reference's logits for many chats in %d slots", async (count) => {
-    const slots = await model.decoder.createSlotsOnWebGpu(count, 128);
-    const features = new FeatureCache(MIB);
-    const prefixes = new PrefixCache({ maxBytes: MIB, blockTokens: 4 });
-    const choices = { slots, chunkTokens: 5, features, prefixes };
-    const { engine } = engineOn(model, choices);
-    await Promise.all(
-      Array.from({ length: 12 }, async (_, index) => {
-        const golden = model.cases[index % model.cases.length]!;
-        const reader = new Script(golden.greedyTokens.slice(0, golden.decodeLogits.length));
-        const chat = `chat ${index % 5}`;
-        await engine.run(sequenceOf(promptOfCase(golden), { reader, chat }));
-        const expected = [golden.logits.subarray(-256), ...golden.decodeLogits];
-        for (const [step, row] of expected.entries()) {
-          expect(largestDifference(reader.scores[step]!, row)).toBeLessThan(1e-4);
-        }
-      }),
-    );
-    await engine.close();
-    await slots.dispose();
+    for (const [scores, row] of await everyScore(model, count)) {
+      expect(largestDifference(scores, row)).toBeLessThan(1e-4);
+    }
+  });
+});
+
+describe.each(GOLDEN_NAMES)("WebGPU's graphs of %s in 16 bits, on the CPU", (name) => {
+  it.each(HALF_FORMATS)("have the reference's logits in %s with eyes in %s", async (...format) => {
+    const [precision, visionPrecision, limit] = format;
+    const model = await GoldenModel.load(name, { precision, visionPrecision, device: "webgpu" });
+    for (const count of [1, 3]) {
+      for (const [scores, row] of await everyScore(model, count)) {
+        expect(relativeError(scores, row)).toBeLessThan(limit);
+      }
+    }
+    await model.dispose();
   });
 });

@@ -2,6 +2,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { PackagePrecision } from "../../../src/vlm/convert/package-graphs.ts";
+import { expectFormats } from "../../../src/vlm/engine/webgpu-half-floats.ts";
 import { DeviceError, InferenceError } from "../../../src/vlm/errors.ts";
 import { DeviceProofs } from "../../../src/vlm/proof/device-proofs.ts";
 import type { GoldenErrors, GoldenRun } from "../../../src/vlm/proof/golden-errors.ts";
@@ -16,6 +17,7 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 class Machine {
   driver = "1.0";
   result: GoldenErrors | Error = RIGHT;
+  halfFloats = true;
   nowMs = 1_800_000_000_000;
   readonly runs: GoldenRun[] = [];
   readonly file: string;
@@ -28,6 +30,10 @@ class Machine {
   proofs(): DeviceProofs {
     return new DeviceProofs({
       file: this.file,
+      expectFormats: (device, precision) =>
+        expectFormats(device, precision, async () =>
+          this.halfFloats ? undefined : "it has no shader-f16",
+        ),
       identify: async (device, precision) => JSON.stringify([device, precision, this.driver]),
       compute: async (run) => {
         this.runs.push(run);
@@ -108,6 +114,31 @@ describe("the proof that a device computes rightly", () => {
     await expect(here.proofs().expect("webgpu", FP32)).rejects.toBe(here.result);
   });
 
+  it.each([
+    { decoder: "q4f16", vision: "fp32" },
+    { decoder: "fp16", vision: "fp16" },
+  ] as const)(
+    "is not tried in $decoder where the adapter has no 16-bit floats, which is said",
+    async (precision) => {
+      const here = await machine();
+      here.halfFloats = false;
+      await expect(here.proofs().expect("webgpu", precision)).rejects.toMatchObject({
+        name: "ModelLoadError",
+        code: "device-unavailable",
+        message:
+          `The device "webgpu" cannot compute in ${precision.decoder} here: it has no shader-f16. ` +
+          'Use precision "q4" or "fp32", or device "cpu".',
+      });
+      expect(here.runs).toEqual([]);
+      await here.proofs().expect("webgpu", FP32);
+      await here.proofs().expect("cuda:0", { decoder: "fp16", vision: "bf16" });
+      here.halfFloats = true;
+      here.result = { ...RIGHT, relative: 0.01, fromCpu: 0.005 };
+      await here.proofs().expect("webgpu", precision);
+      expect(here.runs).toHaveLength(3);
+    },
+  );
+
   it("is taken back by a whole proof that fails, and given by one that holds", async () => {
     const here = await machine();
     await here.proofs().record("cuda:0", { decoder: "fp16", vision: "bf16" }, true);
@@ -125,7 +156,7 @@ describe("the proof that a device computes rightly", () => {
       here.proofs().expect("webgpu", { decoder: "w8a8", vision: "w8a8" }),
     ).rejects.toMatchObject({
       code: "model-unsupported",
-      message: expect.stringMatching(/fp32 and q4/),
+      message: expect.stringMatching(/fp32 and q4 and fp16 and q4f16/),
     });
   });
 

@@ -7,6 +7,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { disk } from "../../disk.ts";
 import { codeOf, DiskError } from "../../disk-error.ts";
 import { drop, type HttpAnswer, HttpClient, type HttpGetter } from "../../vlm/hub/http-client.ts";
+import { ProxyError } from "../../vlm/hub/proxy-error.ts";
 import { follow, RedirectError } from "../../vlm/hub/redirects.ts";
 import { steadily } from "../../vlm/hub/steady-body.ts";
 
@@ -182,6 +183,9 @@ function isFinal(error: unknown): boolean {
 }
 
 function inWords(error: unknown, url: URL): DownloadError {
+  if (error instanceof ProxyError) {
+    return new DownloadError("unreachable", `${error.message}. See HTTPS_PROXY and NO_PROXY.`);
+  }
   const code = codeOf(error);
   const why = code ?? (error instanceof Error ? error.message : String(error));
   return code === undefined

@@ -1,12 +1,14 @@
 // One HTTP request, without redirects, through the proxy that the environment names. In: an address and headers. Out:
-// status, headers, and the body as it comes. The only file with undici in this half. It knows no hub.
+// status, headers, and the body as it comes. It knows no hub.
 
 import { lookup } from "node:dns";
 import type { LookupFunction } from "node:net";
 import type { Readable } from "node:stream";
 import { Agent, type Dispatcher, ProxyAgent, request } from "undici";
 import { proxyFor } from "./proxy.ts";
+import { proxyError } from "./proxy-error.ts";
 import { literalAddress, mayLead, type Reach, reachOf } from "./reach.ts";
+import { socksTunnel } from "./socks-tunnel.ts";
 
 export interface HttpAnswer {
   readonly status: number;
@@ -59,17 +61,21 @@ export class HttpClient implements HttpGetter {
     this.#patienceMs = patienceMs;
   }
 
-  /** @throws the signal's reason; ForbiddenAddressError; an error of the network with a `code` */
+  /** @throws the signal's reason; ForbiddenAddressError; ProxyError; an error of the network with a `code` */
   async get(url: URL, { headers = {}, signal, ledFrom }: HttpOptions = {}): Promise<HttpAnswer> {
     signal?.throwIfAborted();
     const literal = literalAddress(url);
     if (ledFrom !== undefined && literal !== undefined) assertMayLead(ledFrom, literal);
+    const proxy = proxyFor(url, this.#env);
     const answer = await request(url, {
       headers,
-      dispatcher: this.#dispatcher(url, ledFrom),
+      dispatcher: this.#dispatcher(proxy, ledFrom),
       headersTimeout: this.#patienceMs,
       bodyTimeout: 0, // Whoever reads the body watches over it.
       ...(signal === undefined ? {} : { signal }),
+    }).catch((error: unknown) => {
+      signal?.throwIfAborted();
+      throw (proxy && proxyError(error, proxy, url.host)) ?? error;
     });
     // Before anybody reads: a connection that breaks meanwhile must not end the process.
     answer.body.on("error", () => {});
@@ -83,22 +89,26 @@ export class HttpClient implements HttpGetter {
     await Promise.all(all.map((dispatcher) => dispatcher.destroy()));
   }
 
-  #dispatcher(url: URL, ledFrom: Reach | undefined): Dispatcher {
-    const proxy = proxyFor(url, this.#env);
+  #dispatcher(proxy: string | undefined, ledFrom: Reach | undefined): Dispatcher {
     const key = proxy ?? `direct ${ledFrom ?? ""}`;
     const known = this.#dispatchers.get(key);
     if (known !== undefined) return known;
     const common = { maxHeaderSize: MOST_HEADER_BYTES };
     const timeout = Math.min(CONNECT_MS, this.#patienceMs);
-    const made =
-      proxy === undefined
-        ? new Agent({
-            ...common,
-            connect: { timeout, lookup: guardedLookup(this.#lookup, ledFrom) },
-          })
-        : new ProxyAgent({ ...common, uri: proxy, proxyTls: { timeout }, requestTls: { timeout } });
-    this.#dispatchers.set(key, made);
-    return made;
+    const made = () => {
+      if (proxy === undefined) {
+        const connect = { timeout, lookup: guardedLookup(this.#lookup, ledFrom) };
+        return new Agent({ ...common, connect });
+      }
+      if (/^socks/i.test(proxy)) {
+        return new Agent({ ...common, connect: socksTunnel(proxy, timeout) });
+      }
+      const tls = { proxyTls: { timeout }, requestTls: { timeout } };
+      return new ProxyAgent({ ...common, ...tls, uri: proxy });
+    };
+    const dispatcher = made();
+    this.#dispatchers.set(key, dispatcher);
+    return dispatcher;
   }
 }
 

@@ -6,7 +6,7 @@ export function proxyFor(url: URL, env: NodeJS.ProcessEnv): string | undefined {
   const read = (name: string) => env[name] ?? env[name.toUpperCase()] ?? "";
   const named = read(url.protocol === "http:" ? "http_proxy" : "https_proxy") || read("all_proxy");
   const proxy = named === "" || named.includes("://") ? named : `http://${named}`;
-  if (!/^https?:\/\//.test(proxy) || !URL.canParse(proxy)) return undefined;
+  if (!/^(https?|socks(4a?|5h?)?):\/\//i.test(proxy) || !URL.canParse(proxy)) return undefined;
   const exempt = read("no_proxy")
     .toLowerCase()
     .split(/[\s,]+/)

@@ -5,6 +5,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { codeOf, DiskError } from "../../disk-error.ts";
 import { PullError } from "../errors.ts";
 import type { HttpAnswer } from "./http-client.ts";
+import { ProxyError } from "./proxy-error.ts";
 import { RedirectError } from "./redirects.ts";
 
 /** How patient a pull is; tests are less so. */
@@ -131,6 +132,13 @@ function givenUp(error: unknown, host: string): PullError {
       { host, status: 429, cause: error },
     );
   }
+  if (error instanceof ProxyError) {
+    return new PullError(
+      "hub-unreachable",
+      `${reason}. Mend HTTPS_PROXY, or name ${host} in NO_PROXY if it can be reached without a proxy. What came is kept.`,
+      { host },
+    );
+  }
   const status = error instanceof PassingError ? error.status : undefined;
   return new PullError(
     // It answers, but with something else.
@@ -141,7 +149,7 @@ function givenUp(error: unknown, host: string): PullError {
 }
 
 function reasonOf(error: unknown, host: string): string {
-  if (error instanceof PassingError) return error.message;
+  if (error instanceof PassingError || error instanceof ProxyError) return error.message;
   const code = codeOf(error);
   if (code?.startsWith("UND_ERR_SOCKET") || code === "ECONNRESET") return `${host} broke off`;
   if (code?.includes("HEADERS_TIMEOUT")) return `${host} does not answer`;

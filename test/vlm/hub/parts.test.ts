@@ -184,7 +184,10 @@ describe("a proxy", () => {
     [{ HTTPS_PROXY: "p:1" }, "http://p:1"],
     [{ HTTPS_PROXY: "me:word@p:1" }, "http://me:word@p:1"],
     [{ HTTPS_PROXY: "" }, undefined],
-    [{ HTTPS_PROXY: "socks5://p:1" }, undefined],
+    [{ HTTPS_PROXY: "socks5://p:1" }, "socks5://p:1"],
+    [{ ALL_PROXY: "socks5h://me:word@p" }, "socks5h://me:word@p"],
+    [{ ALL_PROXY: "SOCKS4A://p:1" }, "SOCKS4A://p:1"],
+    [{ ALL_PROXY: "ftp://p:1" }, undefined],
     [{ HTTP_PROXY: "http://p:1" }, undefined],
   ])("for https://huggingface.co with %j is %s", (env, proxy) => {
     expect(proxyFor(new URL("https://huggingface.co/x"), env)).toBe(proxy);

@@ -2,12 +2,16 @@
 // throws. Out: a record, and a line on the screen as soon as it is known.
 
 import { print } from "../terminal.ts";
+import { withoutHome } from "./report-file.ts";
 
-export interface Check {
-  readonly name: string;
+export interface Finding {
   readonly ok: boolean;
   /** What was found, or why it failed. */
   readonly value: string | number;
+}
+
+export interface Check extends Finding {
+  readonly name: string;
 }
 
 /** What could not be checked on this machine, and counts neither way. */
@@ -27,24 +31,27 @@ export class Checks {
     this.#signal = signal;
   }
 
+  /** Nothing that was never looked at holds. */
   get ok(): boolean {
-    return this.list.every(({ ok }) => ok);
+    return this.list.length > 0 && this.list.every(({ ok }) => ok);
   }
 
   /** @throws the reason of the signal */
-  async run(
-    name: string,
-    work: () => Promise<{ readonly ok: boolean; readonly value: string | number }>,
-  ): Promise<boolean> {
+  async run(name: string, work: () => Promise<Finding>): Promise<boolean> {
     this.#signal?.throwIfAborted();
     const found = await work().catch((error: unknown) => ({
       ok: false,
       value: error instanceof Error ? error.message : String(error),
     }));
     this.#signal?.throwIfAborted();
-    this.list.push({ name, ...found });
-    print(`${found.ok ? "✓" : "✗"} ${name}: ${found.value}`);
+    this.add({ name, ...found });
     return found.ok;
+  }
+
+  add({ name, ok, value }: Check): void {
+    const shown = typeof value === "string" ? withoutHome(value) : value;
+    this.list.push({ name, ok, value: shown });
+    print(`${ok ? "✓" : "✗"} ${name}: ${shown}`);
   }
 
   leaveOut(name: string, why: string): void {

@@ -126,13 +126,11 @@ function drawRow(shown: readonly { readonly shape: string; readonly color: strin
   const width = shown.length * CELL;
   const pixels = new Uint8Array(3 * width * CELL);
   for (const [cell, { shape, color }] of shown.entries()) {
-    const outline = SHAPES[shape]!.map(
-      ([x, y]): Point => [CELL / 2 + RADIUS * x, CELL / 2 + RADIUS * y],
-    );
+    const shares = coverageOf(shape);
     const ink = COLORS[color]!;
     for (let y = 0; y < CELL; y++) {
       for (let x = 0; x < CELL; x++) {
-        const share = coverage(outline, x, y);
+        const share = shares[y * CELL + x]!;
         for (let channel = 0; channel < 3; channel++) {
           const value = PAPER[channel]! * (1 - share) + ink[channel]! * share;
           pixels[3 * (y * width + cell * CELL + x) + channel] = Math.round(value);
@@ -141,6 +139,22 @@ function drawRow(shown: readonly { readonly shape: string; readonly color: strin
     }
   }
   return bmp(pixels, width, CELL);
+}
+
+const coverages = new Map<string, Float64Array>();
+
+/** Part of each pixel of a cell that lies inside; looked at once for all colours. */
+function coverageOf(shape: string): Float64Array {
+  const known = coverages.get(shape);
+  if (known) return known;
+  const outline = SHAPES[shape]!.map(
+    ([x, y]): Point => [CELL / 2 + RADIUS * x, CELL / 2 + RADIUS * y],
+  );
+  const found = Float64Array.from({ length: CELL * CELL }, (_, pixel) =>
+    coverage(outline, pixel % CELL, Math.floor(pixel / CELL)),
+  );
+  coverages.set(shape, found);
+  return found;
 }
 
 /** Part of a pixel that lies inside. */

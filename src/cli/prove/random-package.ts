@@ -22,6 +22,7 @@ import {
   runsAsOnCard,
 } from "../../vlm/convert/package-graphs.ts";
 import type { WeightPlan } from "../../vlm/convert/weight-plan.ts";
+import { preferredInt8Weights } from "../../vlm/engine/cpu-settings.ts";
 import { BORROWED_FILES } from "../../vlm/proof/goldens.ts";
 import type { ShapeName } from "../bench/shape-names.ts";
 import { configOf } from "../bench/shapes.ts";
@@ -31,24 +32,26 @@ const NOISE_LENGTH = 4_194_301;
 /** Standard deviation of weights: what the models were initialised with before training. */
 const SPREAD = 0.02;
 
-/** Writes a package; returns the bytes of its weights. */
+/** Writes a package, in the form that this machine would have it in; returns the bytes of its weights. */
 export async function writeRandomPackage(
   directory: string,
   shape: ShapeName,
   precision: PackagePrecision,
   device: PackageDevice,
+  signal?: AbortSignal,
 ): Promise<number> {
   await mkdir(directory, { recursive: true });
   const json = configOf(shape);
   const config = parseConfig(json, directory);
-  const graphs = packageGraphs(config, precision, device, { int8Weights: "s8" });
+  const int8Weights = device === "cpu" ? await preferredInt8Weights() : "s8";
+  const graphs = packageGraphs(config, precision, device, { int8Weights });
   const noise = new Noise();
   const entries = [];
   for (const { model, plan } of [graphs.vision, graphs.decoder]) {
     const file = `${model.name}.onnx`;
     const dataFile = `${file}.data`;
     await writeFile(join(directory, file), model.serialize(dataFile, CONVERTER_VERSION));
-    await writeWeights(join(directory, dataFile), plan, noise);
+    await writeWeights(join(directory, dataFile), plan, noise, signal);
     entries.push({ file, dataFile, bytes: model.externalByteLength });
   }
   await writeFile(join(directory, "config.json"), JSON.stringify(json));
@@ -62,7 +65,7 @@ export async function writeRandomPackage(
   if (!runsAsOnCard(precision.decoder, device)) {
     const table = await open(join(directory, embedTokens.file), "w");
     const byteLength = 2 * rows * columns;
-    await writeTensor(table, { offset: 0, byteLength }, noise.floats("f16")).finally(() =>
+    await writeTensor(table, { offset: 0, byteLength }, noise.floats("f16"), signal).finally(() =>
       table.close(),
     );
   }
@@ -77,7 +80,7 @@ export async function writeRandomPackage(
     assumptions: [],
     precision,
     device,
-    int8Weights: "s8",
+    int8Weights,
     tensorGroups: {},
     layers: [],
     visionEncoder: visionEncoder!,
@@ -96,12 +99,13 @@ async function writeWeights(
   path: string,
   plan: readonly WeightPlan[],
   noise: Noise,
+  signal: AbortSignal | undefined,
 ): Promise<void> {
   const file = await open(path, "w");
   try {
     for (const line of plan) {
       for (const tensor of "scales" in line ? [line.target, line.scales] : [line.target]) {
-        await writeTensor(file, tensor, noise.bytesFor(line, tensor));
+        await writeTensor(file, tensor, noise.bytesFor(line, tensor), signal);
       }
     }
   } finally {
@@ -113,8 +117,10 @@ async function writeTensor(
   file: Awaited<ReturnType<typeof open>>,
   { offset, byteLength }: Pick<ExternalTensor, "offset" | "byteLength">,
   bytes: Uint8Array,
+  signal?: AbortSignal,
 ): Promise<void> {
   for (let written = 0; written < byteLength; written += bytes.byteLength) {
+    signal?.throwIfAborted();
     const length = Math.min(bytes.byteLength, byteLength - written);
     await file.write(bytes, 0, length, offset + written);
   }

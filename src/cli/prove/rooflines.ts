@@ -1,72 +1,39 @@
-// What a card can do at best: bytes of its memory and products in 16 bits in a second, measured by the same runtime
-// that the model uses. In: a card. Out: numbers.
+// What a device can do at best, measured on it: bytes of its memory and products in a second. In: a device. Out: numbers.
 
-import { OnnxModel } from "../../vlm/convert/onnx-model.ts";
-import type { CudaDevice } from "../../vlm/runtime/cuda-device.ts";
-import { Session } from "../../vlm/runtime/session.ts";
+import { manyRowsSpeed, measureMachine } from "../../vlm/machine/machine-profile.ts";
+import { openCuda } from "../../vlm/runtime/cuda-cards.ts";
+import { type Device, deviceKind } from "../../vlm/runtime/device.ts";
+import { cardRooflines } from "./card-rooflines.ts";
+import { webGpuMemoryGBs } from "./webgpu-rooflines.ts";
 
-export interface CardRooflines {
-  /** Bytes read and written by a copy, in 10^9 a second. */
+export interface Rooflines {
+  /** Bytes of memory, in 10^9 a second: read and written by a copy; on a CPU weights that are read. */
   readonly memoryGBs: number;
-  /** Multiplications and additions of f16 matrices, in 10^12 a second. */
-  readonly matrixTFLOPs: number;
+  /** Multiplications and additions, in 10^12 a second: of f16 on a card, of the usual weights on a CPU. */
+  readonly matrixTFLOPs: number | undefined;
 }
 
-const COPY_BYTES = 2 ** 31;
-const MATRIX = 8192;
-const ROUNDS = 10;
-const MATRIX_ROUNDS = 200;
-
-export async function cardRooflines(card: CudaDevice): Promise<CardRooflines> {
-  return { memoryGBs: await memory(card), matrixTFLOPs: await matrices(card) };
-}
-
-async function memory(card: CudaDevice): Promise<number> {
-  const [a, b] = [
-    await card.allocate(COPY_BYTES, "a copy"),
-    await card.allocate(COPY_BYTES, "a copy"),
-  ];
-  try {
-    const copy = () => card.copies.onDevice(a.address, b.address, COPY_BYTES);
-    await card.call([copy(), card.synchronize()]);
-    const start = performance.now();
-    await card.call([...Array.from({ length: ROUNDS }, copy), card.synchronize()]);
-    const seconds = (performance.now() - start) / 1000;
-    return (2 * COPY_BYTES * ROUNDS) / seconds / 1e9;
-  } finally {
-    await card.free(a);
-    await card.free(b);
+/** @param software a driver that computes on the CPU is given little to do */
+export async function rooflinesOf(
+  device: Device,
+  software: boolean,
+  signal: AbortSignal,
+): Promise<Rooflines> {
+  switch (deviceKind(device)) {
+    case "cuda":
+      return cardRooflines(await openCuda(Number(device.slice("cuda:".length))), signal);
+    case "webgpu":
+      return { memoryGBs: await webGpuMemoryGBs(software, signal), matrixTFLOPs: undefined };
+    case "cpu": {
+      const profile = await measureMachine();
+      const products = manyRowsSpeed(profile, "w8a8");
+      return { memoryGBs: profile.gigaBytes, matrixTFLOPs: products / 1000 };
+    }
   }
 }
 
-/** A product of two matrices that the card has made itself: random enough, and nothing to carry. */
-async function matrices(card: CudaDevice): Promise<number> {
-  const model = new OnnxModel("product");
-  model.input("a", "f16", [MATRIX, MATRIX]);
-  model.input("b", "f16", [MATRIX, MATRIX]);
-  model.output("c", "f16", [MATRIX, MATRIX]);
-  model.node("MatMul", "c", ["a", "b"]);
-  const device = `cuda:${card.index}` as const;
-  await using session = await Session.load(model.serialize("none", "1"), { device });
-  const dims = [MATRIX, MATRIX];
-  const [a, b, c] = [
-    await session.allocateOnDevice("f16", dims),
-    await session.allocateOnDevice("f16", dims),
-    await session.allocateOnDevice("f16", dims),
-  ];
-  // 0x3c3c is 1.06: ordinary numbers, since products with zeros take less power and run faster.
-  await card.call([
-    card.copies.fill(a.address, 0x3c, a.byteLength),
-    card.copies.fill(b.address, 0x3c, b.byteLength),
-    card.synchronize(),
-  ]);
-  const wait = [card.synchronize()];
-  // The best of many: a card needs a while to reach its clock.
-  let seconds = Number.POSITIVE_INFINITY;
-  for (let round = 0; round < MATRIX_ROUNDS; round++) {
-    const start = performance.now();
-    await session.run({ a, b }, { c }, { after: wait });
-    seconds = Math.min(seconds, (performance.now() - start) / 1000);
-  }
-  return (2 * MATRIX ** 3) / seconds / 1e12;
+export function describeRooflines({ memoryGBs, matrixTFLOPs }: Rooflines): string {
+  const products =
+    matrixTFLOPs === undefined ? "" : `, products ${matrixTFLOPs.toFixed(2)} TFLOP/s`;
+  return `at best: memory ${memoryGBs.toFixed(1)} GB/s${products}`;
 }

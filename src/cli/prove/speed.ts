@@ -6,10 +6,11 @@ import { sliceInput } from "../../vlm/engine/decoder-input.ts";
 import type { Backend } from "../../vlm/engine/load-backend.ts";
 import { loadBackend } from "../../vlm/engine/load-backend.ts";
 import { openPackage } from "../../vlm/engine/onnx-package.ts";
-import { CudaDevice } from "../../vlm/runtime/cuda-device.ts";
-import { type Device, openDevice } from "../../vlm/runtime/device.ts";
+import { type Device, type OpenDevice, openDevice } from "../../vlm/runtime/device.ts";
 import { mropePositions } from "../../vlm/text/position-ids.ts";
 import { watchEventLoop } from "../bench/event-loop-gaps.ts";
+import { memoryInUse, traffic, type UsedMemory } from "./device-figures.ts";
+import { chatsInWords } from "./speed-line.ts";
 import { TimeBudget } from "./time-budget.ts";
 
 export interface SpeedOptions {
@@ -23,8 +24,14 @@ export interface SpeedOptions {
   readonly steps: number;
   readonly rounds: number;
   readonly work: SpeedWork;
+  /** Of each chat, in tokens. */
+  readonly capacity: number;
   /** What does not fit into so much time, after loading, is left out, and said to be. @default infinite */
-  readonly budgetMs?: number;
+  readonly budgetMs?: number | undefined;
+  /** Does a first run take longer than those after it? Then it does not tell what those will take. @default true */
+  readonly compiles?: boolean;
+  /** Aborting ends what is being measured. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** How much is read. */
@@ -73,9 +80,12 @@ export interface Speed {
   /** Tokens of the first steps, to compare runs of the same weights. */
   readonly tokens: readonly number[];
   readonly loadMs: number;
-  readonly memoryMiB: number | undefined;
+  /** In use afterwards: of the card, all of it; or of the process, where that is where the model lies. */
+  readonly memory: UsedMemory | undefined;
   /** For which there was no time, by name. */
   readonly leftOut: readonly string[];
+  /** For which there was no memory, by name. */
+  readonly noRoom: readonly string[];
   /** Figures of a first run alone, compilation of shaders included: there was no time for another. */
   readonly firstRuns: readonly string[];
 }
@@ -84,22 +94,21 @@ export interface DecodeSpeed {
   readonly chats: number;
   readonly stepMs: number;
   readonly tokensPerSecond: number;
-  /** Bytes of a step over the bus, to the card and from it. */
-  readonly bytesDown: number;
-  readonly bytesUp: number;
+  /** Bytes of a step over the bus, to the card and from it; undefined where there is none. */
+  readonly bytesDown: number | undefined;
+  readonly bytesUp: number | undefined;
 }
 
 const PATCH = 1536;
 const QUESTION_TOKENS = 20;
-const CAPACITY = 4096;
 
 export async function measureSpeed(options: SpeedOptions): Promise<Speed> {
   const disposals: (() => Promise<void> | void)[] = [];
   try {
     const started = performance.now();
     const backend = await loadBackend(await openPackage(options.directory), {
-      session: { device: options.device },
-      contextTokens: CAPACITY,
+      session: { device: options.device, signal: options.signal },
+      contextTokens: options.capacity,
       maxConcurrent: Math.max(...options.batches),
       deviceMemoryBytes: undefined,
       captureGraphs: options.captureGraphs,
@@ -112,9 +121,7 @@ export async function measureSpeed(options: SpeedOptions): Promise<Speed> {
       onMade: (dispose) => disposals.push(dispose),
     });
     const loadMs = performance.now() - started;
-    const open = await openDevice(options.device);
-    const card = open instanceof CudaDevice ? open : undefined;
-    return await measure(backend, card, options, loadMs);
+    return await measure(backend, await openDevice(options.device), options, loadMs);
   } finally {
     for (const dispose of disposals.toReversed()) await dispose();
   }
@@ -122,10 +129,11 @@ export async function measureSpeed(options: SpeedOptions): Promise<Speed> {
 
 async function measure(
   backend: Backend,
-  card: CudaDevice | undefined,
-  { batches, steps, rounds, work, budgetMs }: SpeedOptions,
+  open: OpenDevice | undefined,
+  options: SpeedOptions,
   loadMs: number,
 ): Promise<Speed> {
+  const { batches, work, budgetMs, signal } = options;
   const { visionEncoder } = backend;
   const { gridHeight, gridWidth, promptTokens } = work;
   const budget = new TimeBudget(budgetMs);
@@ -135,48 +143,44 @@ async function measure(
   );
   const picture = { gridHeight, gridWidth, pixelValues };
   const median = (name: string, expectedMs: number, once: () => Promise<unknown>) =>
-    budget.fit(name, expectedMs, () => medianMs(name, rounds, budget, once));
-  const visionMs = await median("picture", 0, () => visionEncoder.encode(picture));
-  const prefillMs = await median("prefill", 0, () => readText(backend, promptTokens));
+    budget.fit(name, expectedMs, () => medianMs(name, options, budget, once));
+  const visionMs = await median("picture", 0, () => visionEncoder.encode(picture, { signal }));
+  const prefillMs = await median("prefill", 0, () => readText(backend, promptTokens, signal));
   const readMs = (prefillMs ?? 0) / runsOf(backend, promptTokens);
   const questionTokens = pictureTokens + QUESTION_TOKENS + 2;
   const firstTokenExpectedMs = (visionMs ?? 0) + readMs * runsOf(backend, questionTokens);
   const firstTokenMs = await median("first token", firstTokenExpectedMs, async () => {
-    const features = await visionEncoder.encode(picture);
+    const features = await visionEncoder.encode(picture, { signal });
     const images = [{ start: 1, features }];
     const spans = [{ start: 1, rows: gridHeight / 2, columns: gridWidth / 2 }];
     const ids = someIds(questionTokens);
     const { positions } = mropePositions(ids.length, spans);
     const slot = backend.slots.open();
-    await read(backend, { ids, positions, images }, slot);
+    await read(backend, { ids, positions, images }, slot, signal);
     slot.dispose();
   });
   const tokens: number[] = [];
-  const { result: decode, gaps } = await watchEventLoop(async () => {
+  const watched = await watchEventLoop(async () => {
     const found: DecodeSpeed[] = [];
     for (const chats of batches) {
-      const before = { ...card?.copies.traffic };
       const expectedMs = chats * readMs * runsOf(backend, work.contextTokens) + readMs;
-      const answered = await budget.fit(`decode of ${chats} chats`, expectedMs, () =>
-        answer(backend, chats, steps, work, budget),
+      const answered = await budget.fit(`decode of ${chatsInWords(chats)}`, expectedMs, () =>
+        answer(backend, open, chats, options, budget),
       );
       if (!answered) continue;
-      const { stepMs, ids } = answered;
-      const perStep = (way: "toDevice" | "fromDevice") =>
-        Math.round(((card?.copies.traffic[way] ?? 0) - (before[way] ?? 0)) / ids.length);
+      const { stepMs, ids, bytesDown, bytesUp } = answered;
       if (chats === batches[0]) tokens.push(...ids);
       const tokensPerSecond = (1000 * chats) / stepMs;
-      const bytes = { bytesDown: perStep("toDevice"), bytesUp: perStep("fromDevice") };
-      found.push({ chats, stepMs, tokensPerSecond, ...bytes });
+      found.push({ chats, stepMs, tokensPerSecond, bytesDown, bytesUp });
     }
     return found;
   });
-  const memory = card ? await card.memory() : undefined;
-  const memoryMiB = memory && Math.round((memory.total - memory.free) / 2 ** 20);
+  const { result: decode, gaps, peakRss } = watched;
+  const memory = await memoryInUse(open, peakRss);
   const { leftOut, firstRuns } = budget;
   return {
-    ...{ pictureTokens, promptTokens, visionMs, prefillMs, firstTokenMs, decode },
-    ...{ gapMs: gaps.longestMs, tokens, loadMs, memoryMiB, leftOut, firstRuns },
+    ...{ pictureTokens, promptTokens, visionMs, prefillMs, firstTokenMs, decode, noRoom: [] },
+    ...{ gapMs: gaps.longestMs, tokens, loadMs, memory, leftOut, firstRuns },
   };
 }
 
@@ -185,10 +189,10 @@ function runsOf({ mostTokens }: Backend, tokens: number): number {
   return Math.max(1, Math.ceil(tokens / mostTokens));
 }
 
-async function readText(backend: Backend, tokens: number): Promise<void> {
+async function readText(backend: Backend, tokens: number, signal?: AbortSignal): Promise<void> {
   const slot = backend.slots.open();
   const { positions } = mropePositions(tokens, []);
-  await read(backend, { ids: someIds(tokens), positions }, slot);
+  await read(backend, { ids: someIds(tokens), positions }, slot, signal);
   slot.dispose();
 }
 
@@ -197,22 +201,24 @@ async function read(
   { decoder, mostTokens }: Pick<Backend, "decoder" | "mostTokens">,
   input: DecoderInput,
   slot: KvSlot,
+  signal: AbortSignal | undefined,
 ) {
   const { length } = input.ids;
   for (let start = 0; start < length; start += mostTokens) {
     const part = sliceInput(input, start, Math.min(start + mostTokens, length));
-    await decoder.append(part, slot);
+    await decoder.append(part, slot, { signal });
   }
 }
 
 /** Greedy answers of several chats at once. The median of the steps, and what the first chat said. */
 async function answer(
   { decoder, slots, mostTokens }: Backend,
+  device: OpenDevice | undefined,
   chats: number,
-  steps: number,
-  { contextTokens: context, warmSteps }: SpeedWork,
+  { steps, work, signal }: SpeedOptions,
   budget: TimeBudget,
 ) {
+  const { contextTokens: context, warmSteps } = work;
   const open = Array.from({ length: chats }, () => slots.open());
   const rows: { slot: (typeof open)[number]; id: number; position: number }[] = [];
   for (const [index, slot] of open.entries()) {
@@ -221,14 +227,16 @@ async function answer(
       { decoder, mostTokens },
       { ids, positions: mropePositions(context, []).positions },
       slot,
+      signal,
     );
     rows.push({ slot, id: 1000 + index, position: context });
   }
   const ids: number[] = [];
   const times: number[] = [];
+  const before = traffic(device);
   for (let step = 0; step < steps + warmSteps; step++) {
     const start = performance.now();
-    const scores = await decoder.decode(rows);
+    const scores = await decoder.decode(rows, { signal });
     for (const [index, row] of rows.entries()) {
       const found = scores[index]!;
       row.id = found instanceof Float32Array ? likeliest(found) : found.ids[0]!;
@@ -238,8 +246,12 @@ async function answer(
     ids.push(rows[0]!.id);
     if (times.length > 0 && budget.spent) break;
   }
+  const after = traffic(device);
   for (const slot of open) slot.dispose();
-  return { stepMs: median(times), ids };
+  const perStep = (way: "toDevice" | "fromDevice") =>
+    before && after && Math.round((after[way] - before[way]) / ids.length);
+  const bytes = { bytesDown: perStep("toDevice"), bytesUp: perStep("fromDevice") };
+  return { stepMs: median(times), ids, ...bytes };
 }
 
 function someIds(count: number, seed = 0): Int32Array {
@@ -258,7 +270,7 @@ function likeliest(scores: Float32Array): number {
 /** The first run is for compilers and caches, and counts only where there is no time for another. */
 async function medianMs(
   name: string,
-  rounds: number,
+  { rounds, compiles = true }: SpeedOptions,
   budget: TimeBudget,
   work: () => Promise<unknown>,
 ): Promise<number> {
@@ -270,7 +282,7 @@ async function medianMs(
   const first = await timed();
   const times: number[] = [];
   for (let round = 0; round < rounds; round++) {
-    if (!budget.has(times[0] ?? 0)) break;
+    if (!budget.has(times[0] ?? (compiles ? 0 : first))) break;
     times.push(await timed());
   }
   if (times.length === 0) budget.firstRuns.push(name);

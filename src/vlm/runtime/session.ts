@@ -273,6 +273,10 @@ export class Session {
           ort.call("AddRunConfigEntry", runOptions, key, value);
         }
         await this.open.call([...before, ort.describe("Run", ...args), ...after], { records });
+        if (!(this.open instanceof CudaDevice)) {
+          this.open.traffic.toDevice += hostBytes(inputs);
+          this.open.traffic.fromDevice += hostBytes(outputs);
+        }
         if (records) this.#recorded.add(graphId);
       } else {
         await ort.callAsync("Run", ...args);
@@ -302,4 +306,10 @@ export class Session {
       graphId,
     });
   }
+}
+
+/** Of the values that lie in the memory of the CPU: ONNX Runtime copies them by itself. */
+function hostBytes(values: NamedValues): number {
+  const lying = Object.values(values).filter(({ location }) => location.name === "Cpu");
+  return lying.reduce((sum, { byteLength }) => sum + byteLength, 0);
 }

@@ -16,6 +16,8 @@ const LOST = /\bdevice\b.{0,40}\blost\b/iu;
 /** The device "webgpu". One per process. */
 export class WebGpuDevice {
   readonly thread: Pick<DeviceThread, "call" | "callAtExit" | "end">;
+  /** Bytes that runs were given from the memory of the host, and gave back to it. */
+  readonly traffic = { toDevice: 0, fromDevice: 0 };
   readonly #loss = sharedController();
 
   constructor(thread: WebGpuDevice["thread"] = new DeviceThread("webgpu")) {

@@ -1,9 +1,11 @@
 // The graphs that copy keys and values on WebGPU, computed by the CPU: the same operators, whose outputs are their inputs.
 
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { KvPart } from "../../../src/vlm/engine/kv-slabs.ts";
 import { WebGpuKvCopies } from "../../../src/vlm/engine/webgpu-kv-copies.ts";
 import { WebGpuMemory } from "../../../src/vlm/engine/webgpu-memory.ts";
+import { OrtError } from "../../../src/vlm/runtime/ort-error.ts";
+import { Session } from "../../../src/vlm/runtime/session.ts";
 import { Value } from "../../../src/vlm/runtime/value.ts";
 
 const WIDTH = 4;
@@ -72,5 +74,22 @@ describe("copies of keys and values where memory has no addresses", () => {
     await memory.expect([...values, ...tables.tables], "keys and values");
     await memory.expectRoom(1000, 100, "weights");
     for (const value of [...values, ...tables.tables]) value.dispose();
+  });
+
+  it("know memory that a driver never made from a run that failed otherwise", async () => {
+    using value = Value.of(new Float32Array(4), [4]);
+    const run = vi.spyOn(Session.prototype, "run");
+    // As Dawn says it, of a buffer that is larger than the adapter allows.
+    run.mockRejectedValueOnce(
+      new OrtError(1, "WebGPU validation failed. [Invalid Buffer (unlabeled)] is invalid"),
+    );
+    await expect(memory.expect([value], "keys and values")).rejects.toMatchObject({
+      code: "device-memory",
+    });
+    const other = new OrtError(1, "WebGPU validation failed. [Invalid ShaderModule] is invalid");
+    run.mockRejectedValueOnce(other);
+    await expect(memory.expect([value], "keys and values")).rejects.toBe(other);
+    run.mockRestore();
+    await memory.expect([value], "keys and values");
   });
 });

@@ -66,6 +66,12 @@ export class FakeCuda {
   /** What registering it fails with. */
   pluginFailure: string | undefined;
   readonly registered: string[] = [];
+  /** Memory of the host that cards read and write; the last is the newest. Nothing is ever copied. */
+  readonly pinned: ArrayBuffer[] = [];
+  /** What such memory holds at first, in numbers of 32 bits. */
+  pinnedNumber = 0;
+  /** Recordings that were replayed, in order. */
+  readonly replayed: bigint[] = [];
   readonly #allocated = new Map<bigint, number>();
   readonly #functions = new Map<bigint, { readonly name: string; readonly args: Argument[] }>();
   readonly #statuses = new Map<bigint, string>();
@@ -102,7 +108,7 @@ export class FakeCuda {
           const text = typeof result === "bigint" ? this.#statuses.get(result) : undefined;
           if (text !== undefined) throw new OrtError(1, text);
         },
-        memory: (_address, byteLength) => new ArrayBuffer(byteLength),
+        memory: (_address, byteLength) => this.#pin(byteLength),
       },
       plugins: {
         register: async (name, file) => {
@@ -151,6 +157,13 @@ export class FakeCuda {
     const call = this.#describe("Run", "void *", [], []);
     if (text !== undefined) this.#statuses.set(call.address, text);
     return call;
+  }
+
+  #pin(byteLength: number): ArrayBuffer {
+    const buffer = new ArrayBuffer(byteLength);
+    new Float32Array(buffer, 0, Math.floor(byteLength / 4)).fill(this.pinnedNumber);
+    this.pinned.push(buffer);
+    return buffer;
   }
 
   #describe(name: string, result: string, parameters: readonly string[], args: Argument[]) {
@@ -229,6 +242,10 @@ export class FakeCuda {
       const bytes = this.cards[0]!.memoryMiB * MIB;
       writeAddress(free, BigInt(bytes - this.usedBytes));
       return writeAddress(total, BigInt(bytes));
+    },
+    cuGraphLaunch: ([recording]) => {
+      this.replayed.push(recording as bigint);
+      return 0;
     },
     cudaMalloc: ([out, bytes]) => this.#allocate(out, bytes),
     cudaMallocHost: ([out]) => writeAddress(out, this.#next++),

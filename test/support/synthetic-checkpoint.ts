@@ -88,6 +88,8 @@ export interface SyntheticOptions {
   /** What a tensor is called in the file. */
   readonly rename?: (name: string) => string;
   readonly seed?: number;
+  /** Mean of the weights of norms; of a trained model it is about 1. @default 0, as of all others */
+  readonly normsAround?: number;
 }
 
 /** Writes a complete checkpoint directory; equal options give equal bytes. */
@@ -108,12 +110,14 @@ export async function syntheticCheckpoint(
   const shards = splitShards(specs, dtype, options.maxShardBytes ?? Number.POSITIVE_INFINITY);
   const weightMap: Record<string, string> = {};
   const random = new RandomWeights(dtype, options.seed ?? 1);
+  const { normsAround } = options;
+  const norms = normsAround === undefined ? random : new RandomWeights(dtype, 2, normsAround);
   for (const [i, shard] of shards.entries()) {
     const number = (n: number) => String(n).padStart(5, "0");
     const sharded = `model-${number(i + 1)}-of-${number(shards.length)}.safetensors`;
     const file = options.maxShardBytes === undefined ? "model.safetensors" : sharded;
     for (const { name } of shard) weightMap[name] = file;
-    await writeShard(join(dir, file), shard, dtype, random);
+    await writeShard(join(dir, file), shard, dtype, { random, norms });
   }
   if (options.maxShardBytes !== undefined) {
     const index = { metadata: {}, weight_map: weightMap };
@@ -157,7 +161,7 @@ async function writeShard(
   path: string,
   specs: readonly TensorSpec[],
   dtype: SyntheticDtype,
-  random: RandomWeights,
+  { random, norms }: Readonly<Record<"random" | "norms", RandomWeights>>,
 ): Promise<void> {
   const header: Record<string, object> = { __metadata__: { format: "pt" } };
   let end = 0;
@@ -171,7 +175,7 @@ async function writeShard(
     await handle.write(safetensorsHeader(JSON.stringify(header)));
     for (const spec of specs) {
       for (let left = byteLength(spec, dtype); left > 0; ) {
-        const piece = random.next(left);
+        const piece = (spec.name.includes("norm") ? norms : random).next(left);
         await handle.write(piece);
         left -= piece.byteLength;
       }
@@ -187,13 +191,13 @@ class RandomWeights {
   readonly #elementBytes: number;
   #state: number;
 
-  constructor(dtype: SyntheticDtype, seed: number) {
+  constructor(dtype: SyntheticDtype, seed: number, mean = 0) {
     this.#state = seed;
     this.#elementBytes = dtype === "F32" ? 4 : 2;
     const values = Float32Array.from({ length: 1 << 16 }, () => {
       let sum = 0;
       for (let i = 0; i < 4; i++) sum += this.#uniform() - 0.5;
-      return sum * 0.052;
+      return mean + sum * 0.052;
     });
     this.#table = encode(values, dtype);
   }

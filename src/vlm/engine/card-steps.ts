@@ -2,6 +2,7 @@
 // compute what the graph computes. In: chats. Out: candidates, or why there are none.
 
 import { CANDIDATES } from "../convert/candidate-search.ts";
+import { DeviceError } from "../errors.ts";
 import type { CardWeights } from "../runtime/card-weights.ts";
 import { CompilerError } from "../runtime/cuda-compiler.ts";
 import type { CudaDevice } from "../runtime/cuda-device.ts";
@@ -9,54 +10,73 @@ import { KernelError } from "../runtime/cuda-kernels.ts";
 import type { DeviceMemory } from "../runtime/device-memory.ts";
 import type { NamedValues } from "../runtime/session.ts";
 import type { Value } from "../runtime/value.ts";
-import type { DecodeRow, Scores } from "./decoder-backend.ts";
+import type { Scores } from "./decoder-backend.ts";
 import type { DeviceRotary } from "./device-rotary.ts";
-import type { DeviceSlot, DeviceSlots } from "./device-slots.ts";
+import type { DeviceSlots } from "./device-slots.ts";
 import type { OnnxPackage } from "./onnx-package.ts";
-import { relativeError } from "./relative-error.ts";
+import {
+  type CardRow,
+  checkSteps,
+  NoNumbersError,
+  type StepFindings,
+  type StepTimes,
+  type StepWays,
+} from "./step-check.ts";
 import { StepKernels } from "./step-kernels.ts";
+import { StepPlanError } from "./step-plan.ts";
 import { loadStepWeights, StepWeightsError } from "./step-weights.ts";
-
-export interface CardRow extends DecodeRow {
-  readonly slot: DeviceSlot;
-}
 
 /** What a check compares with, and how logits are fetched. */
 export interface CardStepsOwner {
-  /** The same step by the graph. */
-  readonly byGraph: (rows: readonly CardRow[]) => Promise<readonly Scores[]>;
-  /** Appends tokens of text by the graph. */
-  readonly read: (ids: Int32Array, slot: DeviceSlot) => Promise<void>;
+  readonly byGraph: StepWays["byGraph"];
+  readonly read: StepWays["read"];
   readonly fetch: (logits: Value, first: number) => Promise<Float32Array>;
 }
 
 /** Of the size of the logits: both compute in 16 bits, in another order. Measured on an H100: below 0.01. */
 const MOST_DIFFERENCE = 0.05;
-/** Chats of the check have prompts of different lengths. */
-const CHECK_TOKENS = 7;
+type StepTables = Pick<DeviceRotary, "cos" | "sin">;
+
+export interface CardStepsOptions {
+  /** Are forms taken also where the graph is as fast? For measuring. @default false */
+  readonly always?: boolean;
+  /** A clock, in milliseconds. @default performance.now */
+  readonly now?: () => number;
+  readonly signal?: AbortSignal | undefined;
+}
 
 /** Kernels for steps, and the weights that they share with the graph. */
 export class CardSteps {
   readonly #weights: CardWeights;
   readonly #card: CudaDevice;
   readonly #vocabSize: number;
+  readonly #always: boolean;
+  readonly #now: (() => number) | undefined;
   #kernels: StepKernels | undefined;
-  readonly #checked = new Set<DeviceSlots>();
+  /** Forms that compute what the graph computes, and are to be taken, in the slots where that was found. */
+  readonly #taken = new Map<DeviceSlots, readonly number[]>();
 
-  private constructor(card: CudaDevice, weights: CardWeights, vocabSize: number) {
+  private constructor(
+    card: CudaDevice,
+    weights: CardWeights,
+    vocabSize: number,
+    { always = false, now }: CardStepsOptions,
+  ) {
     this.#card = card;
     this.#weights = weights;
     this.#vocabSize = vocabSize;
+    this.#always = always;
+    this.#now = now;
   }
 
   /** The weights, before a session is made that uses them. @throws StepWeightsError, DeviceError */
   static async load(
     card: CudaDevice,
     model: OnnxPackage,
-    signal?: AbortSignal,
+    options: CardStepsOptions = {},
   ): Promise<CardSteps> {
-    const weights = await loadStepWeights(card, model, signal);
-    return new CardSteps(card, weights, model.config.text.vocabSize);
+    const weights = await loadStepWeights(card, model, options.signal);
+    return new CardSteps(card, weights, model.config.text.vocabSize, options);
   }
 
   /** Of the graph, by name. They must outlive its session. */
@@ -64,36 +84,92 @@ export class CardSteps {
     return this.#weights.values;
   }
 
-  /** Are there kernels? */
-  get ready(): boolean {
-    return this.#kernels !== undefined;
-  }
-
-  /** Did the kernels compute in these slots what the graph computes? */
-  trusts(slots: DeviceSlots): boolean {
-    return this.#checked.has(slots);
-  }
-
-  /** The kernels. @throws CompilerError, KernelError, DeviceError */
-  async prepare(memory: DeviceMemory, { config }: OnnxPackage): Promise<void> {
+  /** Makes the kernels. @returns why there are none, if so @throws DeviceError */
+  async prepare(memory: DeviceMemory, { config }: OnnxPackage): Promise<string | undefined> {
     const bits = { layers: 4, head: 8 } as const;
     const weights = { values: this.#weights.values, bits };
-    this.#kernels = await StepKernels.create(this.#card, memory, config.text, weights);
+    return unlessRefused(async () => {
+      this.#kernels = await StepKernels.create(this.#card, memory, config.text, weights);
+      return undefined;
+    });
   }
 
-  /** Can these chats take a step? */
+  /** Is a step of these chats to be computed by kernels? */
   takes(rows: readonly CardRow[]): boolean {
-    const [first] = rows;
-    return (
-      first !== undefined &&
-      rows.length <= (this.#kernels?.mostRows ?? 0) &&
-      this.trusts(first.slot.slots)
-    );
+    const form = this.#kernels?.formFor(rows.length);
+    const taken = rows[0] && this.#taken.get(rows[0].slot.slots);
+    return form !== undefined && taken?.includes(form) === true;
   }
 
+  /** A step, or why the graph has to compute it, as all further ones in these slots. */
   async step(
     rows: readonly CardRow[],
-    { cos, sin }: Pick<DeviceRotary, "cos" | "sin">,
+    tables: StepTables,
+    fetch: CardStepsOwner["fetch"],
+  ): Promise<readonly Scores[] | string> {
+    try {
+      return await this.#step(rows, tables, fetch);
+    } catch (error) {
+      // A driver that does not even take the kernels has computed nothing.
+      if (!isRefusal(error)) throw error;
+      this.#taken.delete(rows[0]!.slot.slots);
+      return withoutKernels(error);
+    }
+  }
+
+  /**
+   * Compares both ways, and takes from now on the forms that compute what the graph computes, and sooner. Slots must be
+   * empty. Without kernels it does nothing.
+   *
+   * @returns what somebody should know of it
+   * @throws DeviceError
+   */
+  async check(
+    slots: DeviceSlots,
+    tables: StepTables,
+    { byGraph, read, fetch }: CardStepsOwner,
+  ): Promise<string | undefined> {
+    const kernels = this.#kernels;
+    if (!kernels) return undefined;
+    const byKernels: StepWays["byKernels"] = (rows) => this.#step(rows, tables, fetch);
+    const ways = { forms: kernels.forms, byKernels, byGraph, read };
+    return unlessRefused(async () => {
+      const found = await checkSteps(ways, slots, this.#vocabSize, this.#now).catch((error) => {
+        throw whileTried(error);
+      });
+      return this.#judge(slots, found);
+    });
+  }
+
+  /** The kernels; before the session. */
+  async dispose(): Promise<void> {
+    await this.#kernels?.dispose();
+  }
+
+  /** After the session that uses them. */
+  async disposeWeights(): Promise<void> {
+    await this.#weights.dispose();
+  }
+
+  #judge(slots: DeviceSlots, { difference, times }: StepFindings): string | undefined {
+    if (!(difference < MOST_DIFFERENCE)) {
+      const found = `they differ from the graph by ${difference.toPrecision(2)} of the logits`;
+      return withoutKernels(new Error(found));
+    }
+    const isFast = ({ kernelsMs, graphMs }: StepTimes) => this.#always || kernelsMs < graphMs;
+    const fast = times.filter(isFast);
+    this.#taken.set(
+      slots,
+      fast.map(({ chats }) => chats),
+    );
+    return fast.length === times.length
+      ? undefined
+      : withoutForms(times.filter((form) => !isFast(form)));
+  }
+
+  async #step(
+    rows: readonly CardRow[],
+    { cos, sin }: StepTables,
     fetch: CardStepsOwner["fetch"],
   ): Promise<readonly Scores[]> {
     const [{ slot: first }] = rows as [CardRow];
@@ -110,70 +186,26 @@ export class CardSteps {
       };
     });
   }
+}
 
-  /**
-   * Computes steps both ways, for every number of chats that has kernels of its own. Slots must be empty.
-   *
-   * @returns the largest difference, of the size of the logits; steps are taken from now on if it is small
-   */
-  async check(slots: DeviceSlots, tables: DeviceRotary, owner: CardStepsOwner): Promise<number> {
-    const kernels = this.#kernels!;
-    const count = Math.min(kernels.mostRows, slots.count);
-    const rows: CardRow[] = [];
-    try {
-      for (let index = 0; index < count; index++) {
-        const tokens = Math.min(CHECK_TOKENS * (index + 1), slots.capacity - 1);
-        const slot = slots.open();
-        const id = (index + 1) % this.#vocabSize;
-        rows.push({ slot, id, position: tokens });
-        const ids = Int32Array.from(
-          { length: tokens },
-          (_, i) => (31 * i + index) % this.#vocabSize,
-        );
-        await owner.read(ids, slot);
-      }
-      const expected = await this.#logitsOf(await owner.byGraph(rows));
-      if (!expected.every((row) => row.every(Number.isFinite))) {
-        throw new StepWeightsError(
-          "the graph's own logits are no numbers, so there is nothing to compare with",
-        );
-      }
-      for (const { slot, position } of rows) slot.truncate(position);
-      let largest = 0;
-      for (const form of kernels.forms.filter((size) => size <= count)) {
-        const some = rows.slice(0, form);
-        const found = await this.#logitsOf(await this.step(some, tables, owner.fetch));
-        largest = Math.max(
-          largest,
-          ...found.map((row, index) => relativeError(row, expected[index]!)),
-        );
-      }
-      if (largest < MOST_DIFFERENCE) this.#checked.add(slots);
-      return largest;
-    } finally {
-      for (const { slot } of rows) slot.dispose();
-    }
-  }
+const REFUSALS = [CompilerError, KernelError, StepWeightsError, StepPlanError, NoNumbersError];
 
-  /** The kernels; before the session. */
-  async dispose(): Promise<void> {
-    await this.#kernels?.dispose();
-  }
-
-  /** After the session that uses them. */
-  async disposeWeights(): Promise<void> {
-    await this.#weights.dispose();
-  }
-
-  async #logitsOf(scores: readonly Scores[]): Promise<Float32Array[]> {
-    const found: Float32Array[] = [];
-    for (const row of scores)
-      found.push(row instanceof Float32Array ? row.slice() : await row.full());
-    return found;
+async function unlessRefused(make: () => Promise<string | undefined>): Promise<string | undefined> {
+  try {
+    return await make();
+  } catch (error) {
+    if (isRefusal(error)) return withoutKernels(error);
+    throw error;
   }
 }
 
-const REFUSALS = [CompilerError, KernelError, StepWeightsError];
+/** Whoever loads again and again should hear what it is that loses the card. */
+function whileTried(error: unknown): unknown {
+  if (!(error instanceof DeviceError) || error.code !== "device-lost") return error;
+  const what =
+    "It happened when kernels of our own were tried: `stepKernels: false` leaves them out.";
+  return new DeviceError("device-lost", `${error.message} ${what}`, { cause: error });
+}
 
 /** Did the kernels fail for a reason that leaves the card as it was? */
 export function isRefusal(error: unknown): error is Error {
@@ -183,4 +215,13 @@ export function isRefusal(error: unknown): error is Error {
 /** What is said of it. */
 export function withoutKernels({ message }: Error): string {
   return `Answers are computed by the operators of ONNX Runtime, not by kernels of our own: ${message}`;
+}
+
+/** The same of some numbers of chats. */
+function withoutForms(slow: readonly StepTimes[]): string {
+  const each = slow.map(
+    ({ chats, kernelsMs, graphMs }) =>
+      `${chats}: ${kernelsMs.toFixed(2)} ms, the operators ${graphMs.toFixed(2)} ms`,
+  );
+  return `Kernels of our own are not faster here for some numbers of chats, which are computed by the operators of ONNX Runtime (${each.join("; ")}).`;
 }

@@ -7,7 +7,7 @@ import { CANDIDATES } from "../convert/candidate-search.ts";
 import { DeviceMemory } from "../runtime/device-memory.ts";
 import { type NamedValues, Session, type SessionOptions } from "../runtime/session.ts";
 import { elementBytes } from "../runtime/value.ts";
-import { type CardRow, type CardSteps, isRefusal, withoutKernels } from "./card-steps.ts";
+import type { CardSteps } from "./card-steps.ts";
 import type {
   AppendOptions,
   BackendRunOptions,
@@ -25,6 +25,7 @@ import { atStage } from "./inference-error.ts";
 import { kvParts } from "./kv-slabs.ts";
 import { loadCardSteps } from "./load-card-steps.ts";
 import type { OnnxPackage } from "./onnx-package.ts";
+import type { CardRow } from "./step-check.ts";
 
 /** Batches have these sizes: a shape of its own for every number of chats would be as many sets of buffers. */
 const BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128];
@@ -32,8 +33,13 @@ const BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128];
 export interface DeviceDecoderOptions extends SessionOptions {
   /** Records decode runs once per batch size and replays them: less work for the CPU. CUDA only. @default false */
   readonly captureGraphs?: boolean;
-  /** Steps of few chats by kernels of our own, where a card can have them. CUDA only. @default true */
-  readonly stepKernels?: boolean;
+  /**
+   * Steps of few chats by kernels of our own, where a card can have them and they are faster; "always": also where they
+   * are not, for measuring. CUDA only.
+   *
+   * @default true
+   */
+  readonly stepKernels?: boolean | "always";
   /** Is told why there are no such kernels. */
   readonly onNote?: ((sentence: string) => void) | undefined;
 }
@@ -92,7 +98,8 @@ export class DeviceDecoder implements DecoderBackend {
     });
     const decoder = new DeviceDecoder(session, model.config, options, steps);
     try {
-      await decoder.#prepareSteps(model);
+      const said = await steps?.prepare(decoder.memory, model);
+      if (said !== undefined) decoder.#note(said);
       return decoder;
     } catch (error) {
       await decoder.dispose(); // The session before the weights that were lent to it.
@@ -168,35 +175,17 @@ export class DeviceDecoder implements DecoderBackend {
     await this.#steps?.disposeWeights();
   }
 
-  /** Prompts are the graph's affair; whether steps are too depends on the card. */
-  async #prepareSteps(model: OnnxPackage): Promise<void> {
-    try {
-      await this.#steps?.prepare(this.memory, model);
-    } catch (error) {
-      if (!isRefusal(error)) throw error;
-      this.#note(withoutKernels(error));
-    }
-  }
-
-  /** Kernels that do not compute what the graph computes are not used. */
+  /** Kernels that do not compute what the graph computes, or not sooner, are not used. */
   async #checkSteps(slots: DeviceSlots): Promise<void> {
-    if (!this.#steps?.ready) return;
-    try {
-      const difference = await this.#steps.check(slots, this.#rotary!, {
-        byGraph: (rows) => this.#decode(rows),
-        read: async (ids, slot) => {
-          const positions = Int32Array.from({ length: 3 * ids.length }, (_, i) => i % ids.length);
-          await this.#append({ ids, positions }, slot, "none", undefined);
-        },
-        fetch: (logits, first) => this.#logits.fetch(logits, first),
-      });
-      if (this.#steps.trusts(slots)) return;
-      const found = `they differ from the graph by ${difference.toPrecision(2)} of the logits`;
-      this.#note(withoutKernels(new Error(found)));
-    } catch (error) {
-      if (!isRefusal(error)) throw error;
-      this.#note(withoutKernels(error));
-    }
+    const said = await this.#steps?.check(slots, this.#rotary!, {
+      byGraph: (rows) => this.#decode(rows),
+      read: async (ids, slot) => {
+        const positions = Int32Array.from({ length: 3 * ids.length }, (_, i) => i % ids.length);
+        await this.#append({ ids, positions }, slot, "none", undefined);
+      },
+      fetch: (logits, first) => this.#logits.fetch(logits, first),
+    });
+    if (said !== undefined) this.#note(said);
   }
 
   async #append(
@@ -235,6 +224,10 @@ export class DeviceDecoder implements DecoderBackend {
     const scores = await this.#steps!.step(rows, this.#rotary!, (logits, first) =>
       this.#logits.fetch(logits, first),
     );
+    if (typeof scores === "string") {
+      this.#note(scores);
+      return this.#decode(rows, signal);
+    }
     signal?.throwIfAborted();
     for (const { slot } of rows) slot.grow(1);
     return scores;
@@ -253,6 +246,7 @@ export class DeviceDecoder implements DecoderBackend {
     const buffers = await this.#buffers.of({ batch, tokens: 1, rows: batch });
     const lengths = slots.lengths.slice(from, from + batch);
     buffers.ids.fill(0n);
+    buffers.mask.fill(0); // A prompt may have ended with a single token of a picture, in the very same buffers.
     // What computes along writes behind its last token.
     for (const [row, length] of lengths.entries()) buffers.positions[row] = BigInt(length);
     for (const { slot, id, position } of rows) {

@@ -11,7 +11,7 @@ import type { SessionOptions } from "../runtime/session.ts";
 import { allOrFailure } from "./all-or-failure.ts";
 import { Decoder } from "./decoder.ts";
 import type { DecoderBackend, SlotPool } from "./decoder-backend.ts";
-import { DeviceDecoder } from "./device-decoder.ts";
+import { DeviceDecoder, type DeviceDecoderOptions } from "./device-decoder.ts";
 import { loadOnWebGpu } from "./load-webgpu.ts";
 import {
   contextsThatFit,
@@ -33,8 +33,8 @@ export interface BackendOptions {
   /** Of a graphics card; what is free, times 0.9, when left out. */
   readonly deviceMemoryBytes: number | undefined;
   readonly captureGraphs: boolean;
-  /** Kernels of our own for the steps of few chats, where a card can have them. @default true */
-  readonly stepKernels?: boolean | undefined;
+  /** As of the decoder: kernels of our own for the steps of few chats. @default true */
+  readonly stepKernels?: DeviceDecoderOptions["stepKernels"] | undefined;
   /** Is told what is not as it could be, and why. */
   readonly onNote?: ((sentence: string) => void) | undefined;
   /** Of keys and values on the CPU. @default "fp32" */

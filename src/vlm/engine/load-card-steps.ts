@@ -13,9 +13,9 @@ export async function loadCardSteps(
   { device = "cpu", stepKernels = true, onNote, signal }: DeviceDecoderOptions,
 ): Promise<CardSteps | undefined> {
   const card = await openDevice(device);
-  if (!stepKernels || !(card instanceof CudaDevice)) return undefined;
+  if (stepKernels === false || !(card instanceof CudaDevice)) return undefined;
   try {
-    return await CardSteps.load(card, model, signal);
+    return await CardSteps.load(card, model, { always: stepKernels === "always", signal });
   } catch (error) {
     if (!isRefusal(error)) throw error;
     onNote?.(withoutKernels(error));

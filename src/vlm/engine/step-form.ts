@@ -89,7 +89,12 @@ export class StepForm {
     const best = [rows, CANDIDATES];
     const downBytes = Staging.bytes("f32", best) + Staging.bytes("i64", best);
     const up = await tools.memory.stage(upBytes, "inputs of a step");
-    return new StepForm(plan, tools, up, await tools.memory.stage(downBytes, "candidates"));
+    try {
+      return new StepForm(plan, tools, up, await tools.memory.stage(downBytes, "candidates"));
+    } catch (error) {
+      up.dispose();
+      throw error;
+    }
   }
 
   async step(rows: readonly StepRow[], place: StepPlace): Promise<StepScores> {

@@ -217,6 +217,8 @@ __device__ __forceinline__ void norm_rows(const float* hidden, const u16* weight
   constexpr int CHATS = WARPS / TOGETHER;
   const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
   const int first = (warp % TOGETHER * WARP + lane) * 4;
+  // Warps that no chat is left for look on with the last ones.
+  const int group = min(warp / TOGETHER, CHATS - 1);
   for (int from = 0; from < ROWS; from += CHATS) {
     const int chat = from + warp / TOGETHER;
     const bool mine = chat < ROWS && warp / TOGETHER < CHATS;
@@ -232,7 +234,7 @@ __device__ __forceinline__ void norm_rows(const float* hidden, const u16* weight
       __syncthreads();
       squares = 0;
 #pragma unroll
-      for (int i = 0; i < TOGETHER; i++) squares += squares_of[warp / TOGETHER * TOGETHER + i];
+      for (int i = 0; i < TOGETHER; i++) squares += squares_of[group * TOGETHER + i];
     }
     const float factor = rsqrtf(squares / HIDDEN + EPSILON);
     if (mine) {

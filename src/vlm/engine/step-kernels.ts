@@ -8,14 +8,8 @@ import type { CudaDevice } from "../runtime/cuda-device.ts";
 import { CudaKernels, cardLimits } from "../runtime/cuda-kernels.ts";
 import type { DeviceMemory } from "../runtime/device-memory.ts";
 import { StepForm, type StepPlace, type StepRow, type StepScores } from "./step-form.ts";
-import { StepPlan, type StepWeights } from "./step-plan.ts";
+import { planSteps, type StepWeights } from "./step-plan.ts";
 import { StepScratch } from "./step-scratch.ts";
-
-/**
- * Chats of a step; numbers in between take the next larger form, with rows that nobody is in. Each is compiled by itself,
- * one after the other: that takes four seconds each, once for every model and card.
- */
-const FORMS = [1, 4, 8];
 
 /** The kernels in all their forms, and memory for the steps of one model. */
 export class StepKernels {
@@ -28,7 +22,7 @@ export class StepKernels {
   }
 
   /**
-   * @throws CompilerError, KernelError where the card or the machine cannot have it; DeviceError `device-memory`
+   * @throws CompilerError, KernelError, StepPlanError where the card or the machine cannot have it; DeviceError `device-memory`
    */
   static async create(
     card: CudaDevice,
@@ -38,28 +32,36 @@ export class StepKernels {
   ): Promise<StepKernels> {
     const limits = await cardLimits(card);
     const program = await readFile(new URL("./step-kernels.cu", import.meta.url), "utf8");
-    const plans = FORMS.map((rows) => new StepPlan(text, weights.bits, rows, limits)).filter(
-      ({ fits }) => fits,
-    );
-    const kernels = await Promise.all(
-      plans.map(({ constants }) => CudaKernels.load(card, { text: program, constants })),
-    );
-    const most = plans.at(-1)?.rows ?? 0;
-    const scratch = await StepScratch.create(memory, text, most);
+    // Each is compiled by itself, one after the other: seconds each, once for every model and card.
+    const plans = planSteps(text, weights.bits, limits);
+    const programs: CudaKernels[] = [];
     const forms: StepForm[] = [];
-    for (const [index, plan] of plans.entries()) {
-      const tools = { memory, card, kernels: kernels[index]!, scratch, weights: weights.values };
-      forms.push(await StepForm.create(plan, tools));
+    let scratch: StepScratch | undefined;
+    try {
+      for (const { constants } of plans) {
+        programs.push(await CudaKernels.load(card, { text: program, constants }));
+      }
+      scratch = await StepScratch.create(memory, text, plans.at(-1)!.rows);
+      for (const [index, plan] of plans.entries()) {
+        const kernels = programs[index]!;
+        const tools = { memory, card, kernels, scratch, weights: weights.values };
+        forms.push(await StepForm.create(plan, tools));
+      }
+      return new StepKernels(forms, scratch);
+    } catch (error) {
+      for (const form of forms) await form.dispose();
+      for (const unused of programs.slice(forms.length)) await unused.dispose();
+      scratch?.dispose();
+      throw error;
     }
-    return new StepKernels(forms, scratch);
   }
 
-  /** Most chats of a step. */
-  get mostRows(): number {
-    return this.forms.at(-1) ?? 0;
+  /** The form that takes a step of so many chats; undefined where none has room. */
+  formFor(chats: number): number | undefined {
+    return this.forms.find((rows) => rows >= chats);
   }
 
-  /** Numbers of chats that have a form of their own. */
+  /** Most chats of each form, ascending. */
   get forms(): readonly number[] {
     return this.#forms.map(({ rows }) => rows);
   }

@@ -33,6 +33,39 @@ const MOST_TILES = { 4: 6, 8: 4 } as const;
 /** What kernels declare besides sums. */
 const SPARE_BYTES = 1024;
 
+/** Chats of a step; numbers in between take the next larger form, with rows that nobody is in. */
+const FORMS = [1, 4, 8];
+
+/** The kernels do not fit this card. */
+export class StepPlanError extends Error {
+  override readonly name = "StepPlanError";
+}
+
+/**
+ * The forms that a card gets, ascending: where a multiprocessor has no room for four or eight chats, for as many as it has
+ * room for.
+ *
+ * @throws StepPlanError where there is none for one
+ */
+export function planSteps(
+  text: TextConfig,
+  bits: StepWeights["bits"],
+  limits: CardLimits,
+): readonly StepPlan[] {
+  const plans = FORMS.flatMap((most, index) => {
+    for (let rows = most; rows > (FORMS[index - 1] ?? 0); rows--) {
+      const plan = new StepPlan(text, bits, rows, limits);
+      if (plan.fits) return [plan];
+    }
+    return [];
+  });
+  if (plans.length > 0) return plans;
+  const room = Math.floor(limits.sharedBytes / 1024);
+  throw new StepPlanError(
+    `a block of threads has ${room} KiB on this card, which is too little for layers of ${text.intermediateSize} columns`,
+  );
+}
+
 /** The products of a step, by their names in step-kernels.cu. */
 export type ProductName = "project" | "mixed" | "gate" | "inner" | "head";
 
@@ -145,4 +178,9 @@ function productConstants(products: StepPlan["products"]) {
 function activationBytes(columns: number, rows: number): number {
   const blocks = columns / 32;
   return rows * 64 * (blocks + ((12 - (blocks % 8)) % 8));
+}
+
+/** What the kernel of attention declares: queries, the new key, and what each warp found. */
+export function sharedBytesOfMix(group: number, headSize: number): number {
+  return 4 * ((1 + MIX_WARPS) * group * headSize + headSize + 2 * MIX_WARPS * group) + 4;
 }

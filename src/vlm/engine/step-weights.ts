@@ -3,11 +3,13 @@
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { CANDIDATES } from "../convert/candidate-search.ts";
 import { CARD_FORM, deviceDecoderGraph } from "../convert/device-decoder-graph.ts";
 import type { ExternalTensor } from "../convert/onnx-model.ts";
 import { CardWeights, type StoredTensor } from "../runtime/card-weights.ts";
 import type { CudaDevice } from "../runtime/cuda-device.ts";
 import type { OnnxPackage } from "./onnx-package.ts";
+import { sharedBytesOfMix } from "./step-plan.ts";
 
 /** Weights are there, but not as the kernels know them, or of no use to compare with. */
 export class StepWeightsError extends Error {
@@ -54,11 +56,23 @@ function stored({ name, type, shape, offset }: ExternalTensor): StoredTensor {
   return { name, type, shape, offset };
 }
 
+/** What a kernel may declare for the threads of a block to share. */
+const MOST_SHARED_BYTES = 48 * 1024;
+
 function expectSizes({ config: { text } }: OnnxPackage): void {
   const { hiddenSize, intermediateSize, heads, kvHeads, headSize, vocabSize } = text;
-  const whole = [hiddenSize, intermediateSize, heads * headSize].every((size) => size % 32 === 0);
-  const known = [16, 32, 64, 128, 256].includes(headSize) && heads % kvHeads === 0;
-  if (!whole || !known || vocabSize < 64) {
-    throw new StepWeightsError("they do not know decoders of these sizes");
+  const widths = [hiddenSize, intermediateSize, heads * headSize];
+  if (!widths.every((size) => size % 32 === 0)) {
+    throw new StepWeightsError(`they know widths of whole blocks of 32, not ${widths.join(", ")}`);
+  }
+  if (![16, 32, 64, 128, 256].includes(headSize)) {
+    throw new StepWeightsError(`they know heads of 16 to 256, doubling, and not of ${headSize}`);
+  }
+  if (sharedBytesOfMix(heads / kvHeads, headSize) > MOST_SHARED_BYTES) {
+    const shape = `${heads} heads of queries on ${kvHeads} of keys of size ${headSize}`;
+    throw new StepWeightsError(`a block of threads has no memory for ${shape}`);
+  }
+  if (vocabSize < CANDIDATES) {
+    throw new StepWeightsError(`they know vocabularies of ${CANDIDATES} tokens and more`);
   }
 }

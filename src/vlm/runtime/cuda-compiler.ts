@@ -16,6 +16,9 @@ export interface KernelSource {
   readonly constants: Readonly<Record<string, string | number>>;
 }
 
+/** Of NVRTC; the only option of ours that depends on the card is the architecture. */
+const INVALID_OPTION = 5;
+
 /** The compiler is not there, or did not like the program. */
 export class CompilerError extends Error {
   override readonly name = "CompilerError";
@@ -102,7 +105,12 @@ class Compiler {
       );
       // The options had to stay alive until here.
       if (code !== 0 || texts.length !== options.length) {
-        throw new CompilerError(`A kernel does not compile: ${await this.#log(program[0]!)}`);
+        const log = await this.#log(program[0]!);
+        throw new CompilerError(
+          code === INVALID_OPTION
+            ? `CUDA's compiler ${this.#library} is older than this card (${options[0]}: ${log}). Install a newer one.`
+            : `A kernel does not compile: ${log}`,
+        );
       }
       return await this.#bytes(program[0]!, "nvrtcGetCUBINSize", "nvrtcGetCUBIN");
     } finally {

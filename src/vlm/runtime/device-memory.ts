@@ -58,8 +58,13 @@ export class DeviceMemory {
       const buffer = loadOrt().memory(block.address, byteLength);
       return new Staging(block, buffer, undefined);
     }
-    const pinned = await cuda.pin(byteLength);
-    return new Staging(block, pinned.buffer, { cuda, pinned });
+    try {
+      const pinned = await cuda.pin(byteLength);
+      return new Staging(block, pinned.buffer, { cuda, pinned });
+    } catch (error) {
+      block.dispose();
+      throw error;
+    }
   }
 
   /** Copies bytes from one value to another. */

@@ -97,5 +97,25 @@ describe.each(GOLDEN_NAMES)("the device decoder of %s", (name) => {
         slot.dispose();
       }
     });
+
+    it("writes text after a run of a single token of a picture, in the very same buffers", async () => {
+      const input = await inputOf(cases.find(({ grids }) => grids.length > 0)!);
+      const [first] = input.images;
+      const [reader, writer] = [slots.open(), slots.open()];
+      const question = { ids: input.ids.slice(0, 2), positions: Int32Array.of(0, 1, 0, 1, 0, 1) };
+      await decoder.append(question, writer);
+      const write = async () => {
+        const [scores] = await decoder.decode([{ slot: writer, id: 7, position: 2 }]);
+        const row = await (scores as TopScores).full();
+        writer.truncate(2);
+        return row;
+      };
+      const expected = await write();
+      const single = sliceInput(input, first!.start, first!.start + 1);
+      await decoder.append(single, reader);
+      expect(await write()).toEqual(expected);
+      reader.dispose();
+      writer.dispose();
+    });
   });
 });

@@ -2,7 +2,10 @@
 
 import { describe, expect, it } from "vitest";
 import type { TextConfig } from "../../../src/vlm/checkpoint/config.ts";
-import { StepPlan } from "../../../src/vlm/engine/step-plan.ts";
+import type { OnnxPackage } from "../../../src/vlm/engine/onnx-package.ts";
+import { planSteps, StepPlan, sharedBytesOfMix } from "../../../src/vlm/engine/step-plan.ts";
+import { loadStepWeights } from "../../../src/vlm/engine/step-weights.ts";
+import type { CudaDevice } from "../../../src/vlm/runtime/cuda-device.ts";
 
 const H100 = { multiprocessors: 132, sharedBytes: 232_448 };
 /** An RTX 4090: as many multiprocessors, less memory in each. */
@@ -49,9 +52,73 @@ describe("a step of a 2B", () => {
       expect(named).toContain(name);
     }
   });
+});
 
-  it("for eight chats does not fit where a multiprocessor has little memory", () => {
-    const fits = (rows: number) => new StepPlan(TEXT, BITS, rows, RTX_4090).fits;
-    expect([1, 4, 8].map(fits)).toEqual([true, true, false]);
+/** Sizes that differ from those of the 2B. */
+const TEXTS = {
+  "4B": { hiddenSize: 2560, intermediateSize: 9728, heads: 32, layers: 36 },
+  "8B": { hiddenSize: 4096, intermediateSize: 12_288, heads: 32, layers: 36 },
+  "32B": { hiddenSize: 5120, intermediateSize: 25_600, heads: 64, layers: 64 },
+};
+const T4 = { multiprocessors: 40, sharedBytes: 65_536 };
+const A100 = { multiprocessors: 108, sharedBytes: 166_912 };
+
+describe("the forms of a card", () => {
+  const forms = (text: Partial<TextConfig>, limits: typeof T4) =>
+    planSteps({ ...TEXT, ...text }, BITS, limits).map(({ rows }) => rows);
+
+  it("are for one, four and eight chats, or for as many as a block has memory for", () => {
+    expect(forms({}, H100)).toEqual([1, 4, 8]);
+    expect(forms({}, A100)).toEqual([1, 4, 8]);
+    expect(forms({}, RTX_4090)).toEqual([1, 4, 7]);
+    expect(forms({}, T4)).toEqual([1, 4]);
+    expect(forms(TEXTS["4B"], RTX_4090)).toEqual([1, 4]);
+    expect(forms(TEXTS["4B"], T4)).toEqual([1, 2]);
+    expect(forms(TEXTS["8B"], H100)).toEqual([1, 4, 8]);
+    expect(forms(TEXTS["8B"], A100)).toEqual([1, 4, 6]);
+    expect(forms(TEXTS["8B"], RTX_4090)).toEqual([1, 3]);
+    expect(forms(TEXTS["8B"], T4)).toEqual([1, 2]);
+    expect(forms(TEXTS["32B"], RTX_4090)).toEqual([1]);
+  });
+
+  it("stay within what the card has, with what the kernels declare", () => {
+    for (const text of [{}, ...Object.values(TEXTS)]) {
+      for (const limits of [H100, A100, RTX_4090, T4]) {
+        for (const plan of planSteps({ ...TEXT, ...text }, BITS, limits)) {
+          for (const { sharedBytes, threads, tiles, slices } of Object.values(plan.products)) {
+            const sums = tiles * slices * 16 * 8 * 4;
+            expect(sharedBytes + sums).toBeLessThanOrEqual(limits.sharedBytes);
+            expect(threads).toBeLessThanOrEqual(768);
+          }
+        }
+      }
+    }
+  });
+
+  it("are none where not even one chat has room, in a sentence", () => {
+    expect(() => forms({ intermediateSize: 65_536 }, T4)).toThrow(
+      "a block of threads has 64 KiB on this card, which is too little for layers of 65536 columns",
+    );
+  });
+});
+
+describe("decoders that the kernels do not know", () => {
+  it("need 40 KiB for the attention of a 32B, and 74 for groups twice as wide: ptxas said so", () => {
+    expect(sharedBytesOfMix(8, 128)).toBeGreaterThan(36 * 1024);
+    expect(sharedBytesOfMix(8, 128)).toBeLessThanOrEqual(37_904);
+    expect(sharedBytesOfMix(8, 256)).toBeGreaterThan(48 * 1024);
+  });
+
+  it.each<[Partial<TextConfig>, RegExp]>([
+    [{ hiddenSize: 2064 }, /whole blocks of 32, not 2064, 6144, 2048/],
+    [{ heads: 3, kvHeads: 3, headSize: 16 }, /whole blocks of 32, not 2048, 6144, 48/],
+    [{ headSize: 96 }, /heads of 16 to 256, doubling, and not of 96/],
+    [{ heads: 16, kvHeads: 1 }, /no memory for 16 heads of queries on 1 of keys of size 128/],
+    [{ vocabSize: 63 }, /vocabularies of 64 tokens and more/],
+  ])("are refused by name before anything is loaded: %j", async (text, expected) => {
+    const model = { config: { text: { ...TEXT, ...text } } } as unknown as OnnxPackage;
+    const loading = loadStepWeights(undefined as unknown as CudaDevice, model, undefined);
+    await expect(loading).rejects.toMatchObject({ name: "StepWeightsError" });
+    await expect(loading).rejects.toThrow(expected);
   });
 });

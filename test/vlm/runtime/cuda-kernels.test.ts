@@ -66,6 +66,17 @@ describe("the compiler", () => {
     });
   });
 
+  it("that is older than the card is to be replaced by a newer one", async () => {
+    const { fake, card } = await machine();
+    fake.failures.set("nvrtcCompileProgram", 5);
+    await expect(card.compile(SOURCE)).rejects.toMatchObject({
+      name: "CompilerError",
+      message: expect.stringMatching(
+        /is older than this card \(--gpu-architecture=sm_90: .*newer one/,
+      ),
+    });
+  });
+
   it("is found with what it needs itself, or not at all", async () => {
     const { card } = await machine(false);
     const found = findCompiler(13, { beside: card.facts.provider });

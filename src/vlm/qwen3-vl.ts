@@ -13,12 +13,12 @@ import { type ForeignFiles, findForeignFiles } from "./foreign/foreign-files.ts"
 import { expectForeignChoices } from "./foreign/foreign-package.ts";
 import { loadSharp } from "./image/sharp.ts";
 import { type LoadedModel, loadModel, unloadModel } from "./load-model.ts";
+import { chooseUsualDevice } from "./machine/device-choice.ts";
 import { checkCheckpointMemory, usualPrecision } from "./machine/load-choices.ts";
 import { type LoadOptions, type ResolvedLoadOptions, resolveLoadOptions } from "./options.ts";
 import { DeviceProofs } from "./proof/device-proofs.ts";
 import { Recovery, type RecoveryOptions } from "./recovery.ts";
 import { checkForgetRequest, resolveRequest, resolveWarmRequest } from "./request-options.ts";
-import { chooseDevice } from "./runtime/choose-device.ts";
 import { type Device, deviceKind, openDevice } from "./runtime/device.ts";
 import { prepareOrt } from "./runtime/ort.ts";
 import type {
@@ -114,7 +114,7 @@ async function decideDevice(options: ResolvedLoadOptions): Promise<Device> {
     await proofs.expect(tried, planned, signal);
   };
   if (device === "auto") {
-    const chosen = await chooseDevice(prove);
+    const chosen = await chooseUsualDevice(prove);
     signal?.throwIfAborted();
     onWarning(chosen.why);
     return chosen.device;

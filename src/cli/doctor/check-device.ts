@@ -12,9 +12,9 @@ import {
   isDevicePrecision,
 } from "../../vlm/convert/package-graphs.ts";
 import { webGpuHalfFloatTrouble } from "../../vlm/engine/webgpu-half-floats.ts";
+import { chooseUsualDevice } from "../../vlm/machine/device-choice.ts";
 import { goldenErrors } from "../../vlm/proof/golden-errors.ts";
 import { toleranceOf } from "../../vlm/proof/tolerances.ts";
-import { chooseDevice } from "../../vlm/runtime/choose-device.ts";
 import { openCuda } from "../../vlm/runtime/cuda-cards.ts";
 import { type Device, deviceKind, tryDevice } from "../../vlm/runtime/device.ts";
 import { Session } from "../../vlm/runtime/session.ts";
@@ -36,7 +36,7 @@ export async function checkDevice({ settings }: CheckContext): Promise<Finding[]
   const findings: Finding[] = [];
   let device: Device;
   if (settings.device === "auto") {
-    const chosen = await chooseDevice();
+    const chosen = await chooseUsualDevice();
     findings.push({ verdict: "ok", what: { zh: "设备", en: "Device" }, found: chosen.why });
     device = chosen.device;
     if (device === "cpu") return findings;

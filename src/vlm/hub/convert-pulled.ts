@@ -11,8 +11,8 @@ import {
   type PackagePrecision,
 } from "../convert/package-graphs.ts";
 import { preferredInt8Weights } from "../engine/cpu-settings.ts";
+import { chooseUsualDevice } from "../machine/device-choice.ts";
 import { precisionForCheckpoint } from "../machine/precision-choice.ts";
-import { chooseDevice } from "../runtime/choose-device.ts";
 import { deviceKind } from "../runtime/device.ts";
 import type { ComingWeights } from "./fetch-files.ts";
 import type { ListedFile } from "./hub.ts";
@@ -66,7 +66,7 @@ export async function packageDevice({
   device,
   precision,
 }: Pick<Wanted, "device" | "precision">): Promise<PackageDevice> {
-  const chosen = device === "auto" ? (await chooseDevice()).device : device;
+  const chosen = device === "auto" ? (await chooseUsualDevice()).device : device;
   return chosen === "cpu" ? deviceOfPrecision(precision) : deviceKind(chosen);
 }
 

@@ -17,7 +17,7 @@ export interface DeviceTrials {
   readonly webgpu: () => Promise<undefined>;
 }
 
-const TRIALS: DeviceTrials = {
+export const DEVICE_TRIALS: DeviceTrials = {
   cuda: async () => (await openCuda(0)).facts.name,
   webgpu: () => tryDevice("webgpu").then(() => undefined),
 };
@@ -29,7 +29,7 @@ const TRIALS: DeviceTrials = {
  */
 export async function chooseDevice(
   prove: (device: Device) => Promise<void> = async () => {},
-  trials: DeviceTrials = TRIALS,
+  trials: DeviceTrials = DEVICE_TRIALS,
 ): Promise<ChosenDevice> {
   const refusals: string[] = [];
   const attempts = [

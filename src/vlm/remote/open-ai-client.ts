@@ -4,7 +4,9 @@
 
 import OpenAI from "openai";
 import { Stream } from "openai/core/streaming";
-import { Agent, type Dispatcher, EnvHttpProxyAgent, fetch as undiciFetch } from "undici";
+import { Agent, type Dispatcher, ProxyAgent, fetch as undiciFetch } from "undici";
+import { proxyFor } from "../hub/proxy.ts";
+import { socksTunnel } from "../hub/socks-tunnel.ts";
 import { ServerRefusal } from "./server-refusal.ts";
 
 export interface OpenAiClientOptions {
@@ -35,6 +37,7 @@ export class NetworkFailure extends Error {
 
 export type CompletionBody = OpenAI.ChatCompletionCreateParamsStreaming;
 
+const PROXY_CONNECT_MS = 10_000;
 /** An error page is read this far. */
 const MAX_ERROR_BYTES = 64 * 1024;
 /** An answer that was not streamed is read this far. */
@@ -132,7 +135,10 @@ function dispatcherFor(baseURL: string): Dispatcher {
   const options = { headersTimeout: 0, bodyTimeout: 0 };
   const { hostname } = new URL(baseURL);
   const here = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/u.test(hostname);
-  return here ? new Agent(options) : new EnvHttpProxyAgent(options);
+  const proxy = here ? undefined : proxyFor(new URL(baseURL), process.env);
+  if (proxy === undefined) return new Agent(options);
+  if (!/^socks/i.test(proxy)) return new ProxyAgent({ ...options, uri: proxy });
+  return new Agent({ ...options, connect: socksTunnel(proxy, PROXY_CONNECT_MS) });
 }
 
 /** Turns an HTTP error into a refusal with all that was said; the package keeps some forms of it only. */

@@ -1,7 +1,8 @@
-// An evening in real groups, played to the real command with its defaults over a real socket, with the tiny chat model.
+// An evening in real groups, played to the real command over a real socket, with the tiny chat model and all defaults but
+// the limit of all questions together: how many of them a machine gets through in a minute is no test's affair.
 // Silence is proven by what comes after it: a chat is answered in order, so whoever asks next is answered next.
 
-import { cpSync, mkdtempSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -40,11 +41,13 @@ beforeAll(async () => {
   work = mkdtempSync(join(tmpdir(), "napcat-vlm-evening-"));
   // The first start converts beside the weights.
   cpSync(join(ROOT, "examples", "tiny-chat"), join(work, "tiny-chat"), { recursive: true });
-  evening = await Evening.begin(
-    join(directory, "cli.js"),
-    ["--model", join(work, "tiny-chat"), "--data", join(work, `chats-${SECRET}`)],
-    { NAPCAT_TOKEN: SECRET, DEBUG_TOKEN: SECRET },
-  );
+  const settings = join(work, "settings.json");
+  writeFileSync(settings, JSON.stringify({ bot: { limits: { totalPerMinute: 0 } } }));
+  const places = ["--model", join(work, "tiny-chat"), "--data", join(work, `chats-${SECRET}`)];
+  evening = await Evening.begin(join(directory, "cli.js"), [...places, "--config", settings], {
+    NAPCAT_TOKEN: SECRET,
+    DEBUG_TOKEN: SECRET,
+  });
 });
 afterAll(async () => {
   const ended = await evening?.end();
@@ -53,6 +56,9 @@ afterAll(async () => {
   expect(ended?.code).toBe(0);
   expect(ended?.output).not.toMatch(/图里|unhandled|at .*\.js:\d/iu);
 });
+
+/** On a busy machine somebody waits long enough to be told so. */
+const isAnswer = (said: string) => !said.startsWith("收到，前面还有");
 
 /** A group nobody has spoken in yet, with people of its own. */
 function newGroup() {
@@ -338,23 +344,24 @@ it("hears nothing in @all, typed codes, other people's mentions and its own word
 });
 
 it("a flood is answered as far as there is room, in order, and told once that it is too much", async () => {
-  const { say, answered, place } = newGroup();
+  const { number, say, place } = newGroup();
   const asked: SaidMessage[] = [];
   for (let index = 0; index < 40; index++) {
     const picture = evening.picture(index % 2 === 0 ? "redCircle" : "blueSquare");
     asked.push(say(100 + index, at(), picture, WHAT));
   }
-  await answered(5);
-  const answers = evening.answers(place);
-  expect(answers.filter((answer) => answer === BUSY)).toHaveLength(1);
-  expect(answers.filter((answer) => answer !== BUSY)).toEqual([RED, BLUE, RED, BLUE]);
+  const answers = () => evening.answers(place).filter(isAnswer);
+  await evening.napcat.until(() => answers().length >= 5);
+  expect(answers().filter((answer) => answer === BUSY)).toHaveLength(1);
+  expect(answers().filter((answer) => answer !== BUSY)).toEqual([RED, BLUE, RED, BLUE]);
+  const said = evening.answers(place);
   const answeredIds = evening
     .sends(place)
-    .filter((_send, index) => answers[index] !== BUSY)
+    .filter((_send, index) => isAnswer(said[index] ?? "") && said[index] !== BUSY)
     .map(quotedBy);
   expect(answeredIds).toEqual(asked.slice(0, 4).map(({ message_id: id }) => String(id)));
-  const complaints = evening.bot.output.match(/QueueFullError/gu);
-  expect(complaints).toHaveLength(1);
+  const complaints = evening.bot.output.split("\n").filter((line) => /QueueFullError/.test(line));
+  expect(complaints.filter((line) => line.includes(`group:${number}`))).toHaveLength(1);
 });
 
 it("200 messages of five groups at once leave heartbeats answered and the connection as it is", async () => {
@@ -368,15 +375,12 @@ it("200 messages of five groups at once leave heartbeats answered and the connec
   await evening.napcat.pinged();
   // The place of the last question tells that all before it was heard.
   for (const { place } of five)
-    expect((await evening.answered(place, 5)).includes(BUSY)).toBe(true);
+    await evening.napcat.until(() => evening.answers(place).filter(isAnswer).length >= 5);
   await evening.napcat.pinged();
   expect(evening.napcat.tokens).toHaveLength(connections);
   for (const { place } of five) {
-    const answers = evening.answers(place);
-    expect(answers.filter((answer) => answer === BUSY)).toHaveLength(1);
-    // On a busy machine somebody waits long enough to be told so.
-    const rest = answers.filter((answer) => !answer.startsWith("收到，前面还有"));
-    expect(new Set(rest)).toEqual(new Set([BUSY, RED]));
+    const answers = evening.answers(place).filter(isAnswer);
+    expect(answers.toSorted()).toEqual([BUSY, RED, RED, RED, RED].toSorted());
   }
 });
 
@@ -404,21 +408,20 @@ it("shows no secret: not in a chat, a log, the numbers or the status", async () 
     type: "image",
     data: { file: `${SECRET}${file}`, url: evening.pictures.url(`${path}?rkey=${SECRET}`) },
   });
-  evening.napcat.answer("get_image", () => {
+  const asBefore = evening.napcat.instead("get_image", () => {
     throw `file:///home/${SECRET}/a.png is missing, token=${SECRET}`;
   });
   const named = write(1, at(), image("0011223344556677.png", "/gone"), text(` ${SECRET}？`));
   evening.napcat.push({ ...named, group_name: SECRET, sender: { nickname: SECRET, card: SECRET } });
   say(2, quote(SECRET), at(), text(" 在吗"));
   await answered(2);
-  evening.napcat.answer("send_group_msg", () => {
+  asBefore();
+  const sendsAgain = evening.napcat.instead("send_group_msg", () => {
     throw `no right to send: ${SECRET}`;
   });
-  const before = evening.napcat.requests.length;
   say(3, at(), text(" 你好"));
-  await evening.napcat.until(() =>
-    evening.napcat.requests.slice(before).some(({ action }) => action === "send_group_msg"),
-  );
+  await answered(3);
+  sendsAgain();
   const [, page = ""] = await evening.bot.printed(/(http:\/\/127\.0\.0\.1:\d+)/u);
   const look = async (path: string) => {
     const headers = { Authorization: `Bearer ${SECRET}` };

@@ -58,7 +58,8 @@ class Person {
   }
 
   hear(text: string): void {
-    this.shown += stripVTControlCharacters(text);
+    // Lines are as long as the path of the directory makes them, and broken where a terminal ends.
+    this.shown += stripVTControlCharacters(text).replace(/\s+/g, " ");
     for (const look of this.#waiting) look();
   }
 

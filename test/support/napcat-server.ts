@@ -71,6 +71,16 @@ export class NapCatServer {
     return this;
   }
 
+  /** Answers so until the function that is returned is called: for servers that others go on with. */
+  instead(action: string, answer: Answer): () => void {
+    const before = this.#answers.get(action);
+    this.#answers.set(action, answer);
+    return () => {
+      if (before === undefined) this.#answers.delete(action);
+      else this.#answers.set(action, before);
+    };
+  }
+
   /** Sends an event to every client. */
   push(event: object): void {
     this.pushText(JSON.stringify(event));

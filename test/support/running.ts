@@ -9,9 +9,12 @@ const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 /** What it reads from and writes to. On a terminal, what is written to its `stdin` are keys. */
 export type Place = "pipes" | "terminal";
 
-/** Is there the program of util-linux that gives others a terminal? */
+/** Can the program of util-linux give others a terminal here? Not where the system has none to give. */
 export function hasTerminals(): boolean {
-  return /util-linux/.test(spawnSync("script", ["--version"], { encoding: "utf8" }).stdout ?? "");
+  const { stdout } = spawnSync("script", ["--version"], { encoding: "utf8" });
+  if (!/util-linux/.test(stdout ?? "")) return false;
+  const { status } = spawnSync("script", ["-qec", "test -t 0", "/dev/null"], { stdio: "pipe" });
+  return status === 0;
 }
 
 /** A Node program that runs. */

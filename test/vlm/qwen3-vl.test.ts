@@ -284,10 +284,26 @@ describe("many chats", () => {
     const narrow = await loadTinyChat({ maxConcurrent: 1 });
     const messages = [userMessage("你好")];
     const positions: number[] = [];
-    await Promise.all([
-      narrow.generate({ messages }),
-      narrow.generate({ messages, onQueue: (position) => positions.push(position) }),
-    ]);
+    // The first one has its turn before the second asks, and goes on until that one knows where it stands.
+    const isNext = new AbortController();
+    await new Promise<void>((resolve, reject) => {
+      const endless = narrow.generate({
+        messages,
+        responseFormat: { type: "regex", pattern: "a{3000}" },
+        maxTokens: 3000,
+        signal: isNext.signal,
+        onQueue: (position) => position === 0 && resolve(),
+      });
+      endless.catch((error) => isNext.signal.aborted || reject(error));
+    });
+    const second = narrow.generate({
+      messages,
+      onQueue: (position) => {
+        positions.push(position);
+        isNext.abort("gone");
+      },
+    });
+    expect((await second).text).not.toBe("");
     expect(positions).toEqual([1, 0]);
     const broken = narrow.generate({
       messages,

@@ -63,8 +63,12 @@ export class AwaitedPictures {
     );
   }
 
-  reset(chat: ChatId): void {
-    this.#drop((key) => key.startsWith(`${chatKey(chat)}/`));
+  /** @param senderId only those of this person */
+  reset(chat: ChatId, senderId?: string): void {
+    const start = `${chatKey(chat)}/`;
+    this.#drop((key) =>
+      senderId === undefined ? key.startsWith(start) : key === start + senderId,
+    );
   }
 
   forgetPerson(senderId: string): void {

@@ -81,9 +81,14 @@ export class RecentPictures {
     if (kept !== undefined) this.#chats.set(key, kept);
   }
 
-  /** A chat was reset: what was shown before is not meant by what is asked after. */
-  reset(chat: ChatId): void {
-    this.#chats.delete(chatKey(chat));
+  /** A chat, or one person's part of it, was reset: what was shown before is not meant by what is asked after. */
+  reset(chat: ChatId, senderId?: string): void {
+    if (senderId === undefined) this.#chats.delete(chatKey(chat));
+    else this.#drop(chatKey(chat), senderId);
+  }
+
+  forgetPerson(senderId: string): void {
+    for (const key of [...this.#chats.keys()]) this.#drop(key, senderId);
   }
 
   /**
@@ -105,6 +110,11 @@ export class RecentPictures {
     const text = textOf(question);
     if (text !== "" && asksAboutPicture(text) === "no") return undefined;
     return fresh.findLast((sighting) => this.#age(sighting, question) < recentOthersMs)?.message;
+  }
+
+  #drop(key: string, senderId: string): void {
+    const kept = this.#chats.get(key)?.filter(({ message }) => message.sender.id !== senderId);
+    if (kept !== undefined) this.#chats.set(key, kept);
   }
 
   /** By QQ's clock where both messages have its time: after an outage they arrive together. */

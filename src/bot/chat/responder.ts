@@ -162,6 +162,11 @@ export class Responder {
     this.#disown((turn) => turn.key === key);
   }
 
+  /** Do all who speak in this chat share one past? */
+  isShared(chat: ChatId): boolean {
+    return this.#characterOf(chat).isolation === "chat";
+  }
+
   /** Forgets everything that a person asked, in whatever chat, with the answers and the pictures. */
   forgetPerson(senderId: string): void {
     this.#forgetTurns(this.#conversations.forgetPerson(senderId));

@@ -1,7 +1,9 @@
 // What a command is: something a person types that is answered without the model, also while it is busy.
 // A new command is a new file beside this one. It knows nothing of how commands are found.
 
+import type { AwaitedPictures } from "../chat/awaited-pictures.ts";
 import type { ChatSwitches } from "../chat/chat-switches.ts";
+import type { RecentPictures } from "../chat/recent-pictures.ts";
 import type { Responder } from "../chat/responder.ts";
 import type { Breaker } from "../gates/breaker.ts";
 import type { IncomingMessage } from "../napcat/events.ts";
@@ -20,6 +22,10 @@ export interface CommandTools {
   readonly switches: ChatSwitches;
   readonly breaker: Breaker;
   readonly questions: AskedQuestions;
+  readonly recent: RecentPictures;
+  readonly awaited: AwaitedPictures;
+  /** Is this chat served at all, as lists and commands say? */
+  readonly isServed: (message: IncomingMessage) => boolean;
   readonly counts: TurnCounts;
   readonly phrases: Phrases;
   /** Asks a question once more. It is answered by itself; nothing waits for that. */

@@ -3,6 +3,7 @@
 
 import type { ChatSwitches } from "../chat/chat-switches.ts";
 import type { NapCatCalls } from "../napcat/calls.ts";
+import type { IncomingMessage } from "../napcat/events.ts";
 import type { Notice } from "../napcat/notices.ts";
 import type { TemporarySessions } from "../napcat/temporary-sessions.ts";
 import type { AskedGate, Gate } from "../pipeline/gate.ts";
@@ -76,6 +77,11 @@ export class Gates {
       refuse: (message) => (options.loopGuard.askRobots ? known.refuse(message) : undefined),
     };
     this.beforeTurn = [sessions, this.loopGuard, robots, this.breaker, this.limits];
+  }
+
+  /** May questions be asked where this message was written? */
+  serves(message: IncomingMessage): boolean {
+    return this.#access.refuse(message) === undefined;
   }
 
   /** The options have changed: what was made of their lists is made again. The others read them as they go. */

@@ -5,8 +5,8 @@ import type { CountedTurns } from "../commands/turn-counts.ts";
 export interface BotStatus {
   readonly answering: number;
   readonly waiting: number;
-  /** `paused`: messages to this chat kept failing. */
-  readonly here: "open" | "muted" | "paused";
+  /** `paused`: messages to this chat kept failing. `denied`: lists or a command say that it is not served. */
+  readonly here: "open" | "muted" | "denied" | "paused";
 }
 
 /** A question and its answer, cut short. */
@@ -50,7 +50,12 @@ export interface CommandPhrases {
   readonly unmutedHere: string;
 }
 
-const HERE = { open: "正常", muted: "已让我闭嘴", paused: "消息发不出去，暂停中" };
+const HERE = {
+  open: "正常",
+  muted: "已让我闭嘴",
+  denied: "未启用",
+  paused: "消息发不出去，暂停中",
+};
 
 export const DEFAULT_COMMAND_PHRASES: CommandPhrases = {
   commandDenied: "这个命令你用不了。",

@@ -4,7 +4,7 @@
 import { existsSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { DiskError } from "../../disk-error.ts";
-import { readTextSync } from "../../disk-sync.ts";
+import { EncodingError, readTextSync } from "../../disk-sync.ts";
 import { findMistakes, pathOf } from "../../parse-options.ts";
 import { modelName } from "../../vlm/hub/model-name.ts";
 import { isElsewhere } from "../../vlm/remote/remote-address.ts";
@@ -122,6 +122,11 @@ function readFile(path: string): string {
     throw new UsageError(`${path} is too large to be a file of settings.`);
   } catch (error) {
     if (error instanceof UsageError) throw error;
+    if (error instanceof EncodingError) {
+      throw new UsageError(
+        `${path} is not UTF-8: letters that are not ASCII would be lost. Save it again as UTF-8, which editors ask for beside the name (Notepad calls GBK "ANSI").`,
+      );
+    }
     if (error instanceof DiskError) throw new UsageError(`\`--config\`: ${error.message}`);
     const code = (error as NodeJS.ErrnoException).code ?? "unreadable";
     throw new UsageError(`The file of \`--config\` cannot be read: ${path} (${code}).`);

@@ -2,10 +2,15 @@
 // log for each change: done, done but for what needs a restart, or kept as it was because of everything that is wrong.
 
 import { readFileSync } from "node:fs";
+import { basename } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import type { Logger } from "../../bot/logger.ts";
+import type { LogFacts, Logger } from "../../bot/logger.ts";
 import type { Settings } from "../settings.ts";
 import { UsageError } from "../usage-error.ts";
+import { ConfigError } from "./config-file.ts";
+
+/** Of one log line. */
+const MAX_PROBLEMS = 20;
 
 export interface ReloadParts {
   /** Those the bot was started with. */
@@ -57,13 +62,22 @@ export class SettingsReload {
       }
       return "reloaded";
     } catch (error) {
-      const isForeseen =
-        error instanceof UsageError || error instanceof TypeError || error instanceof RangeError;
-      const problems = isForeseen ? error.message.replace(/\n\s*/gu, "; ") : "unexpected";
-      logger.error("The settings have problems; the old ones stay.", { problems });
+      logger.error("The settings have problems; the old ones stay.", factsOf(error));
       return "refused";
     }
   }
+}
+
+/** Each problem is a fact of its own: a log cuts long texts, and none of them may be lost to that. */
+function factsOf(error: unknown): LogFacts {
+  if (error instanceof ConfigError) {
+    const all = error.problems.map(({ place, text }) => `${place.line}:${place.column} ${text}`);
+    const shown = all.slice(0, MAX_PROBLEMS).map((text, index) => [`problem${index + 1}`, text]);
+    return { file: basename(error.path), problems: all.length, ...Object.fromEntries(shown) };
+  }
+  const isForeseen =
+    error instanceof UsageError || error instanceof TypeError || error instanceof RangeError;
+  return { problem1: isForeseen ? error.message : "unexpected" };
 }
 
 /** What is built once: the model, the connection, the debug page, the store. */

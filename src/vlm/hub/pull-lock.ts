@@ -1,8 +1,7 @@
 // One pull of a model at a time, on all processes of this computer. In: a directory. Out: a lock, or a PullError. A process
 // that was killed holds nothing: a lock lives as long as its counter moves, which no clock has to tell.
 
-import { randomBytes } from "node:crypto";
-import { link, rename } from "node:fs/promises";
+import { createHash, randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -31,12 +30,16 @@ export async function takeLock(dir: string, model: string, signal: AbortSignal):
   let beats = 0;
   const own = randomBytes(8).toString("hex");
   const line = () => `${process.pid} ${own} ${beats++} ${hostname()}\n`;
-  const beat = () => disk.replaceFile(path, line(), { durable: false });
+  const isOwn = async () => (await disk.readText(path).catch(() => "")).includes(own);
+  const beat = async () => {
+    // Held up for so long that somebody took it for dead, it is not ours any more.
+    if (await isOwn()) await disk.replaceFile(path, line(), { durable: false });
+  };
   try {
     while (!(await create(path, line()))) {
-      const left = await deadText(path, signal);
-      if (left === undefined) throw running(model);
-      await clearAway(path, left, own);
+      const found = await look(path, signal);
+      if (found === "held") throw running(model);
+      if (found !== "gone" && (await inherit(path, found.dead, line, signal))) break;
     }
   } catch (error) {
     held.delete(path);
@@ -51,8 +54,7 @@ export async function takeLock(dir: string, model: string, signal: AbortSignal):
       clearInterval(timer);
       await last;
       held.delete(path);
-      const text = await disk.readText(path).catch(() => "");
-      if (text.includes(own)) await disk.remove(path);
+      if (await isOwn()) await disk.remove(path);
     },
   };
 }
@@ -63,49 +65,81 @@ async function create(path: string, text: string): Promise<boolean> {
     await disk.guard(path, () => file.writeFile(text)).finally(() => file.close());
     return true;
   } catch (error) {
-    const code = error instanceof DiskError ? codeOf(error.cause) : codeOf(error);
-    if (code === "EEXIST") return false;
+    if (systemCode(error) === "EEXIST") return false;
     throw error;
   }
 }
 
 /**
- * Removes a lock that was found dead. Another process may have found the same and be further: what is moved away is
- * looked at again, and put back where it is not what was dead.
+ * Puts a lock in the place of one that was found dead. Many may find the same one, each at its own time: whoever makes the
+ * file of its heir first is the one, and nobody else touches the lock. An heir that died meanwhile has an heir itself.
+ *
+ * @returns false where the lock is not as it was found any more, or has another heir who may still be about it
  */
-async function clearAway(path: string, dead: string, own: string): Promise<void> {
-  const aside = `${path}.${own}`;
-  try {
-    await rename(path, aside);
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return;
-    // Windows moves nothing that somebody has open; then it is removed as it was always.
-    await disk.remove(path);
-    return;
+async function inherit(
+  path: string,
+  dead: string,
+  line: () => string,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const heirs = [heirOf(path, dead)];
+  for (let heir = heirs[0]; heir !== undefined && !(await create(heir, line())); ) {
+    const found = await look(heir, signal);
+    if (found === "held" || found === "gone") return false;
+    heir = heirOf(path, found.dead);
+    heirs.push(heir);
   }
-  const moved = await disk.readText(aside).catch(() => "");
-  if (moved !== dead) await link(aside, path).catch(() => {});
-  await disk.remove(aside);
+  let done = false;
+  try {
+    if ((await read(path)) !== dead) return false;
+    await disk.replaceFile(path, line(), { durable: false });
+    done = true;
+    return true;
+  } finally {
+    // From the last to the first: as long as one stands before it, none is made a second time.
+    for (const heir of done ? heirs.toReversed() : heirs.slice(-1)) await disk.remove(heir);
+  }
+}
+
+/** A name that only this text has: nobody is the heir of two. */
+function heirOf(path: string, text: string): string {
+  return `${path}.${createHash("sha256").update(text).digest("hex").slice(0, 16)}`;
 }
 
 /**
- * What stands in a lock that nobody holds; undefined where somebody does. A number of a process that has ended is dead
- * at once; for all others the counter decides.
+ * Does somebody hold this lock? A number of a process that has ended is dead at once; for all others the counter decides.
+ * What stands in one that nobody holds is told: it is never written again.
  */
-async function deadText(path: string, signal: AbortSignal): Promise<string | undefined> {
-  const read = () => disk.readText(path).catch(() => undefined);
-  const first = await read();
-  if (first === undefined) return "";
+async function look(
+  path: string,
+  signal: AbortSignal,
+): Promise<"gone" | "held" | { readonly dead: string }> {
+  const first = await read(path);
+  if (first === undefined) return "gone";
   const [, pid = "", host] = /^(\d+) \w+ \d+ (.*)\n$/.exec(first) ?? [];
   const isOurs = host === hostname();
-  if (isOurs && (Number(pid) === process.pid || !isRunning(Number(pid)))) return first;
+  if (isOurs && (Number(pid) === process.pid || !isRunning(Number(pid)))) return { dead: first };
   for (let waited = 0; waited < DEAD_MS; waited += LOOK_MS) {
     await pause(LOOK_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
-    const now = await read();
-    if (now === undefined) return "";
-    if (now !== first) return undefined;
+    const now = await read(path);
+    if (now === undefined) return "gone";
+    if (now !== first) return "held";
   }
-  return first;
+  return { dead: first };
+}
+
+/** `undefined` where there is none. One that cannot be read is an error: waiting would not make it readable. */
+async function read(path: string): Promise<string | undefined> {
+  try {
+    return await disk.readText(path);
+  } catch (error) {
+    if (systemCode(error) === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+function systemCode(error: unknown): string | undefined {
+  return error instanceof DiskError ? codeOf(error.cause) : codeOf(error);
 }
 
 function isRunning(pid: number): boolean {

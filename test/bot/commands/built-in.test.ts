@@ -108,6 +108,20 @@ describe("/status", () => {
     await receive(say("/状态"));
     expect(last()).toBe("现在没有问题要回答。这里：正常。");
   });
+
+  it("tells whether the bot is silent here, or does not serve this chat, as a command or a list says", async () => {
+    const { receive, last } = setUp("", { access: { groups: { deny: ["800*"] } } });
+    const here = () => /这里：(.*)。$/u.exec(last() ?? "")?.[1];
+    await receive(say("/闭嘴", ADMIN), say("/状态", ADMIN));
+    expect(here()).toBe("已让我闭嘴");
+    await receive(say("/停用", ADMIN), say("/状态", ADMIN));
+    expect(here()).toBe("未启用");
+    await receive(say("/启用", ADMIN), say("/说话", ADMIN), say("/状态", ADMIN));
+    expect(here()).toBe("正常");
+    const elsewhere = (text: string) => groupMessage({ text, userId: ADMIN, groupId: 800_000_001 });
+    await receive(elsewhere("/状态"));
+    expect(here()).toBe("未启用");
+  });
 });
 
 describe("/history", () => {
@@ -185,6 +199,31 @@ describe("/reset, /undo and /forget", () => {
     expect(past(model)).toBe(1);
     await receive(say("/reset"), ask("三"));
     expect(past(model)).toBe(0);
+  });
+
+  it.each([
+    ["of everybody, where all share one past", "chat", [0, 0]],
+    ["of whoever types it, where everybody has their own", "person-in-chat", [0, 1]],
+  ] as const)("do not look at pictures that came before: %s", async (_whose, isolation, seen) => {
+    const { model, receive } = setUp("好。", { isolation });
+    const shown = () => JSON.stringify(model.requests.at(-1)?.messages).split('"image"').length - 1;
+    const show = (userId: number) => groupMessage({ images: [PIXEL_PNG], userId });
+    await receive(show(41), show(42), say("/reset", 41));
+    await receive(ask("说说看", 41));
+    expect(shown()).toBe(seen[0]);
+    await receive(ask("说说看", 42));
+    expect(shown()).toBe(seen[1]);
+    await receive(show(43), say("/forget", 43), ask("说说看", 43));
+    expect(shown()).toBe(0);
+  });
+
+  it("wait no longer for the picture of a question that was asked before", async () => {
+    const { model, receive, last } = setUp("好。");
+    await receive(ask("这张图里有什么？"));
+    expect(last()).toBe(phrases.pictureMissing);
+    await receive(say("/reset"), groupMessage({ images: [PIXEL_PNG], userId: 41 }));
+    expect(model.requests).toEqual([]);
+    expect(last()).toBe(phrases.resetDone);
   });
 
   it("take back the last question of the same person, and one more", async () => {

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { SettingsReload } from "../../../src/cli/config/settings-reload.ts";
+import { createLog } from "../../../src/cli/log.ts";
 import { resolveSettings, type Settings } from "../../../src/cli/settings.ts";
 import { RecordingLogger } from "../../support/recording-logger.ts";
 
@@ -47,10 +48,35 @@ describe("SettingsReload", () => {
     expect(applied).toEqual([]);
     expect(logger.lines).toHaveLength(1);
     const said = JSON.stringify(logger.lines);
-    expect(said).toMatch(/bot\.admins.*bot\.jsonc:2:2 `prot`.*napcatToken/);
+    expect(said).toMatch(/bot\.jsonc.*1:22 `bot\.admins`.*2:2 `prot`.*2:28 `napcatToken`/);
     expect(said).not.toContain("CANARY");
     writeFileSync(file, "{}");
     expect(reload.reloadIfChanged()).toBe("reloaded");
+  });
+
+  it("loses no problem to the length of a line of the log", () => {
+    const written: string[] = [];
+    const log = createLog({
+      forPeople: false,
+      stream: { write: (line) => void written.push(line) },
+    });
+    writeFileSync(file, "{}");
+    const read = () => resolveSettings({ config: file }, {});
+    const reload = new SettingsReload({ settings: read(), read, apply: () => [], logger: log });
+    const wrong = {
+      bot: { admin: ["1"], reply: { qoute: "x" } },
+      prot: 1,
+      store: { diretory: "x" },
+    };
+    writeFileSync(file, JSON.stringify(wrong, null, 1));
+    expect(reload.reloadIfChanged()).toBe("refused");
+    expect(written).toHaveLength(1);
+    const line: Record<string, unknown> = JSON.parse(written[0] ?? "");
+    expect(line.problems).toBe(4);
+    const named = [1, 2, 3, 4].map(
+      (number) => /`([^`]+)`/.exec(String(line[`problem${number}`]))?.[1],
+    );
+    expect(named).toEqual(["bot.admin", "bot.reply.qoute", "prot", "store.diretory"]);
   });
 
   it("waits for a file that an editor is just putting in place", () => {

@@ -1,6 +1,6 @@
 // The parts of a pull by themselves: ranges, journals, reach, proxies, rates, locks.
 
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import type { lookup } from "node:dns";
 import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import fc from "fast-check";
 import { beforeEach, describe, expect, it, vi } from "vitest";
+import { disk } from "../../../src/disk.ts";
 import { ByteRanges, cutIntoPieces } from "../../../src/vlm/hub/byte-ranges.ts";
 import { HttpClient } from "../../../src/vlm/hub/http-client.ts";
 import { isSafePath } from "../../../src/vlm/hub/listed-files.ts";
@@ -293,14 +294,22 @@ describe("a lock", () => {
     await (await takeLock(dir, "a/b", signal)).release();
   });
 
-  it("of a process that was killed goes to one of many that want it", async () => {
+  it.each([
+    ["goes to one of many that want it", false],
+    ["goes to one of them, too, when the first who took it over was killed over that", true],
+  ])("of a process that was killed %s", async (_to, hasDeadHeir) => {
     const { hostname } = await import("node:os");
     const want = await bundleChild(new URL("../../support/want-lock.ts", import.meta.url));
     try {
-      writeFileSync(join(dir, "pull.lock"), `999999999 abcd 7 ${hostname()}\n`);
+      const dead = `999999999 abcd 7 ${hostname()}\n`;
+      writeFileSync(join(dir, "pull.lock"), dead);
+      const heir = createHash("sha256").update(dead).digest("hex").slice(0, 16);
+      if (hasDeadHeir) {
+        writeFileSync(join(dir, `pull.lock.${heir}`), `999999998 ef01 0 ${hostname()}\n`);
+      }
       const all = Array.from({ length: 4 }, () => want.run(dir));
       const said = () => readdirSync(dir).filter((name) => name.startsWith("said-"));
-      await vi.waitUntil(() => said().length === all.length, { timeout: 100_000, interval: 50 });
+      await vi.waitUntil(() => said().length === all.length, { timeout: 200_000, interval: 50 });
       writeFileSync(join(dir, "go"), "");
       const answers = (await Promise.all(all)).map(({ stdout }) => stdout);
       expect(answers.toSorted()).toEqual(["had", "no", "no", "no"]);
@@ -308,7 +317,25 @@ describe("a lock", () => {
     } finally {
       await want.remove();
     }
-  }, 120_000);
+  });
+
+  it("that nobody may read is an error, and not waited for", async () => {
+    const text = "1 abcd 0 elsewhere\n";
+    writeFileSync(join(dir, "pull.lock"), text);
+    const refused = Object.assign(new Error("EIO: i/o error, read"), { code: "EIO" });
+    const reading = vi.spyOn(disk, "readText").mockRejectedValue(refused);
+    await expect(takeLock(dir, "a/b", signal)).rejects.toThrow("EIO");
+    reading.mockRestore();
+    expect(readFileSync(join(dir, "pull.lock"), "utf8")).toBe(text);
+  });
+
+  it("that somebody else has taken over meanwhile is left alone", async () => {
+    const lock = await takeLock(dir, "a/b", signal);
+    const others = "1 ef01 0 elsewhere\n";
+    writeFileSync(join(dir, "pull.lock"), others);
+    await lock.release();
+    expect(readFileSync(join(dir, "pull.lock"), "utf8")).toBe(others);
+  });
 
   it("of another machine is respected while its counter moves", async () => {
     let beats = 0;

@@ -1,7 +1,8 @@
 // What holds up the event loop while ten readers ask a model about texts and pictures, and leave in the middle: the longest
 // times that a timer of one millisecond did not come, how much of each its thread computed and how much it waited for a
 // core (Linux), and which functions ran in those in which it computed most. In: the built package, and with --model a
-// checkpoint or a package (otherwise the tiny chat model). Out: two tables in Markdown.
+// checkpoint or a package (otherwise the tiny chat model); with --compute-priority low the threads that compute give way.
+// Out: two tables in Markdown, and how long the thread waited for a core in all.
 
 import { closeSync, openSync, readSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -24,6 +25,7 @@ const { values: options } = parseArgs({
   options: {
     model: { type: "string", default: TINY_CHAT },
     seconds: { type: "string", default: "20" },
+    "compute-priority": { type: "string", default: "normal" },
   },
 });
 const directory = await mkdtemp(join(tmpdir(), "napcat-vlm-loop-"));
@@ -33,6 +35,7 @@ try {
     ...(options.model === TINY_CHAT ? { packageDir: join(directory, "package") } : {}),
     maxContextTokens: 2048,
     maxConcurrent: 8,
+    computePriority: options["compute-priority"],
     onWarning: () => {},
   });
   await measure(model, Number(options.seconds)).finally(() => model.dispose());
@@ -58,11 +61,12 @@ async function measure(model, seconds) {
     read(model, { chat, pictures, until, counts, name: `reader ${index}` }),
   );
   await Promise.all(readers);
-  const found = gaps.end();
+  const { found, waitedMs } = gaps.end();
   const { profile } = await profiler.post("Profiler.stop");
   profiler.disconnect();
-  console.log(`${cpus()[0]?.model.trim()}, ${counts.asked} questions, ${counts.left} left\n`);
-  console.log("| longest gaps, ms | computed | waited for a core |\n|---|---|---|");
+  console.log(`${cpus()[0]?.model.trim()}, ${counts.asked} questions, ${counts.left} left`);
+  if (waitedMs !== undefined) console.log(`waited for a core: ${waitedMs.toFixed(0)} ms in all`);
+  console.log("\n| longest gaps, ms | computed | waited for a core |\n|---|---|---|");
   for (const gap of highest(found, "ms")) console.log(row(gap));
   console.log("\n| most computed, ms | of a gap of | in |\n|---|---|---|");
   for (const gap of highest(found, "computedMs")) {
@@ -96,6 +100,7 @@ async function read(model, { chat, pictures, until, counts, name }) {
 function watchLoop() {
   const thread = openThread();
   const gaps = [];
+  const { waitedMs: before } = thread.times();
   const now = () => ({ us: Number(process.hrtime.bigint() / 1000n), ...thread.times() });
   let last = now();
   const timer = setInterval(() => {
@@ -112,8 +117,9 @@ function watchLoop() {
   return {
     end() {
       clearInterval(timer);
+      const { waitedMs } = thread.times();
       thread.close();
-      return gaps;
+      return { found: gaps, waitedMs: waitedMs === undefined ? undefined : waitedMs - before };
     },
   };
 }

@@ -26,6 +26,7 @@ import {
   chooseRunsFor,
 } from "./machine/load-choices.ts";
 import { DEFAULT_CONTEXT_TOKENS, type ResolvedLoadOptions } from "./options.ts";
+import { uselessPriority } from "./runtime/compute-priority.ts";
 import { type Device, openDevice } from "./runtime/device.ts";
 import type { TemplateFeature } from "./text/chat-template.ts";
 import { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
@@ -80,11 +81,14 @@ async function loadParts(
   options: DecidedOptions,
   disposals: (() => Promise<void> | void)[],
 ): Promise<{ model: ModelParts; info: ModelInfo }> {
-  const { signal, onProgress, device, threads } = options;
+  const { signal, onProgress, device, threads, computePriority } = options;
   const shares = options.shareWeights && device === "cpu";
+  const useless = uselessPriority(computePriority, device);
+  if (useless !== undefined) options.onWarning(useless);
   const sessionOptions = {
     device,
     signal,
+    priority: computePriority,
     ...(threads === undefined ? {} : { threads }),
     ...(shares ? { configEntries: MAPPED_WEIGHTS } : {}),
   };

@@ -23,6 +23,7 @@ import { VISION_PRECISIONS, type VisionPrecision } from "./convert/vision-graph.
 import { DEFAULT_MAX_FRAMES, DEFAULT_MAX_TILES } from "./image/image-tensor.ts";
 import { DEFAULT_PICTURE_NOTES, type PictureNotes } from "./image/picture-notes.ts";
 import { MEMORY_CHECKS, type MemoryCheck } from "./machine/memory-check.ts";
+import { COMPUTE_PRIORITIES, type ComputePriority } from "./runtime/compute-priority.ts";
 import type { Device } from "./runtime/device.ts";
 
 /** What the loader is doing. `done` and `total` are bytes of weights while converting. */
@@ -84,6 +85,11 @@ export interface LoadOptions {
   readonly packageDir?: string;
   /** Threads of one run. @default the physical cores this process may use */
   readonly threads?: number;
+  /**
+   * `"low"`: the event loop, and every other program, has a core before the threads that compute. On the CPU, on Linux,
+   * which has priorities of threads. @default "normal"
+   */
+  readonly computePriority?: ComputePriority;
   /** Most tokens of prompt and answer together. @default 4096, or the checkpoint's maximum if smaller */
   readonly maxContextTokens?: number;
   /**
@@ -154,6 +160,7 @@ export interface ResolvedLoadOptions {
   readonly kvPrecision: CacheFormat | "auto";
   readonly packageDir: string | undefined;
   readonly threads: number | undefined;
+  readonly computePriority: ComputePriority;
   readonly maxContextTokens: number | undefined;
   readonly maxImageTokens: number | "auto";
   readonly targetFirstTokenMs: number;
@@ -194,6 +201,7 @@ export const LOAD_SCHEMA = object({
   kvPrecision: oneOf(["auto", ...CACHE_FORMATS]).optional(),
   packageDir: nonEmptyText().optional(),
   threads: integer(1, 4 * availableParallelism()).optional(),
+  computePriority: oneOf(COMPUTE_PRIORITIES).optional(),
   maxContextTokens: integer(16).optional(),
   maxImageTokens: either([integer(4), oneOf(["auto"])], 'an integer >= 4 or "auto"').optional(),
   targetFirstTokenMs: milliseconds().optional(),
@@ -239,6 +247,7 @@ export function resolveLoadOptions(options: LoadOptions): ResolvedLoadOptions {
     kvPrecision: options.kvPrecision ?? "auto",
     packageDir: options.packageDir,
     threads: options.threads,
+    computePriority: options.computePriority ?? "normal",
     maxContextTokens: options.maxContextTokens,
     maxImageTokens: options.maxImageTokens ?? "auto",
     targetFirstTokenMs: options.targetFirstTokenMs ?? DEFAULT_TARGET_FIRST_TOKEN_MS,

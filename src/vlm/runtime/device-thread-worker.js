@@ -3,9 +3,16 @@
 // TypeScript sources. It knows nothing of what the calls do.
 
 import { createRequire } from "node:module";
-import { parentPort } from "node:worker_threads";
+import { getPriority, setPriority } from "node:os";
+import { parentPort, workerData } from "node:worker_threads";
+
+// On Linux, 0 is the calling thread.
+if (workerData.nicer > 0) setPriority(0, Math.min(19, getPriority(0) + workerData.nicer));
 
 const koffi = createRequire(import.meta.url)("koffi");
+// Kernels keep scratch buffers on the stack, and a run's first thread is this one. Pages that are never touched cost
+// nothing.
+koffi.config({ sync_stack_size: 8 * 2 ** 20 });
 // koffi 3.3.4 prepares the stack of its calls when a thread loads its first library, and crashes without. This one is
 // the program itself, which is there on every platform.
 export const program = koffi.load(null);

@@ -42,6 +42,11 @@ export class DeviceThreadError extends Error {
   override readonly name = "DeviceThreadError";
 }
 
+export interface DeviceThreadOptions {
+  /** Lowers the thread's priority by so many levels of `nice`; what native code starts there inherits it. Linux only. */
+  readonly nicer?: number;
+}
+
 /** A thread for native calls. The process may end while it has nothing to do. */
 export class DeviceThread {
   readonly #worker: Worker;
@@ -49,11 +54,12 @@ export class DeviceThread {
   #nextId = 0;
   #ended: DeviceThreadError | undefined;
 
-  constructor(name: string) {
+  constructor(name: string, { nicer = 0 }: DeviceThreadOptions = {}) {
     this.#worker = new Worker(new URL("./device-thread-worker.js", import.meta.url), {
       name,
       // Flags of a test runner or a loader are of no use to it.
       execArgv: [],
+      workerData: { nicer },
     });
     this.#worker.on("message", (reply: Reply) => this.#settle(reply));
     this.#worker.on("error", (error) => this.#end(error));

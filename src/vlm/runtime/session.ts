@@ -4,6 +4,8 @@
 import { basename } from "node:path";
 import { nativePath } from "../../disk.ts";
 import { DeviceError, DisposedError } from "../errors.ts";
+import { BackgroundThread } from "./background-thread.ts";
+import { type ComputePriority, hasThreadPriorities } from "./compute-priority.ts";
 import { CudaDevice } from "./cuda-device.ts";
 import { cudaRunSettings } from "./cuda-run-settings.ts";
 import { appendProvider, type Device, memoryOf, type OpenDevice, openDevice } from "./device.ts";
@@ -23,6 +25,11 @@ export interface SessionOptions {
   readonly device?: Device;
   /** Threads of one run, the calling one included. @default the physical cores this process may use */
   readonly threads?: number;
+  /**
+   * `"low"`: everything else on the machine, this process's event loop included, has a core first. On the CPU, where the
+   * system has priorities of threads (Linux). @default "normal"
+   */
+  readonly priority?: ComputePriority | undefined;
   /** Threads that wait for work spin for a moment: faster, at the price of idle work. @default true */
   readonly spinning?: boolean;
   /** Keep memory between runs: faster, at the price of holding what the largest run needed. @default true */
@@ -67,6 +74,8 @@ export class Session {
   readonly #signature: Signature;
   /** @internal The device, where it is another than the CPU. */
   readonly open: OpenDevice | undefined;
+  /** Where it runs, if not on threads of libuv's pool. */
+  readonly #background: BackgroundThread | undefined;
   readonly #captureGraphs: boolean;
   readonly #allocator: Handle | undefined;
   readonly #allocated = new Set<Value>();
@@ -84,6 +93,7 @@ export class Session {
     open: OpenDevice | undefined,
     allocator: Handle | undefined,
     captureGraphs: boolean,
+    background: BackgroundThread | undefined,
   ) {
     const ort = loadOrt();
     this.name = name;
@@ -92,6 +102,7 @@ export class Session {
     this.open = open;
     this.#allocator = allocator;
     this.#captureGraphs = captureGraphs;
+    this.#background = background;
     this.#signature = readSignature(ort, handle);
     this.inputs = this.#signature.inputs;
     this.optionalInputs = this.#signature.optionalInputs;
@@ -105,11 +116,13 @@ export class Session {
    * @throws ModelLoadError when the file is missing or broken, or the device cannot be used.
    */
   static async load(model: string | Uint8Array, options: SessionOptions = {}): Promise<Session> {
-    const { device = "cpu", signal } = options;
+    const { device = "cpu", signal, captureGraphs = false } = options;
     const graph = typeof model === "string" ? basename(model) : "the graph";
     signal?.throwIfAborted();
     const ort = loadOrt();
     const open = await openDevice(device);
+    const background = backgroundOf(options);
+    const thread = open ?? background;
     const sessionOptions = ort.create("CreateSessionOptions");
     const cancel = () => ort.call("SessionOptionsSetLoadCancellationFlag", sessionOptions, 1);
     signal?.addEventListener("abort", cancel, { once: true });
@@ -124,8 +137,8 @@ export class Session {
         name: Name,
         ...args: Parameters<Ort["call"]> extends [unknown, ...infer Rest] ? Rest : never
       ) =>
-        open
-          ? open.call([ort.describe(name, ...args)], { what: `loading ${graph}` })
+        thread
+          ? thread.call([ort.describe(name, ...args)], { what: `loading ${graph}` })
           : ort.callAsync(name, ...args);
       if (typeof model === "string") {
         await call("CreateSession", ort.environment, nativePath(model), sessionOptions, out);
@@ -136,13 +149,14 @@ export class Session {
       try {
         signal?.throwIfAborted();
         const allocator = await allocatorOf(ort, device, open, out[0]!);
-        return new Session(graph, device, out[0]!, open, allocator, options.captureGraphs ?? false);
+        return new Session(graph, device, out[0]!, open, allocator, captureGraphs, background);
       } catch (error) {
         if (open) await open.call([ort.describeRelease("ReleaseSession", out[0]!)]);
         else await ort.releaseAsync("ReleaseSession", out[0]!);
         throw error;
       }
     } catch (error) {
+      await background?.end();
       signal?.throwIfAborted();
       throw error instanceof OrtError ? loadError(model, error) : error;
     } finally {
@@ -238,6 +252,7 @@ export class Session {
       await this.open.release(calls);
     } else {
       await ort.releaseAsync("ReleaseSession", this.#handle);
+      await this.#background?.end();
     }
     await ort.returnFreeMemory();
   }
@@ -278,6 +293,8 @@ export class Session {
           this.open.traffic.fromDevice += hostBytes(outputs);
         }
         if (records) this.#recorded.add(graphId);
+      } else if (this.#background) {
+        await this.#background.call([ort.describe("Run", ...args)]);
       } else {
         await ort.callAsync("Run", ...args);
       }
@@ -312,4 +329,10 @@ export class Session {
 function hostBytes(values: NamedValues): number {
   const lying = Object.values(values).filter(({ location }) => location.name === "Cpu");
   return lying.reduce((sum, { byteLength }) => sum + byteLength, 0);
+}
+
+/** A thread that gives way, for a session that is to have one. */
+function backgroundOf({ device = "cpu", priority }: SessionOptions): BackgroundThread | undefined {
+  const wanted = device === "cpu" && priority === "low" && hasThreadPriorities();
+  return wanted ? new BackgroundThread() : undefined;
 }

@@ -1,3 +1,5 @@
+import { copyFile } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bundleChild, type Child } from "../../support/child-process.ts";
 import { type GraphDirectory, writeGraphs } from "./small-graphs.ts";
@@ -9,6 +11,9 @@ let sharing: Child;
 beforeAll(async () => {
   graphs = await writeGraphs();
   exiting = await bundleChild(new URL("./children/exit-during-run.ts", import.meta.url));
+  // Node loads the file of a worker by itself; it is in no bundle.
+  const worker = new URL("../../../src/vlm/runtime/device-thread-worker.js", import.meta.url);
+  await copyFile(worker, join(dirname(exiting.script), basename(worker.pathname)));
   sharing = await bundleChild(new URL("./children/share-library.ts", import.meta.url));
 });
 
@@ -17,9 +22,16 @@ afterAll(async () => {
 });
 
 describe("a process that ends", () => {
-  it.each(["run", "load", "nothing"])("is not disturbed by ONNX Runtime: %s", async (moment) => {
+  it.each([
+    ["run", "normal"],
+    ["load", "normal"],
+    ["nothing", "normal"],
+    ["run", "low"],
+    ["load", "low"],
+    ["nothing", "low"],
+  ])("is not disturbed by ONNX Runtime: %s, of %s priority", async (moment, priority) => {
     for (let time = 0; time < 2; time++) {
-      const result = await exiting.run(graphs.path("heavy"), moment);
+      const result = await exiting.run(graphs.path("heavy"), moment, priority);
       expect(result).toEqual({ exitCode: 0, signal: null, stdout: "", stderr: "" });
     }
   });

@@ -1,5 +1,7 @@
 import { getEventListeners } from "node:events";
+import { readdirSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
+import { getPriority } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DisposedError } from "../../../src/vlm/errors.ts";
@@ -231,3 +233,62 @@ describe("Session.load", () => {
     await session.dispose();
   });
 });
+
+describe.runIf(process.platform === "linux")("a session of low priority", () => {
+  it("computes on threads that give way to this one, and leaves none of them behind", async () => {
+    const own = getPriority();
+    const before = new Set(threadsOf(process.pid).keys());
+    const giveWay = () =>
+      [...threadsOf(process.pid)].filter(
+        ([thread, nice]) => !before.has(thread) && nice === Math.min(19, own + 10),
+      ).length;
+    const session = await Session.load(graphs.path("heavy"), { priority: "low", threads: 3 });
+    // Its own, and the two of ONNX Runtime beside it.
+    expect(giveWay()).toBeGreaterThanOrEqual(3);
+    expect(getPriority()).toBe(own);
+    const { product, ended } = heavyRun(session);
+    const normal = heavyRun(heavy);
+    await Promise.all([ended, normal.ended]);
+    expect(product).toEqual(normal.product);
+    await session.dispose();
+    await expect.poll(giveWay, { timeout: 30_000 }).toBe(0);
+  });
+
+  it("stops its runs and its loading as any other, and says the same of what is wrong", async () => {
+    const session = await Session.load(graphs.path("heavy"), { priority: "low" });
+    const controller = new AbortController();
+    const { ended, product } = heavyRun(session, controller.signal);
+    await oneTick();
+    controller.abort(new Error("never mind"));
+    await expect(ended).rejects.toThrow("never mind");
+    const other = heavyRun(session);
+    const disposal = session.dispose();
+    await other.ended;
+    await disposal;
+    expect([product[0], other.product[0]]).toEqual([-1, expect.any(Number)]);
+    expect(other.product[0]).not.toBe(-1);
+
+    const broken = join(graphs.directory, "broken-too.onnx");
+    await writeFile(broken, "this is a text");
+    await expect(Session.load(broken, { priority: "low" })).rejects.toMatchObject({
+      code: "model-corrupt",
+    });
+    const loading = new AbortController();
+    const loaded = Session.load(graphs.path("heavy"), { priority: "low", signal: loading.signal });
+    loading.abort(new Error("changed my mind"));
+    await expect(loaded).rejects.toThrow("changed my mind");
+  });
+});
+
+/** Threads of a process, with their priorities. */
+function threadsOf(pid: number): Map<number, number> {
+  const found = new Map<number, number>();
+  for (const thread of readdirSync(`/proc/${pid}/task`).map(Number)) {
+    try {
+      found.set(thread, getPriority(thread));
+    } catch {
+      // It has ended since the list was made.
+    }
+  }
+  return found;
+}

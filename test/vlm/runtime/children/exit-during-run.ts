@@ -1,12 +1,14 @@
-// Ends the process while ONNX Runtime is at work. Arguments: the heavy graph, and what is going on at that moment.
+// Ends the process while ONNX Runtime is at work. Arguments: the heavy graph, what is going on at that moment, and the
+// priority of the threads that compute.
 
 import { Session } from "../../../../src/vlm/runtime/session.ts";
 import { Value } from "../../../../src/vlm/runtime/value.ts";
 
-const [graph = "", moment = ""] = process.argv.slice(2);
+const [graph = "", moment = "", wish] = process.argv.slice(2);
+const priority = wish === "low" ? "low" : "normal";
 const size = 2048; // minutes of work: a process that waited for it would not end in time
 
-const session = await Session.load(graph);
+const session = await Session.load(graph, { priority });
 const square = () => Value.of(new Float32Array(size * size).fill(0.01), [size, size]);
 
 if (moment === "run") {
@@ -16,7 +18,7 @@ if (moment === "run") {
   process.exit();
 }
 if (moment === "load") {
-  void Session.load(graph);
+  void Session.load(graph, { priority });
   await ticks(2);
   process.exit();
 }

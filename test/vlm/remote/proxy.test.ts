@@ -1,28 +1,41 @@
 // An engine elsewhere, behind the proxy that the environment names.
 
 import { once } from "node:events";
-import { createServer } from "node:http";
+import { createServer, type Server } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { openAiVlm } from "../../../src/vlm/remote/index.ts";
-import { closeDoors, openDoor } from "../../support/open-ai-door.ts";
 import { startSocksServer } from "../../support/socks-server.ts";
 
-afterEach(async () => {
+const open: Server[] = [];
+afterEach(() => {
   vi.unstubAllEnvs();
-  await closeDoors();
+  for (const server of open.splice(0)) {
+    server.closeAllConnections();
+    server.close();
+  }
 });
 
 const messages = [{ role: "user" as const, content: "?" }];
+const ANSWER = { choices: [{ message: { content: "从那边来" }, finish_reason: "stop" }] };
 
+async function listening(server: Server): Promise<number> {
+  open.push(server);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return (server.address() as AddressInfo).port;
+}
+
+/** Its name is known to no one but the proxy. */
 async function elsewhere() {
-  const { server } = await openDoor({ answer: "从那边来" });
-  const { port } = new URL(server.url);
-  const host = `engine.test:${port}`;
-  return {
-    host,
-    model: () => openAiVlm({ baseURL: `http://${host}/v1`, model: "eyes", retries: 0 }),
-  };
+  const server = createServer((request, response) => {
+    request.resume();
+    response.setHeader("content-type", "application/json");
+    response.end(JSON.stringify(ANSWER));
+  });
+  const host = `engine.test:${await listening(server)}`;
+  const model = () => openAiVlm({ baseURL: `http://${host}/v1`, model: "eyes", retries: 0 });
+  return { host, model };
 }
 
 function onlyProxy(name: string, address: string): void {
@@ -60,14 +73,10 @@ describe("a proxy before an engine elsewhere", () => {
       line.on("error", () => socket.destroy());
       socket.on("error", () => line.destroy());
     });
-    proxy.listen(0, "127.0.0.1");
-    await once(proxy, "listening");
-    onlyProxy("HTTP_PROXY", `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`);
+    onlyProxy("HTTP_PROXY", `http://127.0.0.1:${await listening(proxy)}`);
     const there = model();
     expect((await there.generate({ messages })).text).toBe("从那边来");
     expect(seen[0]).toBe(host);
     await there.dispose();
-    proxy.closeAllConnections();
-    proxy.close();
   });
 });

@@ -84,7 +84,10 @@ export async function findHalfFloats(
   const what = { zh: "16 位浮点", en: "16-bit floats" };
   const why = await find();
   if (why === undefined) {
-    const found = { zh: "有，q4f16 和 fp16 也可用", en: "there: q4f16 and fp16 can be used too" };
+    const found = {
+      zh: "有，q4f16、w8a16 和 fp16 也可用",
+      en: "there: q4f16, w8a16 and fp16 can be used too",
+    };
     return { verdict: "ok", what, found };
   }
   const found = { zh: `不可用：${why}`, en: `cannot be used: ${why}` };

@@ -23,7 +23,7 @@ export const DECODER_PRECISIONS: Readonly<Record<PackageDevice, readonly Precisi
   cpu: ["w8a8", "fp32", "q4", "fp16", "q4f16", "w8a16"],
   cuda: ["q4f16", "fp16", "w8a16"],
   // int8 has no kernels there; 16 bits need an adapter that has them, and their sums are in 16 bits too.
-  webgpu: ["q4", "fp32", "q4f16", "fp16"],
+  webgpu: ["q4", "fp32", "q4f16", "w8a16", "fp16"],
 };
 
 /** Likewise, of a vision encoder. */

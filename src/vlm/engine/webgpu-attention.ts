@@ -31,7 +31,7 @@ const most = new Map<AttendedType, Promise<number>>();
 export function webGpuMostTokens(type: AttendedType): Promise<number> {
   const known = most.get(type);
   if (known !== undefined) return known;
-  const measured = measure(type).catch((error: unknown) => {
+  const measured = measureMostTokens(type).catch((error: unknown) => {
     most.delete(type); // a later load tries again
     throw error;
   });
@@ -39,18 +39,21 @@ export function webGpuMostTokens(type: AttendedType): Promise<number> {
   return measured;
 }
 
-async function measure(type: AttendedType): Promise<number> {
-  if (await agrees(LONG, type)) return Number.POSITIVE_INFINITY;
-  if (await agrees(SHORT, type)) return SHORT;
+/** @param compute for tests */
+export async function measureMostTokens(type: AttendedType, compute = attend): Promise<number> {
+  const agrees = async (tokens: number) => {
+    const [there, here] = [
+      await compute(tokens, type, "webgpu"),
+      await attend(tokens, "f32", "cpu"),
+    ];
+    return here.every((value, index) => Math.abs(value - there[index]!) < TOLERANCES[type]);
+  };
+  if (await agrees(LONG)) return Number.POSITIVE_INFINITY;
+  if (await agrees(SHORT)) return SHORT;
   throw new ModelLoadError(
     "device-unavailable",
     'The device "webgpu" computes attention wrongly on this adapter. Update the graphics driver, or use device "cpu".',
   );
-}
-
-async function agrees(tokens: number, type: AttendedType): Promise<boolean> {
-  const [there, here] = [await attend(tokens, type, "webgpu"), await attend(tokens, "f32", "cpu")];
-  return here.every((value, index) => Math.abs(value - there[index]!) < TOLERANCES[type]);
 }
 
 /** Attention of tokens over each other, with numbers that are the same each time. */

@@ -23,7 +23,8 @@ export const GOLDEN_TOLERANCES: Readonly<Record<DeviceKind, readonly GoldenToler
     largest("fp32", 1e-4),
     quantised("q4", 0.7, 1e-3),
     relative("fp16", 0.03),
-    quantised("q4f16", 0.7, 0.05),
+    quantised("q4f16", 0.7, 0.03),
+    quantised("w8a16", 0.07, 0.03),
   ],
   cuda: [relative("fp16", 0.03), quantised("q4f16", 0.7, 0.1), quantised("w8a16", 0.07, 0.03)],
 };

@@ -2,7 +2,7 @@
 // ONNX Runtime was heard to use for SwiftShader.
 
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { attend } from "../../../src/vlm/engine/webgpu-attention.ts";
+import { attend, measureMostTokens } from "../../../src/vlm/engine/webgpu-attention.ts";
 import {
   expectFormats,
   halfFloatTrouble,
@@ -28,10 +28,13 @@ describe("16-bit floats", () => {
   });
 
   it("are missing where the first run says so", async () => {
-    vi.spyOn(Session.prototype, "run").mockRejectedValue(new OrtError(1, REFUSAL));
+    const run = vi.spyOn(Session.prototype, "run");
+    run.mockRejectedValueOnce(new OrtError(1, REFUSAL));
     expect(await halfFloatTrouble("cpu")).toBe(
-      `its graphics adapter or driver has no 16-bit floats, shader-f16 (${REFUSAL.split("\n")[0]})`,
+      "its graphics adapter or driver has no 16-bit floats (shader-f16)",
     );
+    run.mockRejectedValueOnce(new OrtError(1, "Out of luck.\nand more"));
+    expect(await halfFloatTrouble("cpu")).toBe("it fails with 16-bit floats: Out of luck.");
   });
 
   it("are of no use where a product comes out wrong", async () => {
@@ -71,6 +74,31 @@ describe("what WebGPU is asked at a load, on the CPU", () => {
     expect(relativeError(half, whole)).toBeLessThan(1e-3);
     expect(relativeError(half, whole)).toBeGreaterThan(0);
   });
+
+  it.each(["f32", "f16"] as const)(
+    "makes runs of any length in %s where long ones are right",
+    async (type) => {
+      const right = (tokens: number) => attend(tokens, type, "cpu");
+      expect(await measureMostTokens(type, right)).toBe(Number.POSITIVE_INFINITY);
+    },
+  );
+
+  it.each(["f32", "f16"] as const)(
+    "makes short runs in %s where long ones are off by three hundredths",
+    async (type) => {
+      const narrow = async (tokens: number) => {
+        const result = await attend(tokens, type, "cpu");
+        return tokens > 31 ? result.map((value) => value + 0.03) : result;
+      };
+      expect(await measureMostTokens(type, narrow)).toBe(31);
+      const nothing = async (tokens: number) =>
+        (await attend(tokens, type, "cpu")).fill(Number.NaN);
+      await expect(measureMostTokens(type, nothing)).rejects.toMatchObject({
+        code: "device-unavailable",
+        message: expect.stringContaining("computes attention wrongly on this adapter"),
+      });
+    },
+  );
 
   it("knows 16-bit memory that is there, and copies it", async () => {
     const memory = await WebGpuMemory.load("cpu", "f16");

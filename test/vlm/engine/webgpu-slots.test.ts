@@ -175,6 +175,7 @@ const HALF_FORMATS: readonly (readonly [Precision, VisionPrecision, number])[] =
   ["fp16", "fp16", 0.01],
   ["q4f16", "fp32", 0.65],
   ["q4f16", "fp16", 0.65],
+  ["w8a16", "fp32", 0.07],
 ];
 
 /** Twelve requests of five chats, which read, wait, write together and go on from what is kept. */

@@ -156,7 +156,7 @@ describe("the proof that a device computes rightly", () => {
       here.proofs().expect("webgpu", { decoder: "w8a8", vision: "w8a8" }),
     ).rejects.toMatchObject({
       code: "model-unsupported",
-      message: expect.stringMatching(/fp32 and q4 and fp16 and q4f16/),
+      message: expect.stringMatching(/fp32 and q4 and fp16 and q4f16 and w8a16/),
     });
   });
 

@@ -9,7 +9,13 @@ import { type ProofParts, prove } from "../../../src/cli/prove/prove.ts";
 import { withoutHome } from "../../../src/cli/prove/report-file.ts";
 import { UsageError } from "../../../src/cli/usage-error.ts";
 import { goldenErrors } from "../../../src/vlm/proof/golden-errors.ts";
+import { tryDevice } from "../../../src/vlm/runtime/device.ts";
 import { tempDir } from "../../support/temp-dir.ts";
+
+vi.mock("../../../src/vlm/runtime/device.ts", async (original) => {
+  const real = await original<typeof import("../../../src/vlm/runtime/device.ts")>();
+  return { ...real, tryDevice: vi.fn(real.tryDevice) };
+});
 
 const RIGHT = { largest: 0, relative: 0, fromCpu: 0, sameTokens: 60, steps: 60 };
 let printed = "";
@@ -163,6 +169,24 @@ describe("a proof", () => {
   it("leaves large weights out when it is to be quick", async () => {
     const { report } = await proof({ quick: true });
     expect(report.machine).not.toHaveProperty("rooflines");
+  });
+
+  it("asks 200 times in one precision through a driver that computes on the CPU", async () => {
+    const quick: boolean[] = [];
+    const slow = parts({
+      checkBehaviour: async (work) => {
+        quick.push(work.quick);
+        // Whatever is measured afterwards is no matter of this test.
+        if (quick.length === 4) throw new Error("enough");
+        return 1000;
+      },
+    });
+    const json = join(await tempDir(), "proof.json");
+    const { signal } = new AbortController();
+    vi.mocked(tryDevice).mockResolvedValueOnce();
+    await prove({ device: "webgpu", json, quick: false }, signal, slow);
+    expect(quick).toEqual([false, true, true, true]);
+    expect(JSON.parse(await readFile(json, "utf8")).machine.leftOut).toHaveLength(2);
   });
 
   it("is told before it begins that its report cannot be written", async () => {

@@ -76,11 +76,14 @@ export async function prove(
   print(`${words}, ${new Date().toISOString()}`);
   const proof = new Proof(device, command, { checks, speed, machine }, parts, signal);
   const ended = await proof.run().then(
-    () => ({ ok: true, value: `${((performance.now() - started) / 1000).toFixed(0)} s` }),
+    (isThere) =>
+      isThere
+        ? { ok: true, value: `${((performance.now() - started) / 1000).toFixed(0)} s` }
+        : undefined,
     // Whoever reads the report alone must see that it is not whole.
     (error: unknown) => ({ ok: false, value: signal.aborted ? "it was stopped" : reasonOf(error) }),
   );
-  checks.add({ name: "the proof comes to its end", ...ended });
+  if (ended) checks.add({ name: "the proof comes to its end", ...ended });
   if (checks.leftOut.length > 0) machine.leftOut = checks.leftOut;
   print(inJson(machine));
   if (checks.ok) print("通过 · proven: every check holds");
@@ -120,10 +123,11 @@ class Proof {
     this.#signal = signal;
   }
 
-  /** @throws the reason of the signal, and what is no finding */
-  async run(): Promise<void> {
+  /** Resolves to whether there was anything to prove. @throws the reason of the signal, and what is no finding */
+  async run(): Promise<boolean> {
     const { checks, machine } = this.#found;
-    if (!(await checks.run("the device is there", () => openIt(this.#device, machine)))) return;
+    if (!(await checks.run("the device is there", () => openIt(this.#device, machine))))
+      return false;
     const directory = await mkdtemp(join(tmpdir(), "napcat-vlm-prove-"));
     // A process that is told twice to end does not come back here.
     const removeAtExit = () => rmSync(directory, { recursive: true, force: true });
@@ -134,6 +138,7 @@ class Proof {
       await rm(directory, { recursive: true, force: true, maxRetries: 3 });
       process.removeListener("exit", removeAtExit);
     }
+    return true;
   }
 
   async #run(directory: string): Promise<void> {

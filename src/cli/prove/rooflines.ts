@@ -1,5 +1,6 @@
 // What a device can do at best, measured on it: bytes of its memory and products in a second. In: a device. Out: numbers.
 
+import { untilAborted } from "../../abort.ts";
 import { manyRowsSpeed, measureMachine } from "../../vlm/machine/machine-profile.ts";
 import { openCuda } from "../../vlm/runtime/cuda-cards.ts";
 import { type Device, deviceKind } from "../../vlm/runtime/device.ts";
@@ -25,7 +26,7 @@ export async function rooflinesOf(
     case "webgpu":
       return { memoryGBs: await webGpuMemoryGBs(software, signal), matrixTFLOPs: undefined };
     case "cpu": {
-      const profile = await measureMachine();
+      const profile = await untilAborted(measureMachine(), signal);
       const products = manyRowsSpeed(profile, "w8a8");
       return { memoryGBs: profile.gigaBytes, matrixTFLOPs: products / 1000 };
     }

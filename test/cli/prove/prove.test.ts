@@ -189,6 +189,17 @@ describe("a proof", () => {
     expect(JSON.parse(await readFile(json, "utf8")).machine.leftOut).toHaveLength(2);
   });
 
+  it("ends where the device is not there, with what is missing", async () => {
+    vi.mocked(tryDevice).mockRejectedValueOnce(new Error("There is no driver."));
+    const asked = vi.fn();
+    const { code, report } = await proof({}, parts({ checkBehaviour: asked }));
+    expect(code).toBe(1);
+    expect(report.checks).toEqual([
+      { name: "the device is there", ok: false, value: "There is no driver." },
+    ]);
+    expect(asked).not.toHaveBeenCalled();
+  });
+
   it("is told before it begins that its report cannot be written", async () => {
     const directory = await tempDir();
     for (const json of [directory, join(directory, "none", "proof.json")]) {

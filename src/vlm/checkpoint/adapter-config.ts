@@ -74,20 +74,25 @@ export function parseAdapterConfig(config: JsonFields): AdapterConfig {
     dora: config.boolean("use_dora", false),
     rankStabilized: config.boolean("use_rslora", false),
     keepsTie: config.boolean("ensure_weight_tying", false),
-    alphaOf: (module) =>
-      patterns.find(([name]) => module === name || module.endsWith(`.${name}`))?.[1] ?? alpha,
+    alphaOf: (module) => patterns.find(([pattern]) => pattern.test(module))?.[1] ?? alpha,
   };
 }
 
-/** Alphas of single modules, by the end of their path. PEFT takes any regular expression; plain paths are in use. */
-function alphaPatterns(config: JsonFields): (readonly [module: string, alpha: number])[] {
+/** Alphas of single modules: the first pattern that fits a module's path, or the end of it, as PEFT matches them. */
+function alphaPatterns(config: JsonFields): (readonly [module: RegExp, alpha: number])[] {
   const patterns = config.objectOrUndefined("alpha_pattern");
   return (patterns?.keys() ?? []).map((pattern) => {
-    const module = pattern.replace(/^\^/, "").replaceAll("\\.", ".");
-    if (!/^[\w.]+$/.test(module)) {
-      throw unmergeable(config, `alpha_pattern for \`${pattern}\``, "the end of a module's path");
+    const alpha = patterns?.number(pattern, {}) ?? 0;
+    try {
+      // With `u` what only Python's expressions have is an error, and never read as something else.
+      return [new RegExp(`^(?:.*\\.)?(?:${pattern})$`, "u"), alpha];
+    } catch {
+      throw unmergeable(
+        config,
+        `alpha_pattern for \`${pattern}\``,
+        "regular expressions that JavaScript has as well",
+      );
     }
-    return [module, patterns?.number(pattern, {}) ?? 0];
   });
 }
 

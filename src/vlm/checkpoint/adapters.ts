@@ -175,7 +175,10 @@ class Merge {
     const [down, across] = turned ? [columns, rows] : [rows, columns];
     if (countOf(a) !== rank * across) throw this.#misfit(a, base);
     if (countOf(b) !== rank * down || b.shape[0] !== down) throw this.#misfit(b, base);
-    if (this.#config.dora !== (magnitude !== undefined) || (turned && magnitude !== undefined)) {
+    if (turned && magnitude !== undefined) {
+      throw this.#refuse(`DoRA on embeddings (${module}) scales columns, which is not known here`);
+    }
+    if (this.#config.dora !== (magnitude !== undefined)) {
       throw this.#refuse(`use_dora and the parts of ${module} do not go together`);
     }
     if (magnitude !== undefined && countOf(magnitude) !== rows) throw this.#misfit(magnitude, base);

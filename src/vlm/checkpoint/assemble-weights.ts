@@ -6,12 +6,22 @@ import { ModelLoadError } from "../errors.ts";
 import { Int4Weight, type Unpacked } from "./int4-weight.ts";
 import type { QuantizationConfig } from "./quantization-config.ts";
 import type { Safetensors, StoredTensor } from "./safetensors.ts";
-import { BYTE_DTYPES, type ScaleBlock, ScaledWeight } from "./scaled-weight.ts";
+import {
+  BYTE_DTYPES,
+  type ByteFormat,
+  type ScaleBlock,
+  type ScaledLayout,
+  type ScaledParts,
+  ScaledWeight,
+} from "./scaled-weight.ts";
 import { PlainWeight, type Weight } from "./weight.ts";
 
-/** Scales of activations, which stay as they are. */
-const ACTIVATION_SCALES = ["input_scale", "activation_scale", "input_scale_ub", "input_zero_point"];
+/** Of activations, and of keys and values: those stay as they are. */
+const ACTIVATION_PART =
+  /\.(?:(?:input|output|activation|[qkv]|kv|prob|prob_output|softmax)_(?:scale|zero_point|global_scale|g_idx)|input_scale_ub)$/;
+const SCALE_DTYPES = ["F32", "BF16", "F16"];
 const LEVELS_PER_WORD = 8;
+const BYTES_PER_WORD = 4;
 
 /** @throws ModelLoadError `model-corrupt` for parts that do not go together, `model-unsupported` for other forms */
 export async function assembleWeights(
@@ -55,38 +65,55 @@ class Assembly {
   }
 
   finish(): Weight[] {
-    const rest = [...this.#file.tensors.values()].filter(({ name }) => !this.#used.has(name));
+    const rest = [...this.#file.tensors.values()].filter(
+      ({ name }) =>
+        !this.#used.has(name) && !(this.#quantization !== undefined && ACTIVATION_PART.test(name)),
+    );
     return [...this.#whole, ...rest.map((tensor) => new PlainWeight(this.#file, tensor))];
   }
 
   #scaled(module: string, levels: StoredTensor): void {
-    if (!(BYTE_DTYPES as readonly string[]).includes(levels.dtype)) return;
+    const format = BYTE_DTYPES.find((dtype) => dtype === levels.dtype);
+    if (format === undefined) return;
     const scales = this.#part(module, "weight_scale_inv") ?? this.#part(module, "weight_scale");
+    const zeroPoints = this.#part(module, "weight_zero_point");
     if (scales === undefined) throw lacks(levels.name, "weight_scale_inv");
-    refuseZeroPoint(this.#part(module, "weight_zero_point"));
-    const [rows = 1, columns = 1] = levels.shape;
-    const block = this.#scaleBlock(scales, rows, columns);
-    const expected = Math.ceil(rows / block.rows) * Math.ceil(columns / block.columns);
-    if (levels.shape.length !== 2 || countOf(scales) !== expected) {
-      throw mismatch(scales, `${expected} scales of ${rows} x ${columns} weights`);
+    const [rows, columns, ...more] = levels.shape;
+    if (rows === undefined || columns === undefined || more.length > 0) {
+      throw mismatch(levels, "a matrix");
     }
-    this.#use(levels, scales, ...ACTIVATION_SCALES.map((name) => this.#part(module, name)));
-    this.#whole.push(new ScaledWeight(this.#file, levels, scales, block));
+    if (zeroPoints !== undefined) checkShape(zeroPoints, "I8", scales.shape);
+    this.#pushScaled(module, { levels, scales, zeroPoints }, { rows, columns, format });
+  }
+
+  #pushScaled(
+    module: string,
+    parts: ScaledParts,
+    layout: Pick<ScaledLayout, "rows" | "columns"> & { readonly format: ByteFormat },
+  ): void {
+    const { levels, scales, zeroPoints } = parts;
+    checkScales(scales, [...SCALE_DTYPES, "F8_E8M0"]);
+    const block = this.#scaleBlock(scales, layout.rows, layout.columns);
+    this.#use(levels, scales, zeroPoints);
+    const whole = { ...layout, block };
+    this.#whole.push(new ScaledWeight(this.#file, `${module}.weight`, parts, whole));
   }
 
   /** One scale for all, one for each row, or blocks as the settings say. */
   #scaleBlock(scales: StoredTensor, rows: number, columns: number): ScaleBlock {
-    const count = countOf(scales);
-    if (count === 1) return { rows, columns };
+    const [down = 1, across = 1, ...more] = scales.shape;
     const quantization = this.#quantization;
-    if (quantization?.method === "fp8" && quantization.block !== undefined) {
-      return quantization.block;
-    }
-    if (count === rows) return { rows: 1, columns };
-    // The blocks of compressed-tensors are square, and whole but for the last.
-    const [down = 1, across = 1] = scales.shape;
-    const block = 2 ** Math.ceil(Math.log2(Math.max(rows / down, columns / across)));
-    return { rows: block, columns: block };
+    const said = quantization && "blocks" in quantization ? quantization.blocks : [];
+    const found = [{ rows, columns }, { rows: 1, columns }, ...said].find(
+      (block) =>
+        Math.ceil(rows / block.rows) === down && Math.ceil(columns / block.columns) === across,
+    );
+    if (found !== undefined && more.length === 0) return found;
+    const sizes = said.map((block) => `${block.rows} x ${block.columns}`);
+    throw mismatch(
+      scales,
+      `a scale for all, for each row${sizes.length === 0 ? "" : `, or for blocks of ${sizes.join(" or ")}`} of ${rows} x ${columns} weights`,
+    );
   }
 
   async #grouped(module: string, levels: StoredTensor): Promise<void> {
@@ -100,13 +127,16 @@ class Assembly {
     const [first = 0, second = 0] = levels.shape;
     const rows = config.packing === "awq" ? second * LEVELS_PER_WORD : second;
     const columns = config.packing === "awq" ? first : first * LEVELS_PER_WORD;
-    const group = config.group === "row" ? columns : config.group;
+    // Modules may have groups of their own size.
+    const sizes = config.groups.map((size) => (size === "row" ? columns : size));
+    const fits = (size: number) => Math.ceil(columns / size) === scales.shape[0];
+    const group = sizes.find(fits) ?? sizes[0] ?? columns;
     const groups = Math.ceil(columns / group);
     checkShape(levels, "I32", [first, second]);
+    checkScales(scales, SCALE_DTYPES);
     checkShape(scales, undefined, [groups, rows]);
     checkShape(zeroPoints, "I32", [groups, rows / LEVELS_PER_WORD]);
-    const { packing, symmetric } = config;
-    const method = config.method === "gptq" ? "GPTQ" : "AWQ";
+    const { packing, symmetric, writer: method } = config;
     const order = await this.#order(groupOf, columns, group);
     const layout = { packing, method, rows, columns, group, order, symmetric };
     this.#push(module, { levels, scales, zeroPoints }, layout);
@@ -118,16 +148,23 @@ class Assembly {
     const shape = this.#part(module, "weight_shape");
     const zeroPoints = this.#part(module, "weight_zero_point");
     const groupOf = this.#part(module, "weight_g_idx");
+    if (levels.dtype !== "I32") throw refusedFloats(levels);
     if (scales === undefined) throw lacks(levels.name, "weight_scale");
     if (shape === undefined) throw lacks(levels.name, "weight_shape");
     const [rows = 0, columns = 0] = await this.#readIntegers(shape);
+    if (levels.shape[1] === columns / BYTES_PER_WORD && groupOf === undefined) {
+      this.#packedBytes(module, { levels, scales, zeroPoints }, rows, columns);
+      this.#use(shape);
+      return;
+    }
     if (levels.shape[1] !== columns / LEVELS_PER_WORD) {
       throw new ModelLoadError(
         "model-unsupported",
         `The weight ${levels.name} of ${rows} x ${columns} numbers is packed as [${levels.shape.join(", ")}]; ` +
-          "only 4 bits in rows of a multiple of 8 can be read. Use the bf16 checkpoint, the converter quantises it.",
+          "only 4 and 8 bits in rows of whole words can be read. Use the bf16 checkpoint, the converter quantises it.",
       );
     }
+    checkScales(scales, SCALE_DTYPES);
     const groups = scales.shape[1] ?? 1;
     const group = columns / groups;
     checkShape(levels, "I32", [rows, columns / LEVELS_PER_WORD]);
@@ -142,8 +179,18 @@ class Assembly {
     const method = "compressed-tensors";
     const layout = { packing, method, rows, columns, group, order, symmetric: false };
     this.#push(module, { levels, scales, zeroPoints }, layout);
-    const activations = ACTIVATION_SCALES.map((name) => this.#part(module, name));
-    this.#use(levels, scales, shape, zeroPoints, groupOf, ...activations);
+    this.#use(levels, scales, shape, zeroPoints, groupOf);
+  }
+
+  /** 8 bits, four columns of a row in a word. */
+  #packedBytes(module: string, parts: ScaledParts, rows: number, columns: number): void {
+    const { levels, scales, zeroPoints } = parts;
+    checkShape(levels, "I32", [rows, columns / BYTES_PER_WORD]);
+    if (zeroPoints !== undefined) {
+      const [down = 1, across = 1] = scales.shape;
+      checkShape(zeroPoints, "I32", [Math.ceil(down / BYTES_PER_WORD), across]);
+    }
+    this.#pushScaled(module, parts, { rows, columns, format: "I8+128" });
   }
 
   #push(
@@ -191,10 +238,6 @@ class Assembly {
   }
 }
 
-function countOf({ shape }: StoredTensor): number {
-  return shape.reduce((product, size) => product * size, 1);
-}
-
 function checkShape(
   tensor: StoredTensor,
   dtype: string | undefined,
@@ -206,11 +249,20 @@ function checkShape(
   }
 }
 
-function refuseZeroPoint(tensor: StoredTensor | undefined): void {
-  if (tensor === undefined) return;
+function checkScales(scales: StoredTensor, readable: readonly string[]): void {
+  if (readable.includes(scales.dtype)) return;
   throw new ModelLoadError(
     "model-unsupported",
-    `${tensor.name} gives 8-bit weights a zero point, which cannot be read. Use the bf16 checkpoint, the converter quantises it.`,
+    `The scales ${scales.name} are stored as ${scales.dtype}; only ${readable.join(", ")} can be read. ` +
+      "Use the bf16 checkpoint, the converter quantises it.",
+  );
+}
+
+function refusedFloats({ name, dtype }: StoredTensor): ModelLoadError {
+  return new ModelLoadError(
+    "model-unsupported",
+    `${name} is stored as ${dtype}, as 4-bit floats are (NVFP4, MXFP4); of packed weights only integers of 4 and 8 bits ` +
+      "can be read. Use the bf16 checkpoint, the converter quantises it.",
   );
 }
 

@@ -146,9 +146,11 @@ function refuseQuantized(top: JsonFields, stored: StoredFacts | undefined, assum
   );
   if (holder === undefined && stored?.quantized === undefined) return;
   const said = holder?.stringInside("quantization_config", "quant_method");
-  if (stored === undefined || stored.quantized !== undefined) {
+  // Parts of methods that nobody knows here have names that nobody knows.
+  const shows = stored?.quantized?.tensor ?? stored?.strangePart;
+  if (stored === undefined || shows !== undefined) {
     const method = said ?? stored?.quantized?.method ?? "an unknown method";
-    const shown = stored?.quantized === undefined ? "" : `, as ${stored.quantized.tensor} shows`;
+    const shown = shows === undefined ? "" : `, as ${shows} shows`;
     throw unsupported(
       `This checkpoint is quantised already (${method})${shown}; use the bf16 checkpoint, the converter quantises it.`,
     );

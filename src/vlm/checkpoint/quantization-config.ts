@@ -1,20 +1,18 @@
 // quantization_config of a checkpoint: who quantised it, and how its parts are packed. In: config.json. Out: settings
 // that the reader of weights follows, or undefined for a method whose weights it cannot read. Reads no tensors.
 
-import { ModelLoadError } from "../errors.ts";
+import { type Int4Config, parseAutoRound, parseAwq, parseGptq } from "./int4-config.ts";
 import type { JsonFields } from "./json-fields.ts";
 import type { ScaleBlock } from "./scaled-weight.ts";
+import { unreadable } from "./unreadable-form.ts";
 
 export type QuantizationConfig =
-  | { readonly method: "fp8"; readonly block: ScaleBlock | undefined }
   | {
-      readonly method: "gptq" | "awq";
-      /** Zero points of GPTQ are stored less one, unless they are of version 2. */
-      readonly packing: "gptq" | "gptq-v2" | "awq";
-      readonly group: number | "row";
-      readonly symmetric: boolean;
+      readonly method: "fp8" | "compressed-tensors";
+      /** Weights that share a scale, beside one for all and one for each row; of several, the one that fits counts. */
+      readonly blocks: readonly ScaleBlock[];
     }
-  | { readonly method: "compressed-tensors" };
+  | Int4Config;
 
 /** Formats of compressed-tensors whose parts are known here. */
 const COMPRESSED_FORMATS = [
@@ -24,6 +22,8 @@ const COMPRESSED_FORMATS = [
   "naive-quantized",
   "mixed-precision",
 ];
+/** What transformers takes where no size is given. */
+const FP8_BLOCK: ScaleBlock = { rows: 128, columns: 128 };
 
 /**
  * @returns undefined when there is none, or one of a method that is not known here
@@ -44,6 +44,9 @@ export function parseQuantizationConfig(config: JsonFields): QuantizationConfig 
       return parseGptq(fields);
     case "awq":
       return parseAwq(fields);
+    case "auto-round":
+    case "intel/auto-round":
+      return parseAutoRound(fields);
     case "compressed-tensors":
       return parseCompressed(fields);
     default:
@@ -52,34 +55,8 @@ export function parseQuantizationConfig(config: JsonFields): QuantizationConfig 
 }
 
 function parseFp8(fields: JsonFields): QuantizationConfig {
-  if (!fields.has("weight_block_size")) return { method: "fp8", block: undefined };
-  const [rows, columns, ...more] = fields.numbers("weight_block_size", { integer: true, min: 1 });
-  if (rows === undefined || columns === undefined || more.length > 0) {
-    throw fields.wrong("weight_block_size", "two integers");
-  }
-  return { method: "fp8", block: { rows, columns } };
-}
-
-function parseGptq(fields: JsonFields): QuantizationConfig {
-  refuseBits(fields, "GPTQ", "bits");
-  const format = fields.stringOrUndefined("checkpoint_format") ?? "gptq";
-  if (format !== "gptq" && format !== "gptq_v2") {
-    throw unreadable("GPTQ", `checkpoint_format ${format}`, "gptq or gptq_v2");
-  }
-  return {
-    method: "gptq",
-    packing: format === "gptq_v2" ? "gptq-v2" : "gptq",
-    group: groupSize(fields, "group_size"),
-    symmetric: fields.boolean("sym", false),
-  };
-}
-
-function parseAwq(fields: JsonFields): QuantizationConfig {
-  refuseBits(fields, "AWQ", fields.has("w_bit") ? "w_bit" : "bits");
-  const version = (fields.stringOrUndefined("version") ?? "gemm").toLowerCase();
-  if (version !== "gemm") throw unreadable("AWQ", `version ${version}`, "gemm");
-  const name = fields.has("q_group_size") ? "q_group_size" : "group_size";
-  return { method: "awq", packing: "awq", group: groupSize(fields, name), symmetric: false };
+  const name = "weight_block_size";
+  return { method: "fp8", blocks: [fields.has(name) ? blockSize(fields, name) : FP8_BLOCK] };
 }
 
 function parseCompressed(fields: JsonFields): QuantizationConfig {
@@ -91,23 +68,35 @@ function parseCompressed(fields: JsonFields): QuantizationConfig {
   if (transforms?.has("config_groups") && transforms.object("config_groups").keys().length > 0) {
     throw unreadable("compressed-tensors", "transform_config (rotated weights)", "none");
   }
-  return { method: "compressed-tensors" };
+  const sparsity = fields.objectOrUndefined("sparsity_config")?.stringOrUndefined("format");
+  if (sparsity !== undefined && sparsity !== "dense") {
+    throw unreadable("compressed-tensors", `sparsity_config of format ${sparsity}`, "dense");
+  }
+  const groups = fields.objectOrUndefined("config_groups");
+  const schemes = (groups?.keys() ?? []).flatMap((name) => {
+    // A group may also be the name of a preset scheme; none of those has blocks.
+    const isObject = groups?.text(name).startsWith("{");
+    return (isObject && groups?.object(name).objectOrUndefined("weights")) || [];
+  });
+  return { method: "compressed-tensors", blocks: schemes.flatMap(compressedBlocks) };
 }
 
-function groupSize(fields: JsonFields, name: string): number | "row" {
-  const size = fields.number(name, { integer: true, min: -1 }, 128);
-  if (size === 0) throw fields.wrong(name, "-1 or an integer >= 1");
-  return size === -1 ? "row" : size;
+function compressedBlocks(weights: JsonFields): ScaleBlock[] {
+  if (weights.has("block_structure")) {
+    // In older files `"128x128"`.
+    const text = weights.text("block_structure");
+    const old = /^"(\d+)x(\d+)"$/.exec(text);
+    if (old !== null) return [{ rows: Number(old[1]), columns: Number(old[2]) }];
+    return [blockSize(weights, "block_structure")];
+  }
+  const columns = weights.number("group_size", { integer: true, min: -1 }, -1);
+  return columns > 0 ? [{ rows: 1, columns }] : [];
 }
 
-function refuseBits(fields: JsonFields, method: string, name: string): void {
-  const bits = fields.integer(name, 1, 4);
-  if (bits !== 4) throw unreadable(method, `${name} ${bits}`, "4");
-}
-
-function unreadable(method: string, what: string, known: string): ModelLoadError {
-  return new ModelLoadError(
-    "model-unsupported",
-    `This ${method} checkpoint has ${what}; what can be read is ${known}. Use the bf16 checkpoint, the converter quantises it.`,
-  );
+function blockSize(fields: JsonFields, name: string): ScaleBlock {
+  const [rows, columns, ...more] = fields.numbers(name, { integer: true, min: 1 });
+  if (rows === undefined || columns === undefined || more.length > 0) {
+    throw fields.wrong(name, "two integers");
+  }
+  return { rows, columns };
 }

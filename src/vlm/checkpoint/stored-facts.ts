@@ -12,6 +12,8 @@ export interface StoredFacts {
   /** Rows of the embedding table, or of the head where only that is stored. */
   readonly vocabularyRows?: number;
   readonly hasHead: boolean;
+  /** A part of a product of the decoder whose weight nobody put together. */
+  readonly strangePart?: string;
   /** An index promises a head that no file holds. */
   readonly promisesHead: boolean;
   /** Number formats of the tensors, such as `BF16`. */
@@ -31,6 +33,10 @@ const QUANTIZED_NAMES: readonly (readonly [ending: RegExp, method: string])[] = 
   [/\.(weight_scale|weight_scale_inv|weight_scale_2|input_scale|activation_scale)$/, "fp8"],
   [/\.(scales|biases|zeros|scale_weight)$/, "an unknown method"],
 ];
+
+/** Of a product of the decoder; those of trainings that were never merged have errors of their own. */
+const PRODUCT_PART =
+  /^(.+\.layers\.\d+\.(?:self_attn|mlp)\.\w+_proj)\.(?!base_layer|lora_|modules_to_save|original_module)/;
 
 /** Formats that weights have only after quantisation. */
 const QUANTIZED_DTYPES: Readonly<Record<string, string>> = {
@@ -64,7 +70,16 @@ export function readStoredFacts(
     dtypes: [...dtypes].sort(),
     decoded: [...decoded].sort(),
     ...(quantized === undefined ? {} : { quantized }),
+    ...strangePartOf(shapes),
   };
+}
+
+function strangePartOf(shapes: ReadonlyMap<string, unknown>): Pick<StoredFacts, "strangePart"> {
+  for (const name of shapes.keys()) {
+    const module = PRODUCT_PART.exec(name)?.[1];
+    if (module !== undefined && !shapes.has(`${module}.weight`)) return { strangePart: name };
+  }
+  return {};
 }
 
 export function quantizationOf({ name, dtype }: NamedTensor): StoredFacts["quantized"] {

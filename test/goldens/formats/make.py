@@ -1,13 +1,13 @@
 """Checkpoints of other formats, made by the tools that people make them with, and what a reference computes with them.
 
-Made with Python 3.11, torch 2.15, transformers 5.24, peft 0.21.2, compressed-tensors 0.20.0, auto-gptq 0.7.1 and
-autoawq 0.2.9 on a CPU. Each file holds only what differs from ../tiny-untied (or ../tiny-tied): the tensors that a tool
+Made with Python 3.11, torch 2.15, transformers 5.24, peft 0.21.2, compressed-tensors 0.20.0, auto-gptq 0.7.1,
+autoawq 0.2.9 and auto-round 0.16.1 on a CPU. Each file holds only what differs from ../tiny-untied (or ../tiny-tied): the tensors that a tool
 wrote, under `checkpoint.` or `adapter.`; the weights as the tool itself reads them, under `weights.` (quantised formats,
 f32, some of them); and the logits of transformers in f32, under `logits.` with the name of the case. What config.json or
 adapter_config.json has to say stands in the metadata. Usage: python make.py NAME...
 """
 
-import base64, copy, importlib.util, json, math, sys, tempfile, types
+import base64, copy, importlib.machinery, importlib.util, json, math, sys, tempfile, types
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +96,32 @@ def quantised(file, pack, settings, part="language_model"):
     save(file, name, stored, settings, logits(model, name), weights)
 
 
+def small(file, packs, settings):
+    """One weight for each entry of packs, without logits: a few KB that hold what is special about a format."""
+    model, _ = base("tiny-untied")
+    stored, weights = {}, {}
+    for module_name, pack in packs.items():
+        name = f"model.language_model.layers.0.self_attn.{module_name}"
+        parts, weight = pack(name, model.get_submodule(name))
+        stored.update({f"checkpoint.{name}.{ending}": value for ending, value in parts.items()})
+        weights[f"{name}.weight"] = weight
+    save(file, "tiny-untied", stored, settings, {}, weights)
+
+
+def fp8_exponents():
+    """Scales that are powers of two, stored as their exponents alone (scale_fmt ue8m0)."""
+    size = 32
+    def pack(_, linear):
+        rows, columns = linear.weight.shape
+        blocks = linear.weight.data.reshape(rows // size, size, columns // size, size)
+        scale = torch.exp2((blocks.abs().amax((1, 3)) / torch.finfo(torch.float8_e5m2).max).log2().ceil()).to(torch.float8_e8m0fnu)
+        levels = (blocks / scale.float()[:, None, :, None]).reshape(rows, columns).to(torch.float8_e5m2)
+        spread = scale.float().repeat_interleave(size, 0).repeat_interleave(size, 1)
+        return {"weight": levels, "weight_scale_inv": scale}, levels.float() * spread
+    small("fp8-exponents", {"k_proj": pack}, {"quant_method": "fp8", "fmt": "e5m2", "scale_fmt": "ue8m0", "activation_scheme": "dynamic",
+                                               "weight_block_size": [size, size]})
+
+
 def fp8():
     size = 32
     def pack(_, linear):
@@ -118,6 +144,27 @@ def groups(weight, size):
     low, high = grouped.amin(2).clamp(max=0), grouped.amax(2).clamp(min=0)
     scale = ((high - low) / 15).half().float()
     return scale, (-low / scale).round().clamp(1, 15)
+
+
+def auto_round():
+    """Asymmetric, in the packing of AutoGPTQ (zero points less one), and one module with groups of another size."""
+    from unittest.mock import MagicMock
+    sys.modules["datasets"] = MagicMock(__spec__=importlib.machinery.ModuleSpec("datasets", None), __path__=[])
+    from auto_round_extension.torch.qlinear_torch_zp import QuantLinear
+    def packing(size):
+        def pack(_, linear):
+            scale, zero = groups(linear.weight.data, size)
+            layer = QuantLinear(4, size, linear.in_features, linear.out_features, False)
+            layer.pack(copy.deepcopy(linear), scale.clone(), zero.clone(), None)
+            layer.eval()
+            with torch.no_grad():
+                layer.scales, layer.bias = layer.scales.float(), None
+                read = layer(torch.eye(linear.in_features)).t()
+            return {"qweight": layer.qweight, "qzeros": layer.qzeros, "scales": layer.scales.half()}, read
+        return pack
+    small("auto-round", {"k_proj": packing(32), "v_proj": packing(16)},
+          {"quant_method": "auto-round", "bits": 4, "group_size": 32, "sym": False, "data_type": "int", "packing_format": "auto_round:auto_gptq",
+           "extra_config": {"model.language_model.layers.0.self_attn.v_proj": {"bits": 4, "group_size": 16}, "lm_head": {"bits": 16}}})
 
 
 def gptq(act_order):
@@ -188,6 +235,32 @@ def compressed(file, arguments, ending):
                            "config_groups": {"group_0": {"targets": ["Linear"], "weights": arguments}}})
 
 
+def compressed_bytes(file, ending, arguments):
+    """8 bits with whatever shares a scale; the compressor packs and reads, the scales are of the least and largest values."""
+    from compressed_tensors.compressors import BaseCompressor
+    from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
+    from compressed_tensors.quantization.utils import calculate_qparams
+    weights_arguments = QuantizationArgs(**arguments)
+    scheme = QuantizationScheme(targets=["Linear"], weights=weights_arguments)
+    compressor = BaseCompressor.load_from_registry(ending)
+    def pack(_, linear):
+        weight = linear.weight.data
+        rows, columns = weight.shape
+        down, across = arguments.get("block_structure") or [1, arguments.get("group_size") or columns]
+        # Beyond the edge lie zeros.
+        padded = torch.nn.functional.pad(weight, (0, -columns % across, 0, -rows % down))
+        blocks = padded.reshape(padded.shape[0] // down, down, padded.shape[1] // across, across)
+        scale, zero = calculate_qparams(blocks.amin((1, 3)), blocks.amax((1, 3)), weights_arguments)
+        parts = {"weight": weight, "weight_scale": scale} if arguments["symmetric"] else {"weight": weight, "weight_scale": scale, "weight_zero_point": zero.to(torch.int8)}
+        stored = compressor.compress(dict(parts), scheme)
+        read = compressor.decompress(dict(stored), scheme)["weight"]
+        # As a checkpoint with activations and a cache in 8 bits has them.
+        extra = {"input_scale": torch.tensor([0.5]), "k_scale": torch.tensor([0.25])}
+        return {**{key: value for key, value in stored.items() if torch.is_tensor(value)}, **extra}, read
+    small(file, {"k_proj": pack}, {"quant_method": "compressed-tensors", "format": ending, "ignore": ["lm_head"],
+                                   "config_groups": {"group_0": {"targets": ["Linear"], "weights": arguments}}})
+
+
 def lora(file, base_name, seed, **arguments):
     from peft import LoraConfig, get_peft_model
     model, _ = base(base_name)
@@ -214,12 +287,21 @@ MAKERS = {
     "packed-groups": lambda: compressed("packed-groups", {"num_bits": 4, "type": "int", "symmetric": False, "strategy": "group", "group_size": 32}, "pack-quantized"),
     "packed-rows": lambda: compressed("packed-rows", {"num_bits": 4, "type": "int", "symmetric": True, "strategy": "channel"}, "pack-quantized"),
     "float-rows": lambda: compressed("float-rows", {"num_bits": 8, "type": "float", "symmetric": True, "strategy": "channel"}, "float-quantized"),
+    "fp8-exponents": fp8_exponents,
+    "auto-round": auto_round,
+    "packed-bytes": lambda: compressed_bytes("packed-bytes", "pack-quantized", {"num_bits": 8, "type": "int", "symmetric": False, "strategy": "group", "group_size": 32}),
+    "int-rows": lambda: compressed_bytes("int-rows", "int-quantized", {"num_bits": 8, "type": "int", "symmetric": False, "strategy": "channel"}),
+    "float-groups": lambda: compressed_bytes("float-groups", "naive-quantized", {"num_bits": 8, "type": "float", "symmetric": True, "strategy": "group", "group_size": 16}),
+    "float-blocks": lambda: compressed_bytes("float-blocks", "float-quantized", {"num_bits": 8, "type": "float", "symmetric": True, "strategy": "block", "block_structure": [24, 40]}),
     # Decoder, vision encoder, mergers, the patch embedding (a convolution) and the head, each with ranks of its own.
     "lora": lambda: lora("lora", "tiny-untied", 2, r=4, lora_alpha=6, bias="lora_only", rank_pattern={"q_proj": 2}, alpha_pattern={"gate_proj": 16},
                          target_modules=["q_proj", "v_proj", "gate_proj", "down_proj", "qkv", "linear_fc1", "linear_fc2", "patch_embed.proj", "lm_head"]),
     "lora-rs": lambda: lora("lora-rs", "tiny-untied", 3, r=4, lora_alpha=2, use_rslora=True, target_modules="all-linear",
                             modules_to_save=["merger"]),
     "dora": lambda: lora("dora", "tiny-untied", 4, r=4, lora_alpha=8, use_dora=True, target_modules=["q_proj", "o_proj", "up_proj", "attn.proj"]),
+    # Alphas by regular expressions, the first that fits; the last layer keeps its own.
+    "lora-patterns": lambda: lora("lora-patterns", "tiny-untied", 7, r=2, lora_alpha=4, target_modules=["k_proj"],
+                                  alpha_pattern={r"^model\.language_model\.layers\.[01]\..*": 24, r"layers\.(?:1|2)\.self_attn\.k_proj": -9}),
     # The embeddings are tied in the base and are not in the adapted model.
     "lora-embedding": lambda: lora("lora-embedding", "tiny-tied", 5, r=4, lora_alpha=8, target_modules=["embed_tokens", "k_proj"]),
     "lora-head": lambda: lora("lora-head", "tiny-tied", 6, r=4, lora_alpha=8, target_modules=["k_proj"], modules_to_save=["lm_head"]),

@@ -23,6 +23,7 @@ const ATOL = 1e-4;
 describe.each([
   ["lora", "ranks, alphas and biases of their own, vision encoder, patch embedding and head"],
   ["lora-rs", "rsLoRA on all linear layers, and a merger that was trained whole"],
+  ["lora-patterns", "alphas by regular expressions"],
   ["dora", "DoRA"],
   ["lora-embedding", "embeddings that were tied to the head before"],
   ["lora-head", "a head that was tied to the embeddings before"],
@@ -100,7 +101,7 @@ describe("adapters that are refused", () => {
     [{ layer_replication: [[0, 2]] }, "layer_replication"],
     [{ trainable_token_indices: [3] }, "trainable_token_indices"],
     [{ some_new_option: true }, "some_new_option true"],
-    [{ alpha_pattern: { ".*q": 2 } }, "alpha_pattern for `.*q`"],
+    [{ alpha_pattern: { "(?P<n>q_proj)": 2 } }, "alpha_pattern for `(?P<n>q_proj)`"],
     [{ use_dora: true }, "use_dora"],
   ])("%j", async (settings, words) => {
     const fixture = await formatFixture("lora-rs");
@@ -119,6 +120,17 @@ describe("adapters that are refused", () => {
       name: tensor.name.replace(from, to),
     }));
     await expectRefused({ ...fixture, tensors }, words);
+  });
+
+  it("DoRA on token embeddings, by name", async () => {
+    const fixture = await formatFixture("lora-embedding");
+    const module = "base_model.model.model.language_model.embed_tokens";
+    const magnitude = { dtype: "F32", shape: [64], bytes: Buffer.alloc(256) };
+    const tensors = [
+      ...fixture.tensors,
+      { ...magnitude, name: `${module}.lora_magnitude_vector.weight` },
+    ];
+    await expectRefused({ ...fixture, tensors }, `DoRA on embeddings (${module})`);
   });
 
   it("trained on a model of another size", async () => {

@@ -46,6 +46,9 @@ export class FakeCuda {
   cards: FakeCard[] = [H100];
   /** Error codes that functions return instead of doing anything. */
   readonly failures = new Map<string, number>();
+  readonly #failsAt = new Map<string, { calls: number; readonly code: number }>();
+  /** Pieces of the host's memory that cards have and that were not given back. */
+  pinned = 0;
   /** After a failed kernel every call fails with this, until the card is reset. */
   sticky = 0;
   /** Functions in the order in which they were called, and of which thread. */
@@ -141,6 +144,11 @@ export class FakeCuda {
     };
   };
 
+  /** The nth call of a function from now on fails, and no other. */
+  failNth(name: string, nth: number, code: number): void {
+    this.#failsAt.set(name, { calls: nth, code });
+  }
+
   /** ONNX Runtime as the end of the process sees it. */
   get exiting() {
     return {
@@ -215,6 +223,8 @@ export class FakeCuda {
 
   #run(name: string, args: readonly Argument[]): number {
     if (name === "cudaDeviceReset") this.sticky = 0;
+    const planned = this.#failsAt.get(name);
+    if (planned && --planned.calls === 0) return planned.code;
     const failure = this.failures.get(name) ?? (name.startsWith("cuda") ? this.sticky : 0);
     if (failure !== 0) return failure;
     return this.#answers[name]?.(args) ?? 0;
@@ -248,7 +258,14 @@ export class FakeCuda {
       return 0;
     },
     cudaMalloc: ([out, bytes]) => this.#allocate(out, bytes),
-    cudaMallocHost: ([out]) => writeAddress(out, this.#next++),
+    cudaMallocHost: ([out]) => {
+      this.pinned++;
+      return writeAddress(out, this.#next++);
+    },
+    cudaFreeHost: () => {
+      this.pinned--;
+      return 0;
+    },
     cudaFree: ([address]) => {
       this.#allocated.delete(address as bigint);
       return 0;

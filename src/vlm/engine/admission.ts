@@ -79,10 +79,11 @@ export class Admission {
 
   /** Its slot stays as it is for whoever goes on from there, unless that must not be. */
   leave(sequence: Sequence): void {
-    const { slot, content, chat, forgotten } = sequence;
+    const { slot, content, chat, forgotten, suspect } = sequence;
     sequence.slot = undefined;
     this.#running.delete(sequence);
     if (!slot || slot.disposed) return;
+    if (suspect) slot.spoil?.();
     if (forgotten || !this.#options.prefixes.enabled) slot.dispose();
     else this.#idle.keep(slot, content, chat);
   }
@@ -96,6 +97,15 @@ export class Admission {
       if (seen || (what.chat !== undefined && chat === what.chat)) sequence.forgotten = true;
     }
     this.#idle.forget(what);
+  }
+
+  /** Nobody goes on from what is being computed, or lies idle. */
+  distrust(): void {
+    for (const sequence of this.#running) {
+      sequence.forgotten = true;
+      sequence.suspect = true;
+    }
+    this.#idle.clear();
   }
 
   /** Sends everybody away who waits. */

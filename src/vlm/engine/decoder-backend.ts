@@ -62,6 +62,10 @@ export interface KvSlot {
   readonly disposed: boolean;
   /** Gives the place to others. Calling it again is fine. */
   dispose(): void;
+  /**
+   * The same, where what it holds may be no numbers. Undefined where what lies beyond a length is not so much as looked at.
+   */
+  spoil?(): void;
 }
 
 /** Slots, all of one size. */

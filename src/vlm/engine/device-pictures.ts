@@ -62,11 +62,17 @@ export class DevicePictures {
   async none(): Promise<NamedValues> {
     if (this.#nothing) return this.#nothing;
     const { hiddenSize, deepstackTaps } = this.#sizes;
-    const image = await this.#memory.allocate("f16", [1, 1, hiddenSize], "pictures");
-    const dims = [deepstackTaps, 1, 1, hiddenSize];
-    const deepstack = await this.#memory.allocate("f16", dims, "pictures");
-    await this.#memory.finish([...this.#memory.clear(image), ...this.#memory.clear(deepstack)]);
-    this.#nothing = { image_embeds: image, deepstack_embeds: deepstack };
+    const { embeds, deepstack } = await this.#allocate(
+      [1, 1, hiddenSize],
+      [deepstackTaps, 1, 1, hiddenSize],
+    );
+    try {
+      await this.#memory.finish([...this.#memory.clear(embeds), ...this.#memory.clear(deepstack)]);
+    } catch (error) {
+      for (const value of [embeds, deepstack]) value.dispose();
+      throw error;
+    }
+    this.#nothing = { image_embeds: embeds, deepstack_embeds: deepstack };
     return this.#nothing;
   }
 
@@ -76,14 +82,15 @@ export class DevicePictures {
     this.#rows?.embeds.dispose();
     this.#rows?.deepstack.dispose();
     this.#rows = undefined; // Where there is no memory for more, what was given back is not used again.
-    const embeds = await this.#memory.allocate("f16", [tokens, hiddenSize], "pictures");
-    const dims = [deepstackTaps, tokens, hiddenSize];
-    const deepstack = await this.#memory.allocate("f16", dims, "pictures").catch((error) => {
-      embeds.dispose();
-      throw error;
-    });
-    this.#rows = { tokens, embeds, deepstack };
+    const made = await this.#allocate([tokens, hiddenSize], [deepstackTaps, tokens, hiddenSize]);
+    this.#rows = { tokens, ...made };
     return this.#rows;
+  }
+
+  async #allocate(embedsDims: readonly number[], deepstackDims: readonly number[]) {
+    const wanted = [embedsDims, deepstackDims].map((dims) => ({ type: "f16" as const, dims }));
+    const [embeds, deepstack] = await this.#memory.allocateAll(wanted, "pictures");
+    return { embeds: embeds!, deepstack: deepstack! };
   }
 
   /** Marks the tokens of a picture, and copies its features and DeepStack rows to their places. */

@@ -100,7 +100,10 @@ export class DeviceRunBuffers {
     const downBytes =
       Staging.bytes("f32", [rows, candidates]) + Staging.bytes("i64", [rows, candidates]);
     const up = await memory.stage(upBytes, "inputs of a run");
-    const down = await memory.stage(downBytes, "candidates");
+    const down = await memory.stage(downBytes, "candidates").catch((error: unknown) => {
+      up.dispose();
+      throw error;
+    });
     return new DeviceRunBuffers(sizes, shape, up, down, logits);
   }
 

@@ -60,19 +60,23 @@ export class DeviceSlots implements SlotPool {
     count: number,
     capacity: number,
   ): Promise<DeviceSlots> {
-    const slabs: Slab[] = [];
+    const wanted = parts.map(({ type, heads, width }) => ({
+      type,
+      dims: [count, heads, capacity + 1, width],
+    }));
+    const values = await memory.allocateAll(wanted, "keys and values");
     try {
-      for (const part of parts) {
-        const dims = [count, part.heads, capacity + 1, part.width];
-        const value = await memory.allocate(part.type, dims, "keys and values");
-        slabs.push({ ...part, value, tokenBytes: part.width * elementBytes(part.type) });
-      }
       // What was there before may be no numbers, and nothing times no number is none either.
-      await memory.finish(slabs.flatMap(({ value }) => memory.clear(value)));
+      await memory.finish(values.flatMap((value) => memory.clear(value)));
     } catch (error) {
-      for (const { value } of slabs) value.dispose();
+      for (const value of values) value.dispose();
       throw error;
     }
+    const slabs = parts.map((part, index) => ({
+      ...part,
+      value: values[index]!,
+      tokenBytes: part.width * elementBytes(part.type),
+    }));
     return new DeviceSlots(memory, slabs, count, capacity);
   }
 
@@ -128,7 +132,10 @@ export class DeviceSlots implements SlotPool {
     const byteLength = tokens * this.#slabs.reduce((sum, part) => sum + bytesOfToken(part), 0);
     const value = await this.memory.allocate("u8", [byteLength], "kept keys and values");
     const calls = this.#copies(row, start, tokens, { value, tokens }, false);
-    await this.memory.finish(calls);
+    await this.memory.finish(calls).catch((error: unknown) => {
+      value.dispose();
+      throw error;
+    });
     const toHost = async () => ({ tokens, byteLength, value: await this.memory.fetch(value) });
     return { tokens, byteLength, value, toHost, dispose: () => value.dispose() };
   }
@@ -145,6 +152,20 @@ export class DeviceSlots implements SlotPool {
     const packed = { value: there, tokens: block.tokens };
     const calls = this.memory.upload(there, value);
     await this.memory.finish([...calls, ...this.#copies(row, start, tokens, packed, true)]);
+  }
+
+  /**
+   * Makes a row zeros: what is behind the length of a row is read by kernels too, multiplied by nothing, and nothing times no
+   * number is none. Comes before whatever is computed later.
+   *
+   * @internal
+   */
+  clear(row: number): void {
+    const calls = this.#slabs.flatMap(({ value, heads, tokenBytes }) => {
+      const rowBytes = heads * (this.capacity + 1) * tokenBytes;
+      return this.memory.clear(value, row * rowBytes, rowBytes);
+    });
+    this.memory.finish(calls).catch(() => {}); // Only a lost card cannot, and nobody computes there.
   }
 
   /** Gives the memory back. Calling it again is fine. */
@@ -255,6 +276,12 @@ export class DeviceSlot implements KvSlot {
   /** @internal Counts tokens that were appended. */
   grow(tokens: number): void {
     if (!this.#use.ended) this.slots.lengths[this.row]! += tokens;
+  }
+
+  spoil(): void {
+    if (this.#use.ended) return;
+    this.slots.clear(this.row);
+    this.dispose();
   }
 
   dispose(): void {

@@ -7,6 +7,7 @@ import { Admission } from "./admission.ts";
 import type { DecoderBackend, Scores, SlotPool } from "./decoder-backend.ts";
 import type { Speculation } from "./draft.ts";
 import type { FeatureCache } from "./feature-cache.ts";
+import { NoNumbersError } from "./high-scores.ts";
 import { Pace } from "./pace.ts";
 import type { Forgettable } from "./prefix-blocks.ts";
 import type { PrefixCache } from "./prefix-cache.ts";
@@ -286,9 +287,22 @@ export class Engine {
   }
 
   #fail(sequence: Sequence, error: unknown): void {
+    if (error instanceof NoNumbersError) this.#distrust();
+    if (sequence.suspect) sequence.slot?.spoil?.();
     sequence.slot?.dispose();
     this.#admission.leave(sequence);
     sequence.end({ error });
+  }
+
+  /**
+   * Somewhere something became no number, and what was computed from it since cannot be told from the rest: nothing that is
+   * kept is used again, and what runs is not kept.
+   */
+  #distrust(): void {
+    this.#admission.distrust();
+    this.#vision.forget({ picture: () => true });
+    this.#options.features.clear();
+    this.#options.prefixes.clear();
   }
 
   #at(...stages: readonly string[]): Sequence[] {

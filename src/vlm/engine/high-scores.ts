@@ -7,6 +7,15 @@ import { InferenceError } from "../errors.ts";
 /** Ids in a stretch: few enough that most have none of the highest, enough that there are not many. */
 const STRETCH = 64;
 
+/**
+ * The scores are no numbers, and so may be whatever they were computed from: what is kept of it must not be used again.
+ */
+export class NoNumbersError extends InferenceError {
+  constructor(message: string) {
+    super("sampling", message);
+  }
+}
+
 /** The scores of one step; used again for the next. */
 export class HighScores {
   #scores: Float32Array = new Float32Array(0);
@@ -50,7 +59,7 @@ export class HighScores {
         // One comparison for nearly all of them; NaN is never `<=`.
         if (score <= high) continue;
         if (Number.isNaN(score)) {
-          throw new InferenceError("sampling", `The logits hold NaN, first at id ${id}.`);
+          throw new NoNumbersError(`The logits hold NaN, first at id ${id}.`);
         }
         high = score;
         place = id;
@@ -58,12 +67,9 @@ export class HighScores {
       this.#highest[stretch] = high;
       if (high > bestScore) [best, bestScore] = [place, high];
     }
-    if (best === -1 || bestScore === Number.POSITIVE_INFINITY) {
-      throw new InferenceError(
-        "sampling",
-        `The logits are no distribution: the highest is ${bestScore}.`,
-      );
-    }
+    const message = `The logits are no distribution: the highest is ${bestScore}.`;
+    if (bestScore === Number.POSITIVE_INFINITY) throw new NoNumbersError(message);
+    if (best === -1) throw new InferenceError("sampling", message);
     this.#best = best;
   }
 

@@ -87,6 +87,8 @@ export class Sequence implements Owner {
   /** Pictures that were encoded for it. */
   encodedPictures = 0;
   forgotten = false;
+  /** What is in its slot may be no numbers. */
+  suspect = false;
   readonly #positions: Int32Array; // (3, tokens)
   readonly #nextPosition: number;
   readonly #settle: { resolve: () => void; reject: (error: unknown) => void };

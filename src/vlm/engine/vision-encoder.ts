@@ -124,7 +124,12 @@ export class VisionEncoder {
     signal: AbortSignal | undefined,
   ): Promise<VisionFeatures> {
     const imageFeatures = await this.#session.allocateOnDevice("f16", shapes.image_features);
-    const deepstack = await this.#session.allocateOnDevice("f16", shapes.deepstack_features);
+    const deepstack = await this.#session
+      .allocateOnDevice("f16", shapes.deepstack_features)
+      .catch((error: unknown) => {
+        imageFeatures.dispose();
+        throw error;
+      });
     try {
       const outputs = { image_features: imageFeatures, deepstack_features: deepstack };
       await this.#session.run(inputs, outputs, { signal });

@@ -50,6 +50,21 @@ export class DeviceMemory {
     return this.#session.allocateOnDevice(type, dims, what);
   }
 
+  /** Several values, or none of them: where one has no room, those before it are given back. */
+  async allocateAll(
+    wanted: readonly { readonly type: ElementType; readonly dims: readonly number[] }[],
+    what: string,
+  ): Promise<Value[]> {
+    const made: Value[] = [];
+    try {
+      for (const { type, dims } of wanted) made.push(await this.allocate(type, dims, what));
+      return made;
+    } catch (error) {
+      for (const value of made) value.dispose();
+      throw error;
+    }
+  }
+
   /** An array of the host with a twin on the device. */
   async stage(byteLength: number, what: string): Promise<Staging> {
     const block = await this.allocate("u8", [byteLength], what);

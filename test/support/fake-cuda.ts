@@ -48,7 +48,7 @@ export class FakeCuda {
   readonly failures = new Map<string, number>();
   readonly #failsAt = new Map<string, { calls: number; readonly code: number }>();
   /** Pieces of the host's memory that cards have and that were not given back. */
-  pinned = 0;
+  pinnedPieces = 0;
   /** After a failed kernel every call fails with this, until the card is reset. */
   sticky = 0;
   /** Functions in the order in which they were called, and of which thread. */
@@ -259,11 +259,11 @@ export class FakeCuda {
     },
     cudaMalloc: ([out, bytes]) => this.#allocate(out, bytes),
     cudaMallocHost: ([out]) => {
-      this.pinned++;
+      this.pinnedPieces++;
       return writeAddress(out, this.#next++);
     },
     cudaFreeHost: () => {
-      this.pinned--;
+      this.pinnedPieces--;
       return 0;
     },
     cudaFree: ([address]) => {

@@ -76,7 +76,7 @@ describe.each(Object.keys(WORK))("%s", (name) => {
         refusals++;
         expect(failure).toMatchObject({ code: "device-memory" });
         await card.call([card.synchronize()]);
-        expect([card.budget.used, fake.usedBytes, fake.pinned]).toEqual([0, 0, 0]);
+        expect([card.budget.used, fake.usedBytes, fake.pinnedPieces]).toEqual([0, 0, 0]);
       }
       expect(refusals).toBeLessThan(20);
       if (failing === "cudaMalloc") expect(refusals).toBeGreaterThan(0);

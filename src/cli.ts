@@ -15,8 +15,8 @@ async function run(): Promise<number> {
   const command = parseCommand(process.argv.slice(2));
   switch (command.name) {
     case "help": {
-      const { HELP } = await import("./cli/help.ts");
-      print(HELP.trimEnd());
+      const { HELP, helpOf } = await import("./cli/help.ts");
+      print((command.of === undefined ? HELP : helpOf(command.of)).trimEnd());
       return 0;
     }
     case "version": {

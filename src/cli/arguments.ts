@@ -2,7 +2,7 @@
 // What the options mean, settings.ts finds out.
 
 import type { ShapeName } from "./bench/shape-names.ts";
-import { expectCommand, readWords } from "./command-words.ts";
+import { expectCommand, isCommand, readWords } from "./command-words.ts";
 import type { InitOptions } from "./init.ts";
 import type { Language } from "./language.ts";
 import {
@@ -90,14 +90,19 @@ export type Command =
       readonly sha256: string | undefined;
       readonly pypi: string | undefined;
     }
-  | { readonly name: "help" }
+  /** About all, or about one command. */
+  | { readonly name: "help"; readonly of: string | undefined }
   | { readonly name: "version" };
 
 /** @throws {UsageError} for anything that cannot be meant. */
 export function parseCommand(argv: readonly string[]): Command {
   const { name, rest, values } = readWords(argv);
-  if (values.help) return { name: "help" };
-  if (values.version) return { name: "version" };
+  // `help start` is asked for as often as `start --help`.
+  const [about] = name === "help" ? rest : [name];
+  if (values.help || name === "help") {
+    return { name: "help", of: about !== undefined && isCommand(about) ? about : undefined };
+  }
+  if (values.version || name === "version") return { name: "version" };
   expectCommand(name, Object.keys(values));
 
   const {

@@ -2,6 +2,7 @@
 // command, the words after it and the values of options, or a UsageError. What they mean, arguments.ts says.
 
 import { parseArgs } from "node:util";
+import { closeName } from "./config/close-names.ts";
 import { UsageError } from "./usage-error.ts";
 
 const OPTIONS = {
@@ -43,7 +44,7 @@ const OPTIONS = {
 } as const;
 
 /** Which options each command takes. */
-const COMMANDS: Readonly<Record<string, readonly string[]>> = {
+export const OPTIONS_OF: Readonly<Record<string, readonly string[]>> = {
   start: [
     "model",
     "device",
@@ -104,8 +105,21 @@ export function readWords(argv: readonly string[]) {
   } catch (error) {
     // Node explains at length; the first sentence says it all.
     const message = error instanceof Error ? error.message : String(error);
-    throw new UsageError(`${message.split(/[.\n](?:\s|$)/)[0]}.`);
+    throw new UsageError(`${message.split(/[.\n](?:\s|$)/)[0]}.${hint(message)}`);
   }
+}
+
+/** What may help with what Node does not understand: the option that may be meant, or how a value with a dash is given. */
+function hint(message: string): string {
+  const [, unknown] = /^Unknown option '--([^']+)'/.exec(message) ?? [];
+  if (unknown !== undefined) return didYouMean(unknown, Object.keys(OPTIONS), "--");
+  const [, option] = /^Option '(--[a-z-]+)'.* ambiguous/.exec(message) ?? [];
+  return option === undefined ? "" : ` Its value is missing, or begins with a dash: ${option}=-….`;
+}
+
+function didYouMean(written: string, names: readonly string[], dashes = ""): string {
+  const meant = closeName(written, names);
+  return meant === undefined ? "" : ` Did you mean \`${dashes}${meant}\`?`;
 }
 
 /** @throws {UsageError} unless there is such a command, and it takes all of the options. */
@@ -113,11 +127,13 @@ export function expectCommand(
   name: string | undefined,
   options: readonly string[],
 ): asserts name is string {
-  const names = Object.keys(COMMANDS).join(", ");
-  if (name === undefined) throw new UsageError(`Name a command: ${names}.`);
-  const allowed = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  const names = Object.keys(OPTIONS_OF);
+  if (name === undefined) throw new UsageError(`Name a command: ${names.join(", ")}.`);
+  const allowed = isCommand(name) ? OPTIONS_OF[name] : undefined;
   if (allowed === undefined) {
-    throw new UsageError(`Unknown command \`${name}\`. Known are ${names}.`);
+    throw new UsageError(
+      `Unknown command \`${name}\`.${didYouMean(name, names)} Known are ${names.join(", ")}.`,
+    );
   }
   for (const option of options) {
     if (!allowed.includes(option)) {
@@ -126,8 +142,12 @@ export function expectCommand(
   }
 }
 
+export function isCommand(word: string): boolean {
+  return Object.hasOwn(OPTIONS_OF, word);
+}
+
 /** Options may come before their command, and what `--json f` means only the command tells: the first word that is one. */
 function commandOf(argv: readonly string[]): string | undefined {
   const { positionals } = parseArgs({ args: [...argv], options: OPTIONS, strict: false });
-  return positionals.find((word) => Object.hasOwn(COMMANDS, word));
+  return positionals.find(isCommand);
 }

@@ -5,6 +5,26 @@ import { describeError, isVlmBotError } from "../bot/errors.ts";
 import { isVlmError } from "../vlm/index.ts";
 import { NativeLibraryError } from "../vlm/native/native-library-error.ts";
 
+/** Where the debug page cannot be opened, by the system's code: what is wrong, in both languages, and what to do. */
+const PORT_TROUBLE: Readonly<Record<string, readonly [zh: string, en: string, advice: string]>> = {
+  EADDRINUSE: ["端口已被占用", "the port is taken", "换一个 · try --port 0."],
+  EACCES: [
+    "没有权限使用这个端口",
+    "this port may not be used",
+    "1024 以上的不需要权限 · those from 1024 on need no permission: --port 9999.",
+  ],
+  EADDRNOTAVAIL: [
+    "这台机器没有这个地址",
+    "this machine has no such address",
+    "本机用 127.0.0.1，所有网卡用 0.0.0.0 · --host 127.0.0.1 for this machine alone, 0.0.0.0 for all its networks.",
+  ],
+  ENOTFOUND: [
+    "找不到这个主机名",
+    "no such host name",
+    "本机用 127.0.0.1，所有网卡用 0.0.0.0 · --host 127.0.0.1 for this machine alone, 0.0.0.0 for all its networks.",
+  ],
+};
+
 export function describeFailure(error: unknown): string {
   if (error instanceof NativeLibraryError) {
     const { zh } = error.diagnosis;
@@ -13,8 +33,9 @@ export function describeFailure(error: unknown): string {
   if (isVlmError(error) || isVlmBotError(error)) return error.message;
   if (!(error instanceof Error)) return String(error);
   const { code } = error as NodeJS.ErrnoException;
-  if (code === "EADDRINUSE") {
-    return `端口已被占用 · the port is taken: ${error.message}. 换一个 · try --port 0.`;
+  const ofPort = code === undefined ? undefined : PORT_TROUBLE[code];
+  if (ofPort !== undefined && /^listen |^getaddrinfo /.test(error.message)) {
+    return `${ofPort[0]} · ${ofPort[1]}: ${error.message}. ${ofPort[2]}`;
   }
   if (code !== undefined || isBadOption(error)) return error.message;
   return error.stack ?? error.message;

@@ -1,4 +1,7 @@
-// What `napcat-vlm --help` prints.
+// What `napcat-vlm --help` prints, and the part of it that is about one command. It knows which options a command takes
+// from command-words.ts; everything else is read off the text.
+
+import { OPTIONS_OF } from "./command-words.ts";
 
 export const HELP = `napcat-vlm: 会看图的 QQ 机器人 · QQ bots that see
 
@@ -15,6 +18,7 @@ export const HELP = `napcat-vlm: 会看图的 QQ 机器人 · QQ bots that see
   napcat-vlm bench               测量这台机器有多快 · measure how fast this machine is
   napcat-vlm prove               证明设备算得对、扛得住 · prove a device: right, robust, how fast
   napcat-vlm setup-cuda          安装 CUDA 组件 · install ONNX Runtime's CUDA provider
+  napcat-vlm COMMAND --help      一个命令的选项 · the options of one command
   napcat-vlm --help, --version
 
 选项 Options                     环境变量 Environment
@@ -54,8 +58,8 @@ export const HELP = `napcat-vlm: 会看图的 QQ 机器人 · QQ bots that see
   --lora DIR                                    convert: 合并 LoRA，可多次 · merge an adapter; may be repeated
   --yes, --admins QQ[,QQ], --groups QQ[,QQ]     init: 不提问，用这些值和默认值 · ask nothing
   --out DIR                                     convert, bench: 输出目录 · where the results go
-  --lang zh|en                                  doctor: 报告的语言 · of the report (系统语言 the system's)
-  --json                                        doctor: JSON 格式的报告 · the report as JSON
+  --lang zh|en                                  doctor, init: 语言 · the language (系统语言 the system's)
+  --json                                        doctor, list: JSON 格式 · as JSON
   --picture URL                                 doctor: 试着下载一张图 · fetch one picture as a test
   --size nano|mini|2b|4b|8b                     bench, prove: 随机模型的大小 · of the random model
   --threads N                                   bench: 线程数 · threads (物理核心 · physical cores)
@@ -65,10 +69,64 @@ export const HELP = `napcat-vlm: 会看图的 QQ 机器人 · QQ bots that see
   --sha256 HEX                                  setup-cuda: 校验 · what the archive must hash to
   --libraries                                   setup-cuda: 同时下载 CUDA 的库 · fetch CUDA's libraries too
   --pypi URL                                    setup-cuda: 这些库的来源 · where they come from (PyPI)
-  --force                                       setup-cuda: 重新安装 · install again
+  --force                                       setup-cuda: 重新安装 · install again; init: 覆盖 · overwrite
   --json FILE                                   prove: 报告另存为 JSON · the report as a file too
   --quick                                       prove: 不用大权重，一分钟内 · nothing large, a minute
 
 命令行优先于环境变量，环境变量优先于文件。
 A flag wins over the environment, the environment over the file.
 `;
+
+/** Variables without an option of their own, by the commands that read them. */
+const VARIABLES: Readonly<Record<string, readonly string[]>> = {
+  OPENAI_API_KEY: ["start", "doctor"],
+  NAPCAT_TOKEN: ["start", "init", "doctor"],
+  DEBUG_TOKEN: ["start"],
+  NAPCAT_VLM_MODELS: [
+    "start",
+    "pull",
+    "list",
+    "verify",
+    "path",
+    "remove",
+    "convert",
+    "doctor",
+    "bench",
+  ],
+  HF_ENDPOINT: ["pull"],
+  MODELSCOPE_ENDPOINT: ["pull"],
+  HF_TOKEN: ["pull"],
+  MODELSCOPE_API_TOKEN: ["pull"],
+  HTTPS_PROXY: ["pull", "setup-cuda"],
+};
+
+/** Of one command: how it is called, its options and variables, each as the whole help has them. */
+export function helpOf(command: string): string {
+  const [title = "", usage = "", options = "", last = ""] = HELP.split(/\n\n/);
+  const call = usage.split("\n").filter((line) => line.startsWith(`  napcat-vlm ${command} `));
+  const [head = "", ...lines] = options.split("\n");
+  const entries: string[][] = [];
+  for (const line of lines) {
+    const variable = /^ {33}([A-Z_]+) /.exec(line)?.[1] ?? "";
+    if (line.startsWith("  --") || Object.hasOwn(VARIABLES, variable)) entries.push([line]);
+    else entries.at(-1)?.push(line);
+  }
+  const own = entries.filter((entry) => isAbout(entry, command)).map((entry) => entry.join("\n"));
+  const parts = [title, [usage.split("\n")[0], ...call].join("\n")];
+  if (own.length > 0) parts.push([head, ...own].join("\n"), last);
+  return parts.join("\n\n");
+}
+
+function isAbout(entry: readonly string[], command: string): boolean {
+  const [first = ""] = entry;
+  const names = [...first.slice(0, 48).matchAll(/--([a-z0-9-]+)/g)].map(([, name = ""]) => name);
+  if (names.length === 0) {
+    const [variable = ""] = /[A-Z_]+/.exec(first) ?? [];
+    return VARIABLES[variable]?.includes(command) === true;
+  }
+  // What is different from command to command begins with their names; others behind a semicolon.
+  const told = [...entry.join(" ").matchAll(/(?:^.{48}|; )([a-z-]+(?:, [a-z-]+)*): /g)];
+  const commands = told.flatMap(([, list = ""]) => list.split(", "));
+  const isTold = commands.length === 0 || commands.includes(command);
+  return isTold && names.every((name) => OPTIONS_OF[command]?.includes(name) === true);
+}

@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { parseCommand } from "../../src/cli/arguments.ts";
+import { OPTIONS_OF } from "../../src/cli/command-words.ts";
+import { HELP, helpOf } from "../../src/cli/help.ts";
 import { UsageError } from "../../src/cli/usage-error.ts";
 
 function words(line: string): string[] {
@@ -8,8 +10,13 @@ function words(line: string): string[] {
 
 describe("parseCommand", () => {
   it.each([
-    ["--help", { name: "help" }],
-    ["start -h", { name: "help" }],
+    ["--help", { name: "help", of: undefined }],
+    ["start -h", { name: "help", of: "start" }],
+    ["--port 1 start there --help", { name: "help", of: "start" }],
+    ["help", { name: "help", of: undefined }],
+    ["help pull", { name: "help", of: "pull" }],
+    ["help me", { name: "help", of: undefined }],
+    ["version", { name: "version" }],
     ["--version", { name: "version" }],
     ["start", { name: "start", flags: {} }],
     [
@@ -107,7 +114,11 @@ describe("parseCommand", () => {
       "Unknown command `run`. Known are start, init, convert, pull, list, remove, verify, path, doctor, bench, prove, setup-cuda.",
     ],
     ["constructor", "Unknown command `constructor`."],
+    ["strat", "Unknown command `strat`. Did you mean `start`? Known are"],
+    ["Start", "Unknown command `Start`. Did you mean `start`? Known are"],
     ["start --frobnicate", "Unknown option '--frobnicate'."],
+    ["start --prot 1", "Unknown option '--prot'. Did you mean `--port`?"],
+    ["start --port -1", "Its value is missing, or begins with a dash: --port=-…."],
     ["start --port", "Option '--port <value>' argument missing."],
     ["start --port --host a", "Option '--port' argument is ambiguous."],
     ["start --out there", "`--out` is not an option of `start`."],
@@ -128,5 +139,36 @@ describe("parseCommand", () => {
     expect(() => parseCommand(words(line))).toThrow(UsageError);
     expect(() => parseCommand(words(line))).toThrow(message);
     expect(() => parseCommand(words(line))).not.toThrow(/\n/);
+  });
+});
+
+describe("the help of one command", () => {
+  it.each(Object.entries(OPTIONS_OF))(
+    "has all that `%s` takes, and nothing else",
+    (name, options) => {
+      const help = helpOf(name);
+      const named = [...help.matchAll(/^ {2}(?:--[a-z0-9-]+[^-\n]*)+/gm)].flatMap(([words]) =>
+        [...words.matchAll(/--([a-z0-9-]+)/g)].map(([, option = ""]) => option),
+      );
+      expect(named.toSorted()).toEqual([...options].toSorted());
+      expect(help).toMatch(new RegExp(`^ {2}napcat-vlm ${name} `, "m"));
+      for (const line of help.split("\n")) expect(HELP.split("\n")).toContain(line);
+    },
+  );
+
+  it("names the variables that only some commands read", () => {
+    expect(helpOf("pull")).toMatch(/HF_TOKEN[\s\S]*HTTPS_PROXY/);
+    expect(helpOf("start")).toMatch(/NAPCAT_TOKEN[\s\S]*DEBUG_TOKEN/);
+    expect(helpOf("start")).not.toContain("HF_TOKEN");
+    expect(helpOf("prove")).toContain("--json FILE");
+    expect(helpOf("list")).not.toContain("--json FILE");
+  });
+
+  it("leaves no option and no variable to no command", () => {
+    const all = Object.keys(OPTIONS_OF).map(helpOf).join("\n");
+    for (const line of HELP.split("\n")) {
+      if (line.startsWith("  napcat-vlm -") || line.startsWith("  napcat-vlm COMMAND")) continue;
+      expect(all).toContain(line);
+    }
   });
 });

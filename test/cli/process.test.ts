@@ -54,9 +54,21 @@ describe("napcat-vlm", () => {
       code: 0,
       output: expect.stringMatching(/^\d+\.\d+\.\d+\n$/),
     });
-    const help = await run(["start", "--help"]).ended();
+    const help = await run(["--help"]).ended();
     expect(help.code).toBe(0);
     expect(help.output).toMatch(/napcat-vlm start .*\n(.*\n)*.*convert DIR/);
+    const ofOne = await run(["pull", "--help"]).ended();
+    expect(ofOne.output).toMatch(/napcat-vlm pull NAME[\s\S]*--hub/);
+    expect(ofOne.output).not.toContain("--port");
+  });
+
+  it("says before a model is loaded that this machine does not have an address", async () => {
+    const { code, output } = await run(["start", "--host", "203.0.113.7", "--port", "0"]).ended();
+    expect(code).toBe(1);
+    expect(output).toMatch(
+      /这台机器没有这个地址 · this machine has no such address: .*EADDRNOTAVAIL/,
+    );
+    expect(output).not.toContain("加载模型");
   });
 
   it.each([

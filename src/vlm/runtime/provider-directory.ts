@@ -1,7 +1,7 @@
 // Where the libraries of ONNX Runtime's CUDA provider lie: `setup-cuda` puts them there, the runtime looks for them there.
 // Out: paths; nothing is created or loaded.
 
-import { statSync } from "node:fs";
+import { type Stats, statSync } from "node:fs";
 import { join } from "node:path";
 import { userCacheDir } from "../convert/user-cache-dir.ts";
 
@@ -28,13 +28,20 @@ export function installedProviders(
 ): string | undefined {
   const whole = ([12, 13] as const).flatMap((major) => {
     const directory = providerDirectory(ortVersion, major, cacheDir);
-    const found = providerFiles().map((name) =>
-      statSync(join(directory, name), { throwIfNoEntry: false }),
-    );
+    const found = providerFiles().map((name) => lookAt(join(directory, name)));
     const last = found.at(-1);
     return found.every((file) => file?.isFile()) && last ? [{ directory, at: last.ctimeMs }] : [];
   });
   return whole.toSorted((a, b) => b.at - a.at)[0]?.directory;
+}
+
+/** A cache that may not be read holds nothing: services run with a home that is another user's. */
+function lookAt(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch {
+    return undefined;
+  }
 }
 
 /** What the directory holds, by platform; the shared one is loaded first. */

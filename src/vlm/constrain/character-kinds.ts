@@ -62,6 +62,16 @@ class Partition {
     return kind === NONE ? undefined : kind;
   }
 
+  /** Of all characters from one up to another. */
+  within(first: number, last: number): ReadonlySet<number> {
+    const kinds = new Set<number>();
+    for (let at = Math.max(0, this.#stretch(first)); at < this.#starts.length; at++) {
+      if (this.#starts[at]! > last) break;
+      if (this.#kinds[at] !== NONE) kinds.add(this.#kinds[at]!);
+    }
+    return kinds;
+  }
+
   example(kind: number): Uint8Array {
     return this.#examples[kind]!;
   }
@@ -79,15 +89,19 @@ class Partition {
     return kind;
   }
 
-  /** The last stretch that begins at or in front of it. */
   #rareKind(codePoint: number): number {
+    return this.#kinds[this.#stretch(codePoint)] ?? NONE;
+  }
+
+  /** The last stretch that begins at or in front of it; -1: none. */
+  #stretch(codePoint: number): number {
     let [low, high] = [0, this.#starts.length];
     while (low < high) {
       const middle = (low + high) >>> 1;
       if (this.#starts[middle]! <= codePoint) low = middle + 1;
       else high = middle;
     }
-    return low === 0 ? NONE : this.#kinds[low - 1]!;
+    return low - 1;
   }
 }
 
@@ -132,6 +146,12 @@ export class CharacterKinds {
     if (!fine) return this.#coarse.of(codePoint);
     const kind = this.#fine.of(codePoint);
     return kind === undefined ? undefined : FINE + kind;
+  }
+
+  /** All kinds of the characters from one up to another. */
+  within(first: number, last: number, fine = false): readonly number[] {
+    if (!fine) return [...this.#coarse.within(first, last)];
+    return Array.from(this.#fine.within(first, last), (kind) => FINE + kind);
   }
 
   example(kind: number): Uint8Array {

@@ -53,6 +53,8 @@ export class StepLane {
       for (let line = this.#next; line && performance.now() < end; line = this.#next) {
         const job = line.shift()!;
         if (job()) line.push(job);
+        // Whoever waits for a token hears of it before others' work goes on.
+        else if (line === this.#urgent && line.length === 0) break;
       }
     }
     this.#running = false;

@@ -8,8 +8,10 @@ import { allow, forbid, type LocalMask } from "./local-mask.ts";
 import { type Steps, WorkCount } from "./steps.ts";
 import { LONGEST_TOKEN, type TokenTrie } from "./token-trie.ts";
 
-/** Edges from here on are single bytes: parts of characters at a token's ends. */
+/** Edges from here on are single bytes: the end of a character that the token before has begun. */
 const BYTES = 1 << 16;
+/** Edges from here on are beginnings of characters that the token after will end, by the kinds that may become of them. */
+const CUTS = 2 * BYTES;
 /** States that are made ahead. */
 const MOST_EXPLORED = 2000;
 
@@ -18,7 +20,9 @@ export class TokenClasses {
   readonly #kinds: CharacterKinds;
   /** Of those with several members: examples of each. */
   readonly #groups: readonly (readonly Uint8Array[])[];
-  /** (classes) what is in front of the last character, -1 for the empty text, and that character's kind or byte. */
+  /** Of beginnings of characters: all kinds that each may become. */
+  readonly #cuts: readonly (readonly number[])[];
+  /** (classes) what is in front of the last character, -1 for the empty text, and that character's kind, byte or cut. */
   readonly #parents: number[] = [];
   readonly #edges: number[] = [];
   /** (trie nodes) -1 where the text is none, or ends inside a character. */
@@ -32,6 +36,7 @@ export class TokenClasses {
   private constructor(kinds: CharacterKinds, found: Found, tokens: TokensByClass) {
     this.#kinds = kinds;
     this.#groups = [...kinds.groups()].filter(({ length }) => length > 1);
+    this.#cuts = found.cuts;
     this.#parents = found.parents;
     this.#edges = found.edges;
     this.#classOf = found.classOf;
@@ -115,7 +120,13 @@ export class TokenClasses {
     return true;
   }
 
+  /** Where the automaton does not tell characters of one kind apart, their beginnings are as good as they are. */
+  #mayBegin(automaton: LazyDfa, from: number, kinds: readonly number[]): boolean {
+    return kinds.some((kind) => steps(automaton, from, this.#kinds.example(kind)) >= 0);
+  }
+
   #step(automaton: LazyDfa, from: number, edge: number): number {
+    if (edge >= CUTS) return this.#mayBegin(automaton, from, this.#cuts[edge - CUTS]!) ? from : -1;
     if (edge >= BYTES) return automaton.next(from, edge - BYTES);
     return steps(automaton, from, this.#kinds.example(edge));
   }
@@ -132,6 +143,7 @@ function steps(automaton: LazyDfa, from: number, bytes: Uint8Array): number {
 }
 
 interface Found {
+  readonly cuts: (readonly number[])[];
   readonly parents: number[];
   readonly edges: number[];
   readonly classOf: Int32Array;
@@ -183,6 +195,7 @@ function* readTokens(
   kinds: CharacterKinds,
 ): Steps<Found> {
   const found: Found = {
+    cuts: [],
     parents: [],
     edges: [],
     classOf: new Int32Array(nodes).fill(-1),
@@ -191,7 +204,7 @@ function* readTokens(
   };
   const children = new Map<number, number>();
   const child = (parent: number, edge: number): number => {
-    const key = (parent + 1) * (2 * BYTES) + edge;
+    const key = (parent + 1) * (2 * CUTS) + edge;
     let at = children.get(key);
     if (at === undefined) {
       at = found.parents.push(parent) - 1;
@@ -200,6 +213,7 @@ function* readTokens(
     }
     return at;
   };
+  const cuts = new Cuts(kinds, found.cuts);
   const path: Reading[] = Array.from({ length: LONGEST_TOKEN + 1 }, () => ({
     at: -1,
     code: 0,
@@ -221,7 +235,7 @@ function* readTokens(
     const id = token[node]!;
     if (id >= 0) {
       found.tokens.push(id);
-      found.tokenClass.push(now.missing === 0 ? now.at : cutClass(now, child));
+      found.tokenClass.push(now.missing === 0 ? now.at : child(now.at, CUTS + cuts.of(now)));
     }
     node++;
   }
@@ -254,6 +268,8 @@ function read(
     // Only at the beginning: the rest of a character that has begun in the token before.
     if (!before.tail) return false;
     now.tail = true;
+    // The text that the token before is in may go on.
+    now.fine = kinds.reach;
     now.at = child(before.at, BYTES + byte);
     return true;
   } else if (byte >= 0x80) {
@@ -277,17 +293,34 @@ function read(
 /** By the bytes that a character takes: less is spelled otherwise. */
 const LEAST_OF_LENGTH = [0, 0, 0x80, 0x800, 0x1_0000];
 
-/** The class of a token that ends inside a character: that of its whole characters, and then the bytes. */
-function cutClass(
-  { at, code, length, missing }: Reading,
-  child: (parent: number, edge: number) => number,
-): number {
-  const count = length - missing;
-  const head = 0xff & (0xff00 >> length);
-  let found = at;
-  for (let i = 0; i < count; i++) {
-    const bits = code >> (6 * (count - 1 - i));
-    found = child(found, BYTES + (i === 0 ? head | bits : 0x80 | (bits & 0x3f)));
+/** Beginnings of characters, told apart by nothing but the kinds that may become of them. */
+class Cuts {
+  readonly #kinds: CharacterKinds;
+  readonly #all: (readonly number[])[];
+  readonly #byBytes = new Map<string, number>();
+  readonly #byKinds = new Map<string, number>();
+
+  /** @param all where they are listed */
+  constructor(kinds: CharacterKinds, all: (readonly number[])[]) {
+    this.#kinds = kinds;
+    this.#all = all;
   }
-  return found;
+
+  of({ code, missing, length, fine }: Reading): number {
+    const bytes = `${code} ${missing} ${length} ${fine > 0}`;
+    let cut = this.#byBytes.get(bytes);
+    if (cut === undefined) {
+      const first = Math.max(code << (6 * missing), LEAST_OF_LENGTH[length]!);
+      cut = this.#numberOf(this.#kinds.within(first, ((code + 1) << (6 * missing)) - 1, fine > 0));
+      this.#byBytes.set(bytes, cut);
+    }
+    return cut;
+  }
+
+  #numberOf(kinds: readonly number[]): number {
+    const name = kinds.toSorted((a, b) => a - b).join();
+    const number = this.#byKinds.get(name) ?? this.#all.push(kinds) - 1;
+    this.#byKinds.set(name, number);
+    return number;
+  }
 }

@@ -49,6 +49,16 @@ describe("a lane for work in steps", () => {
     expect(log.slice(0, 16)).toEqual([...names, ...names]);
   });
 
+  it("tells whoever waits for what is urgent before it goes on with the rest", async () => {
+    const lane = new StepLane();
+    const log: string[] = [];
+    const long = lane.run(counted("long", 50, log));
+    await lane.run(counted("urgent", 2, log), { urgent: true });
+    log.push("told");
+    expect(log).toEqual(["urgent", "urgent", "urgent over", "told"]);
+    expect(await long).toBe("long");
+  });
+
   it("lets what is urgent go first", async () => {
     slowClock();
     const lane = new StepLane();

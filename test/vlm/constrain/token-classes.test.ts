@@ -1,7 +1,7 @@
 // Tokens in kinds of characters against the walk of all tokens: the same masks and the same ends, in every state.
 
 import { beforeAll, describe, expect, it } from "vitest";
-import { oneOf } from "../../../src/vlm/constrain/byte-nfa.ts";
+import { literal, oneOf, repeated, sequence } from "../../../src/vlm/constrain/byte-nfa.ts";
 import { CharacterKinds } from "../../../src/vlm/constrain/character-kinds.ts";
 import { ANY, union } from "../../../src/vlm/constrain/code-points.ts";
 import { formPiece } from "../../../src/vlm/constrain/json-terminals.ts";
@@ -28,6 +28,16 @@ const AWKWARD = [
   [0xf4, 0x90, 0x80, 0x80],
   [0x61, 0xff],
   [0x61, 0x80],
+  // The end of one character, and others behind it.
+  [0xbe, ...Buffer.from("里")],
+  [0xbe, ...Buffer.from("里有")],
+  [0xbe, ...Buffer.from("有")],
+  [0xbe, 0xe9, 0x87],
+  [0x9b, 0xbe, 0xe9],
+  [...Buffer.from("图"), 0xe9, 0x87],
+  [...Buffer.from("图"), 0xe9, 0x86],
+  [...Buffer.from("图里"), 0xe6, 0x9c],
+  [0x80, 0x61],
   [...Buffer.from('a", "')],
   [...Buffer.from("é\\u00e9")],
   [...Buffer.from("x".repeat(200))],
@@ -56,6 +66,10 @@ describe("tokens in kinds of characters", () => {
     ["letters and numbers", () => pattern("(?:\\p{L}+ ?){0,5}\\d?")],
     ["Han, or words in capitals", () => pattern("\\p{Script=Han}{1,12}|[A-Z]{2,6}")],
     ["what stands in literals", () => pattern("(?:图里有|一只?[^，。]+猫|\\w*e)+。?")],
+    [
+      "letters behind the end of a character",
+      () => sequence(literal("图里有"), repeated(oneOf(union([[0x4e00, 0x9fff]])), 0, 3)),
+    ],
     ["beyond the basic plane", () => pattern("[\\u{1F600}-\\u{1F64F}]?[^\\u{1F601}]*")],
     ["a string of JSON with a pattern", () => formed({ patterns: ["^[^<>]{0,20}$"] })],
     ["one with bounds as well", () => formed({ patterns: ["a"], minLength: 3, maxLength: 12 })],

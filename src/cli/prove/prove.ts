@@ -26,7 +26,7 @@ import { checkBehaviour } from "./behaviour-checks.ts";
 import { type Check, Checks } from "./check.ts";
 import { expectWritable, inJson, writeReport } from "./report-file.ts";
 import { describeRooflines, rooflinesOf } from "./rooflines.ts";
-import { isSoftware } from "./software-driver.ts";
+import { isSoftware, whereSoftwareIs } from "./software-driver.ts";
 import { proveSpeed, type SpeedReport } from "./speed-checks.ts";
 
 export interface ProveCommand {
@@ -207,7 +207,10 @@ function precisionOf(device: Device, { precision: decoder }: GoldenTolerance): P
 
 async function openIt(device: Device, machine: Record<string, unknown>) {
   machine.onnxruntime = loadOrt().version;
-  await tryDevice(device);
+  await tryDevice(device).catch((error: unknown) => {
+    if (device !== "webgpu") throw error;
+    throw new Error(`${reasonOf(error)}${whereSoftwareIs()}`, { cause: error });
+  });
   if (deviceKind(device) !== "cuda") return { ok: true, value: device };
   const { facts } = (await openDevice(device)) as CudaDevice;
   machine.card = facts;

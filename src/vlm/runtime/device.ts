@@ -114,19 +114,11 @@ export function unavailable(device: Device, cause?: unknown): ModelLoadError {
   });
 }
 
-/** Mesa's software driver was seen to work in release 25, and refused in 22. */
-const VULKAN_ADVICE =
-  process.platform === "linux"
-    ? " On Linux these are Vulkan's loader and a driver for the card. Where there is no card, a software driver does: on " +
-      "Debian the packages libvulkan1 and mesa-vulkan-drivers (25 or newer), or chromium-common with " +
-      "VK_ICD_FILENAMES=/usr/lib/chromium/vk_swiftshader_icd.json."
-    : "";
-
 function adviceFor(device: Device): string {
   if (device === "webgpu") {
     return (
       `The device "webgpu" cannot be used: onnxruntime-node has it for Windows, macOS on arm64 and Linux on x64, ` +
-      `and it needs a graphics driver with Direct3D 12, Metal or Vulkan.${VULKAN_ADVICE}`
+      `and it needs a graphics driver with Direct3D 12, Metal or Vulkan.`
     );
   }
   return (

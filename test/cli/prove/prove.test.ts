@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { announcedDevice } from "../../../src/cli/announced-device.ts";
 import { type ProofParts, prove } from "../../../src/cli/prove/prove.ts";
 import { withoutHome } from "../../../src/cli/prove/report-file.ts";
+import { whereSoftwareIs } from "../../../src/cli/prove/software-driver.ts";
 import { UsageError } from "../../../src/cli/usage-error.ts";
 import { goldenErrors } from "../../../src/vlm/proof/golden-errors.ts";
 import { tryDevice } from "../../../src/vlm/runtime/device.ts";
@@ -198,6 +199,11 @@ describe("a proof", () => {
       { name: "the device is there", ok: false, value: "There is no driver." },
     ]);
     expect(asked).not.toHaveBeenCalled();
+  });
+
+  it("says where a driver is to be had that needs no card", () => {
+    expect(whereSoftwareIs("linux")).toMatch(/libvulkan1 and mesa-vulkan-drivers/);
+    expect(whereSoftwareIs("win32")).toBe("");
   });
 
   it("is told before it begins that its report cannot be written", async () => {

@@ -112,6 +112,10 @@ async function loadParts(
       contextTokens,
       maxConcurrent: options.maxConcurrent,
       deviceMemoryBytes: options.deviceMemoryBytes,
+      cacheBytes: {
+        ...(options.featureCacheBytes === undefined ? {} : { features: options.featureCacheBytes }),
+        ...(options.prefixCacheBytes === undefined ? {} : { prefixes: options.prefixCacheBytes }),
+      },
       captureGraphs: options.captureGraphs,
       stepKernels: options.stepKernels,
       onNote: options.onWarning,

@@ -54,7 +54,11 @@ export interface LoadOptions {
   readonly model: string;
   /** `auto`: the first of CUDA, WebGPU and CPU that works; `onWarning` is told which and why. @default "cpu" */
   readonly device?: Device | "auto";
-  /** Most bytes of a graphics card's memory that this model uses, weights included. @default 90 % of what is free */
+  /**
+   * Most bytes of a graphics card's memory that this model uses, weights included.
+   *
+   * @default 90 % of what is free when it is loaded and other models of this process may not still take
+   */
   readonly deviceMemoryBytes?: number;
   /** Records the steps of answers on a graphics card once and replays them. CUDA only. @default false */
   readonly captureGraphs?: boolean;

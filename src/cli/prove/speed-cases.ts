@@ -92,8 +92,7 @@ export async function roomOf(device: Device, directory: string): Promise<Room> {
   const { bavail, bsize } = await statfs(directory);
   const open = await openDevice(device);
   if (!(open instanceof CudaDevice)) return { disk: bavail * bsize, memory: freeMemory() };
-  await open.limitToFree();
-  return { disk: bavail * bsize, memory: open.budget.remaining };
+  return { disk: bavail * bsize, memory: open.budgets.roomOf((await open.memory()).free) };
 }
 
 /** How many chats may answer at once with so many tokens each, or why nothing is measured at all. */

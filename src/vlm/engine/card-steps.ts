@@ -8,6 +8,7 @@ import { CompilerError } from "../runtime/cuda-compiler.ts";
 import type { CudaDevice } from "../runtime/cuda-device.ts";
 import { KernelError } from "../runtime/cuda-kernels.ts";
 import type { DeviceMemory } from "../runtime/device-memory.ts";
+import type { MemoryBudget } from "../runtime/memory-budget.ts";
 import type { NamedValues } from "../runtime/session.ts";
 import type { Value } from "../runtime/value.ts";
 import type { Scores } from "./decoder-backend.ts";
@@ -43,6 +44,8 @@ export interface CardStepsOptions {
   /** A clock, in milliseconds. @default performance.now */
   readonly now?: () => number;
   readonly signal?: AbortSignal | undefined;
+  /** Of the model that they are of. @default nobody's */
+  readonly budget?: MemoryBudget | undefined;
 }
 
 /** Kernels for steps, and the weights that they share with the graph. */
@@ -75,7 +78,7 @@ export class CardSteps {
     model: OnnxPackage,
     options: CardStepsOptions = {},
   ): Promise<CardSteps> {
-    const weights = await loadStepWeights(card, model, options.signal);
+    const weights = await loadStepWeights(card, model, options);
     return new CardSteps(card, weights, model.config.text.vocabSize, options);
   }
 

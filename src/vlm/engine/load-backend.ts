@@ -30,8 +30,10 @@ export interface BackendOptions {
   readonly maxConcurrent: number | undefined;
   /** Most sequences on the CPU when nobody says how many. @default 8 */
   readonly mostConcurrent?: number | undefined;
-  /** Of a graphics card; what is free, times 0.9, when left out. */
+  /** Of a graphics card; 90 % of what is free and no other model may still take when left out. */
   readonly deviceMemoryBytes: number | undefined;
+  /** What caches on a card may hold, where somebody says so. @default a share of what is left there */
+  readonly cacheBytes?: Partial<CacheShares> | undefined;
   readonly captureGraphs: boolean;
   /** As of the decoder: kernels of our own for the steps of few chats. @default true */
   readonly stepKernels?: DeviceDecoderOptions["stepKernels"] | undefined;
@@ -44,6 +46,11 @@ export interface BackendOptions {
   readonly onPart: (part: "vision-encoder" | "decoder") => void;
   /** Is given whatever has to end with the model, in the order of making. */
   readonly onMade: (dispose: () => Promise<void> | void) => void;
+}
+
+interface CacheShares {
+  readonly features: number;
+  readonly prefixes: number;
 }
 
 export interface Backend {
@@ -102,19 +109,18 @@ async function loadOnCpu(model: OnnxPackage, options: BackendOptions): Promise<B
 
 /** In the form for graphics cards, which the CPU can compute too. */
 async function loadInDeviceForm(model: OnnxPackage, options: BackendOptions): Promise<Backend> {
-  const { session, contextTokens, maxConcurrent, captureGraphs, onPart, onMade } = options;
-  const { stepKernels = true, onNote } = options;
-  const device = await openDevice(session.device ?? "cpu");
+  const { contextTokens, maxConcurrent, captureGraphs, onPart, onMade } = options;
+  const { stepKernels = true, onNote, deviceMemoryBytes } = options;
+  const device = await openDevice(options.session.device ?? "cpu");
   const card = device instanceof CudaDevice ? device : undefined;
-  if (card) {
-    await limit(card, options.deviceMemoryBytes);
-    // A card that was lost has nothing to share out.
-    onMade(() => (card.loss.aborted ? undefined : card.limitToFree()));
+  const budget = await card?.openBudget(deviceMemoryBytes);
+  if (card && budget) {
+    onMade(() => card.budgets.close(budget));
     const eyes = model.weightBytes - decoderBytes(model);
-    card.budget.expectRoom(model.weightBytes, `the weights of ${model.name}`);
-    card.budget.reserve(eyes, "the vision encoder");
-    onMade(() => card.budget.unreserve(eyes));
+    budget.expectRoom(model.weightBytes, `the weights of ${model.name}`);
+    budget.reserve(eyes, "the vision encoder");
   }
+  const session = { ...options.session, budget };
   onPart("vision-encoder");
   const visionEncoder = await VisionEncoder.load(model, session);
   onMade(() => visionEncoder.dispose());
@@ -126,28 +132,23 @@ async function loadInDeviceForm(model: OnnxPackage, options: BackendOptions): Pr
     onNote,
   });
   onMade(() => decoder.dispose());
-  if (card && decoder.weightsInSession) {
-    const weights = decoderBytes(model);
-    card.budget.reserve(weights, "the decoder");
-    onMade(() => card.budget.unreserve(weights));
-  }
+  if (decoder.weightsInSession) budget?.reserve(decoderBytes(model), "the decoder");
   const contextBytes = contextTokens * decoder.tokenBytes;
-  const fitting = card
-    ? deviceContexts(contextBytes, card.budget.remaining)
+  const fitting = budget
+    ? deviceContexts(contextBytes, budget.remaining)
     : contextsThatFit(contextBytes);
   const slots = await decoder.createSlots(maxConcurrent ?? fitting, contextTokens);
   onMade(() => slots.dispose());
-  const cacheBytes = card
-    ? { ...deviceShares(card.budget.remaining), hostPrefixes: defaultCacheBytes().prefixes }
-    : defaultCacheBytes();
   const mostTokens = Number.POSITIVE_INFINITY;
+  if (!card || !budget) {
+    return { visionEncoder, decoder, slots, cacheBytes: defaultCacheBytes(), mostTokens };
+  }
+  const shares = { ...deviceShares(budget.remaining), ...options.cacheBytes };
+  // Runs need room as well, and may have as much as the caches. What somebody gave a model is its own in any case.
+  const further = 2 * (shares.features + shares.prefixes);
+  card.budgets.settle(budget, deviceMemoryBytes === undefined ? further : undefined);
+  const cacheBytes = { ...shares, hostPrefixes: defaultCacheBytes().prefixes };
   return { visionEncoder, decoder, slots, cacheBytes, mostTokens };
-}
-
-/** Of this model, beside what others use; what was freed since the last one was loaded counts again. */
-async function limit(card: CudaDevice, bytes: number | undefined): Promise<void> {
-  if (bytes !== undefined) card.budget.limit = card.budget.used + bytes;
-  else await card.limitToFree();
 }
 
 function expectDevice({ manifest, directory }: OnnxPackage, kind: DeviceKind): void {

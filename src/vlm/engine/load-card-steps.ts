@@ -10,12 +10,12 @@ import type { OnnxPackage } from "./onnx-package.ts";
 /** @throws DeviceError */
 export async function loadCardSteps(
   model: OnnxPackage,
-  { device = "cpu", stepKernels = true, onNote, signal }: DeviceDecoderOptions,
+  { device = "cpu", stepKernels = true, onNote, signal, budget }: DeviceDecoderOptions,
 ): Promise<CardSteps | undefined> {
   const card = await openDevice(device);
   if (stepKernels === false || !(card instanceof CudaDevice)) return undefined;
   try {
-    return await CardSteps.load(card, model, { always: stepKernels === "always", signal });
+    return await CardSteps.load(card, model, { always: stepKernels === "always", signal, budget });
   } catch (error) {
     if (!isRefusal(error)) throw error;
     onNote?.(withoutKernels(error));

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { CANDIDATES } from "../convert/candidate-search.ts";
 import { CARD_FORM, deviceDecoderGraph } from "../convert/device-decoder-graph.ts";
 import type { ExternalTensor } from "../convert/onnx-model.ts";
-import { CardWeights, type StoredTensor } from "../runtime/card-weights.ts";
+import { CardWeights, type StoredTensor, type WeightOptions } from "../runtime/card-weights.ts";
 import type { CudaDevice } from "../runtime/cuda-device.ts";
 import type { OnnxPackage } from "./onnx-package.ts";
 import { sharedBytesOfMix } from "./step-plan.ts";
@@ -22,12 +22,12 @@ export class StepWeightsError extends Error {
 export async function loadStepWeights(
   card: CudaDevice,
   model: OnnxPackage,
-  signal: AbortSignal | undefined,
+  options: WeightOptions = {},
 ): Promise<CardWeights> {
   expectSizes(model);
   const tensors = await storedTensors(model);
   const file = join(model.directory, model.manifest.decoder.dataFile);
-  return CardWeights.load(card, file, tensors, signal);
+  return CardWeights.load(card, file, tensors, options);
 }
 
 /** What lies where: the graph is written again, and must be the very file of the package. */

@@ -5,6 +5,7 @@ import { open } from "node:fs/promises";
 import { nativePath } from "../../disk.ts";
 import type { CudaBlock, CudaDevice, PinnedBlock } from "./cuda-device.ts";
 import { memoryOf } from "./device.ts";
+import type { MemoryBudget } from "./memory-budget.ts";
 import type { NamedValues } from "./session.ts";
 import { type ElementType, Value } from "./value.ts";
 
@@ -15,6 +16,12 @@ export interface StoredTensor {
   readonly shape: readonly number[];
   /** In bytes. */
   readonly offset: number;
+}
+
+export interface WeightOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Of the model that has them. @default nobody's */
+  readonly budget?: MemoryBudget | undefined;
 }
 
 /** Two of them: one is read into while the other is copied from. */
@@ -43,12 +50,12 @@ export class CardWeights {
     card: CudaDevice,
     file: string,
     tensors: readonly StoredTensor[],
-    signal?: AbortSignal,
+    { signal, budget }: WeightOptions = {},
   ): Promise<CardWeights> {
     const handle = await open(nativePath(file), "r");
     try {
       const { size } = await handle.stat();
-      const block = await card.allocate(size, "weights");
+      const block = await card.allocate(size, "weights", budget);
       try {
         await copyFile(card, handle, { block, size, signal });
         return new CardWeights(card, block, tensors);

@@ -8,13 +8,11 @@ import { CudaCopies } from "./cuda-copies.ts";
 import { cudaWords, isLoss, isOutOfMemory, OUT_OF_MEMORY } from "./cuda-errors.ts";
 import { type CudaFacts, type CudaNative, climbCuda, type RungListener } from "./cuda-ladder.ts";
 import type { NativeCall, NativeResult } from "./device-thread.ts";
-import { MemoryBudget } from "./memory-budget.ts";
+import { CardBudgets, MemoryBudget } from "./memory-budget.ts";
 import { addresses, type Handle, type OffHeapView } from "./ort.ts";
 import type { Parameter } from "./ort-functions.ts";
 import { RecordingGate } from "./recording-gate.ts";
 
-/** Part of the free memory that is used when nobody says how much. */
-const DEFAULT_SHARE = 0.9;
 /** A stream that does not wait for the default one. */
 const NON_BLOCKING = 1;
 
@@ -25,6 +23,8 @@ const gate = new RecordingGate();
 export interface CudaBlock {
   readonly address: Handle;
   readonly byteLength: number;
+  /** Whose it is. */
+  readonly budget: MemoryBudget;
 }
 
 /** Memory of the host that the card reads and writes by itself. */
@@ -41,7 +41,9 @@ export class CudaDevice {
   /** All runs and copies are in this stream, one after the other. */
   readonly stream: Handle;
   readonly copies: CudaCopies;
-  /** Of all models on it. */
+  /** Of the models on it. */
+  readonly budgets: CardBudgets;
+  /** Of what belongs to no model; it has no bound but the card's. */
   readonly budget: MemoryBudget;
   readonly #ort: CudaNative["ort"];
   readonly #loss = sharedController();
@@ -54,6 +56,7 @@ export class CudaDevice {
     this.thread = native.thread;
     this.#ort = native.ort;
     this.stream = stream;
+    this.budgets = new CardBudgets(`cuda:${index}`);
     this.budget = new MemoryBudget(`cuda:${index}`);
     this.copies = new CudaCopies(stream, (name, parameters, args) =>
       this.#describe(name, parameters, args),
@@ -69,9 +72,7 @@ export class CudaDevice {
       device.#describe("cudaSetDevice", ["int"], [index]),
       device.#describe("cudaStreamCreateWithFlags", ["address", "int"], [stream, NON_BLOCKING]),
     ]);
-    const opened = new CudaDevice(index, facts, native, stream[0]!);
-    await opened.limitToFree();
-    return opened;
+    return new CudaDevice(index, facts, native, stream[0]!);
   }
 
   /** Aborts when the card is lost, with the error that says so. */
@@ -79,10 +80,13 @@ export class CudaDevice {
     return this.#loss.signal;
   }
 
-  /** Lets be used what is used already, and nine tenths of what is free. */
-  async limitToFree(): Promise<void> {
-    const { free } = await this.memory();
-    this.budget.limit = this.budget.used + Math.floor(free * DEFAULT_SHARE);
+  /**
+   * Room for a model that is about to be loaded.
+   *
+   * @param bytes that it may use @default 90 % of what is free and other models of this process may not still take
+   */
+  openBudget(bytes?: number): Promise<MemoryBudget> {
+    return this.budgets.open(bytes, async () => (await this.memory()).free);
   }
 
   /** Free and whole memory of the card, in bytes. */
@@ -92,22 +96,22 @@ export class CudaDevice {
     return { free: Number(free[0]), total: Number(total[0]) };
   }
 
-  /** @throws DeviceError `device-memory` when it does not fit, by the limit or by the card */
-  async allocate(byteLength: number, what: string): Promise<CudaBlock> {
-    this.budget.reserve(byteLength, what);
+  /** @throws DeviceError `device-memory` when it does not fit, by the budget or by the card */
+  async allocate(byteLength: number, what: string, budget = this.budget): Promise<CudaBlock> {
+    budget.reserve(byteLength, what);
     const address = addresses(1);
     try {
       await this.call([this.#describe("cudaMalloc", ["address", "size"], [address, byteLength])]);
     } catch (error) {
-      this.budget.unreserve(byteLength);
+      budget.unreserve(byteLength);
       if (!(error instanceof DeviceError) || error.code !== "device-memory") throw error;
-      throw this.budget.refusal(byteLength, what);
+      throw budget.refusal(byteLength, what);
     }
-    return { address: address[0]!, byteLength };
+    return { address: address[0]!, byteLength, budget };
   }
 
-  async free({ address, byteLength }: CudaBlock): Promise<void> {
-    this.budget.unreserve(byteLength);
+  async free({ address, byteLength, budget }: CudaBlock): Promise<void> {
+    budget.unreserve(byteLength);
     await this.call([this.#describe("cudaFree", ["address"], [address])]);
   }
 

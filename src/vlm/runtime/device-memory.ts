@@ -41,11 +41,6 @@ export class DeviceMemory {
     }
   }
 
-  /** Bytes that may still be used; infinite on the CPU. */
-  get remaining(): number {
-    return this.#cuda?.budget.remaining ?? Number.POSITIVE_INFINITY;
-  }
-
   allocate(type: ElementType, dims: readonly number[], what: string): Promise<Value> {
     return this.#session.allocateOnDevice(type, dims, what);
   }

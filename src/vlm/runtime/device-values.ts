@@ -3,18 +3,20 @@
 
 import { CudaDevice } from "./cuda-device.ts";
 import { type Device, memoryOf, type OpenDevice } from "./device.ts";
+import type { MemoryBudget } from "./memory-budget.ts";
 import { addresses, type Handle, loadOrt, type Ort, offHeap } from "./ort.ts";
 import { type ElementType, elementCode, memoryInfo, tensorBytes, Value } from "./value.ts";
 
-/** Memory of a card, and its end. */
+/** Memory of a card, and its end. @param budget whose it is @default nobody's */
 export async function cudaValue(
   device: CudaDevice,
   type: ElementType,
   dims: readonly number[],
   what: string,
   onFree: () => void,
+  budget?: MemoryBudget,
 ): Promise<Value> {
-  const block = await device.allocate(tensorBytes(type, dims), what);
+  const block = await device.allocate(tensorBytes(type, dims), what, budget);
   return Value.onDevice(block.address, memoryOf(`cuda:${device.index}`), type, dims, {
     onFree: () => {
       onFree();

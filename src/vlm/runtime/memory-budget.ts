@@ -1,9 +1,12 @@
-// How much of a card's memory may be used, and how much is. In: sizes, before anything is taken. Out: nothing, or an error
-// that says what does not fit. It knows nothing of who uses it.
+// How much of a card's memory a model may use, and how much it does; and what is left for the next one beside others. In:
+// sizes, before anything is taken. Out: nothing, or an error that says what does not fit. It knows nothing of who uses it.
 
 import { DeviceError } from "../errors.ts";
 
-/** Of one card. */
+/** Part of the memory that is left for a model when nobody says how much. */
+const DEFAULT_SHARE = 0.9;
+
+/** Of one model on a card. */
 export class MemoryBudget {
   /** Bytes that may be in use, weights included. @default infinite */
   limit = Number.POSITIVE_INFINITY;
@@ -49,6 +52,69 @@ export class MemoryBudget {
         `${mebibytes(Math.max(0, this.remaining))} MiB are left of what may be used. ` +
         "Use a smaller context or fewer slots, or raise deviceMemoryBytes.",
     );
+  }
+}
+
+/** Of all models on a card: what one may still take is not free for the next. */
+export class CardBudgets {
+  readonly #device: string;
+  readonly #open = new Set<MemoryBudget>();
+  /** Those whose models are being loaded, in turn: what they will keep is known at the end only. */
+  readonly #settling = new Map<MemoryBudget, () => void>();
+  #turn: Promise<void> = Promise.resolve();
+
+  /** @param device its name, for errors */
+  constructor(device: string) {
+    this.#device = device;
+  }
+
+  /** Bytes that models may still take. */
+  get promised(): number {
+    return [...this.#open].reduce((sum, budget) => sum + Math.max(0, budget.remaining), 0);
+  }
+
+  /** What a model may use that is loaded now, where so many bytes are free and nobody says how much. */
+  roomOf(free: number): number {
+    return Math.floor(DEFAULT_SHARE * Math.max(0, free - this.promised));
+  }
+
+  /**
+   * For a model that is about to be loaded; waits for others that are being loaded.
+   *
+   * @param bytes that it may use @default 90 % of what is free and nobody may still take
+   * @param free bytes of the card, asked for when it is its turn
+   */
+  async open(bytes: number | undefined, free: () => Promise<number>): Promise<MemoryBudget> {
+    const budget = new MemoryBudget(this.#device);
+    const before = this.#turn;
+    this.#turn = before.then(
+      () =>
+        new Promise((settled) => {
+          this.#settling.set(budget, settled);
+        }),
+    );
+    await before;
+    try {
+      budget.limit = bytes ?? this.roomOf(await free());
+      this.#open.add(budget);
+      return budget;
+    } catch (error) {
+      this.close(budget);
+      throw error;
+    }
+  }
+
+  /** Its model is loaded, and needs no more than so many bytes beside what it has: the rest is free for the next. */
+  settle(budget: MemoryBudget, further = Number.POSITIVE_INFINITY): void {
+    budget.limit = Math.min(budget.limit, budget.used + further);
+    this.#settling.get(budget)?.();
+    this.#settling.delete(budget);
+  }
+
+  /** Its model is gone, or was never loaded. */
+  close(budget: MemoryBudget): void {
+    this.settle(budget);
+    this.#open.delete(budget);
   }
 }
 

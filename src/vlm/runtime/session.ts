@@ -12,6 +12,7 @@ import { appendProvider, type Device, memoryOf, type OpenDevice, openDevice } fr
 import { deviceExit } from "./device-exit.ts";
 import type { NativeCall } from "./device-thread.ts";
 import { allocatorOf, cudaValue, webGpuValue } from "./device-values.ts";
+import type { MemoryBudget } from "./memory-budget.ts";
 import { addresses, type Handle, LOG_FATAL, loadOrt, type Ort, offHeap } from "./ort.ts";
 import { OrtError } from "./ort-error.ts";
 import { expectFit, type NamedValues, RunBinding } from "./run-binding.ts";
@@ -38,6 +39,8 @@ export interface SessionOptions {
   readonly externalInitializers?: NamedValues;
   /** Values in the place of tensors of the graph, in memory of its device. They must outlive the session. */
   readonly lentInitializers?: NamedValues | undefined;
+  /** What the session's model may use of a card's memory. @default what the card has */
+  readonly budget?: MemoryBudget | undefined;
   /** Further settings of ONNX Runtime, such as `session.x64quantprecision`. */
   readonly configEntries?: Readonly<Record<string, string>>;
   /** May runs be recorded and replayed, see `RunOptions.graphId`? CUDA only. @default false */
@@ -77,6 +80,7 @@ export class Session {
   /** Where it runs, if not on threads of libuv's pool. */
   readonly #background: BackgroundThread | undefined;
   readonly #captureGraphs: boolean;
+  readonly #budget: MemoryBudget | undefined;
   readonly #allocator: Handle | undefined;
   readonly #allocated = new Set<Value>();
   readonly #running = new Set<Promise<void>>();
@@ -92,7 +96,7 @@ export class Session {
     handle: Handle,
     open: OpenDevice | undefined,
     allocator: Handle | undefined,
-    captureGraphs: boolean,
+    { captureGraphs = false, budget }: SessionOptions,
     background: BackgroundThread | undefined,
   ) {
     const ort = loadOrt();
@@ -102,6 +106,7 @@ export class Session {
     this.open = open;
     this.#allocator = allocator;
     this.#captureGraphs = captureGraphs;
+    this.#budget = budget;
     this.#background = background;
     this.#signature = readSignature(ort, handle);
     this.inputs = this.#signature.inputs;
@@ -116,7 +121,7 @@ export class Session {
    * @throws ModelLoadError when the file is missing or broken, or the device cannot be used.
    */
   static async load(model: string | Uint8Array, options: SessionOptions = {}): Promise<Session> {
-    const { device = "cpu", signal, captureGraphs = false } = options;
+    const { device = "cpu", signal } = options;
     const graph = typeof model === "string" ? basename(model) : "the graph";
     signal?.throwIfAborted();
     const ort = loadOrt();
@@ -149,7 +154,7 @@ export class Session {
       try {
         signal?.throwIfAborted();
         const allocator = await allocatorOf(ort, device, open, out[0]!);
-        return new Session(graph, device, out[0]!, open, allocator, captureGraphs, background);
+        return new Session(graph, device, out[0]!, open, allocator, options, background);
       } catch (error) {
         if (open) await open.call([ort.describeRelease("ReleaseSession", out[0]!)]);
         else await ort.releaseAsync("ReleaseSession", out[0]!);
@@ -220,7 +225,7 @@ export class Session {
     if (this.#disposing) throw new DisposedError(`The session of ${this.name}`);
     const value =
       open instanceof CudaDevice
-        ? await cudaValue(open, type, dims, what, () => this.#allocated.delete(value))
+        ? await cudaValue(open, type, dims, what, () => this.#allocated.delete(value), this.#budget)
         : await webGpuValue(open, this.#allocator!, type, dims, () =>
             this.#allocated.delete(value),
           );

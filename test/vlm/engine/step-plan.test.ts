@@ -117,7 +117,7 @@ describe("decoders that the kernels do not know", () => {
     [{ vocabSize: 63 }, /vocabularies of 64 tokens and more/],
   ])("are refused by name before anything is loaded: %j", async (text, expected) => {
     const model = { config: { text: { ...TEXT, ...text } } } as unknown as OnnxPackage;
-    const loading = loadStepWeights(undefined as unknown as CudaDevice, model, undefined);
+    const loading = loadStepWeights(undefined as unknown as CudaDevice, model);
     await expect(loading).rejects.toMatchObject({ name: "StepWeightsError" });
     await expect(loading).rejects.toThrow(expected);
   });

@@ -193,7 +193,64 @@ describe("the memory of a card", () => {
   it("is nine tenths of what is free when nobody says how much", async () => {
     const { cards } = await machine();
     const card = await cards.open(0);
-    expect(card.budget.remaining).toBe(Math.floor(81_559 * MIB * 0.9));
+    expect((await card.openBudget()).remaining).toBe(Math.floor(81_559 * MIB * 0.9));
+    expect((await cards.open(0)).budget.remaining).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  it("bounds each model by itself, and what one may still take is not free for the next", async () => {
+    const { fake, cards } = await machine();
+    const card = await cards.open(0);
+    const one = await card.openBudget(10_000 * MIB);
+    const block = await card.allocate(4000 * MIB, "weights", one);
+    card.budgets.settle(one);
+    const two = await card.openBudget();
+    // 4000 MiB are taken, and 6000 more may be.
+    expect(two.limit).toBe(Math.floor((81_559 - 10_000) * MIB * 0.9));
+    await card.allocate(2000 * MIB, "weights", two);
+    card.budgets.settle(two, 1000 * MIB);
+    expect([one.remaining, two.remaining]).toEqual([6000 * MIB, 1000 * MIB]);
+    await expect(card.allocate(1001 * MIB, "pictures", two)).rejects.toMatchObject({
+      code: "device-memory",
+      message: expect.stringMatching(/1001 MiB are needed and 1000 MiB are left/),
+    });
+    await card.allocate(6000 * MIB, "pictures", one);
+    expect(fake.usedBytes).toBe(12_000 * MIB);
+    // What is freed, and whose model is gone, is there for the next.
+    await card.free(block);
+    card.budgets.close(one);
+    expect(card.budgets.promised).toBe(1000 * MIB);
+    const three = await card.openBudget();
+    expect(three.limit).toBe(Math.floor((81_559 - 8000 - 1000) * MIB * 0.9));
+  });
+
+  it("is shared out in turn where models are loaded at the same time", async () => {
+    const { fake, cards } = await machine();
+    const card = await cards.open(0);
+    const order: string[] = [];
+    const one = await card.openBudget();
+    const coming = [card.openBudget(), card.openBudget(2 ** 20)].map((opening, index) =>
+      opening.then((budget) => {
+        order.push(`model ${index}`);
+        return budget;
+      }),
+    );
+    await card.allocate(40_000 * MIB, "weights", one);
+    order.push("weights");
+    card.budgets.settle(one, 5000 * MIB);
+    const two = await coming[0]!;
+    expect(two.limit).toBe(Math.floor((81_559 - 45_000) * MIB * 0.9));
+    card.budgets.close(two); // It could not be loaded.
+    expect((await coming[1]!).limit).toBe(2 ** 20);
+    expect(order).toEqual(["weights", "model 0", "model 1"]);
+    expect(fake.usedBytes).toBe(40_000 * MIB);
+  });
+
+  it("goes to the next model where the card did not answer the one before", async () => {
+    const { fake, cards } = await machine();
+    const card = await cards.open(0);
+    fake.failNth("cudaMemGetInfo", 1, 2);
+    await expect(card.openBudget()).rejects.toMatchObject({ code: "device-memory" });
+    expect((await card.openBudget()).limit).toBeGreaterThan(0);
   });
 
   it("is bounded: what does not fit is refused before the card is asked, and takes nothing", async () => {

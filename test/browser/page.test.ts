@@ -212,6 +212,26 @@ describe("the chat page", () => {
     expect(model.requests[4]?.messages.some(({ role }) => role === "assistant")).toBe(false);
   });
 
+  it("has a name for everything that can be pressed, chosen or written into, and a picture opens from the keyboard", async () => {
+    const { page } = await open("好的。");
+    await page.locator("#files").setInputFiles({
+      name: "a.png",
+      mimeType: "image/png",
+      buffer: await redCircle(),
+    });
+    await say(page, "这是什么？");
+    await page.getByText("好的。").waitFor();
+    const tree = await page.locator("body").ariaSnapshot();
+    const nameless = tree
+      .split("\n")
+      .filter((line) => /- (?:button|radiogroup|radio|textbox)(?: \[.*\])?:?$/.test(line));
+    expect(nameless, tree).toEqual([]);
+    await page.getByRole("button", { name: "放大图片 1" }).press("Enter");
+    await page.locator("#viewer[open]").waitFor();
+    await page.keyboard.press("Escape");
+    await page.locator("#viewer:not([open])").waitFor({ state: "attached" });
+  });
+
   it("takes pasted and dropped pictures, and refuses what is none", async () => {
     const { page, model } = await open("好的。");
     const circle = await redCircle();

@@ -19,13 +19,14 @@ function frame(className, name, hue) {
 }
 
 /** What a person wrote, pictures first. `onView` opens one of them. */
-export function userMessage(user, text, pictures, onView) {
+export function userMessage(user, text, pictures, words, onView) {
   const { article, body } = frame("message user", user.name, user.hue);
   if (pictures.length > 0) {
     const gallery = element("div", "gallery");
-    for (const { url } of pictures) {
+    for (const [index, { url }] of pictures.entries()) {
       const button = element("button", "picture");
       button.type = "button";
+      button.ariaLabel = words.view(index + 1);
       const image = element("img");
       image.src = url;
       image.alt = "";

@@ -106,7 +106,7 @@ async function send() {
   const answer = new AnswerView(words);
   const controller = new AbortController();
   chat.log.querySelector(".welcome")?.remove();
-  chat.log.append(userMessage(user, content, images, view), answer.element);
+  chat.log.append(userMessage(user, content, images, words, view), answer.element);
   chat.running.add(controller);
   showComposer();
   messages.scrollTop = messages.scrollHeight;
@@ -211,6 +211,9 @@ function label() {
   byId("group-id").value = groupId();
   byId("new-user-name").placeholder = words.addUser;
   byId("new-user-name").ariaLabel = words.userName;
+  byId("add-user").ariaLabel = words.addUser;
+  byId("kinds").ariaLabel = words.where;
+  byId("users").ariaLabel = words.speaker;
   byId("drop-label").textContent = words.drop;
   byId("attach").ariaLabel = words.attach;
   byId("attach").title = words.attach;

@@ -46,6 +46,8 @@ export interface SpeedWork {
   readonly elapsedMs: number;
   readonly speed: SpeedReport[];
   readonly signal: AbortSignal;
+  /** Where there is room, for tests. @default what is free here */
+  readonly findRoom?: typeof roomOf;
 }
 
 const STEP_NAMES: Readonly<Record<Steps, string>> = {
@@ -78,6 +80,9 @@ export async function proveSpeed(work: SpeedWork): Promise<void> {
   for (const item of cases) await next(item);
   // Where there is no room for any of them, a smaller one is better than none.
   if (measured === 0 && size === undefined) await next({ ...cases[0]!, shape: "mini" });
+  if (measured > 0 || size !== undefined) return;
+  const value = "放不下任何模型 · there is no room for any model";
+  work.checks.add({ name: "its speed can be measured", ok: false, value });
 }
 
 /** For the measurements, after so much of a proof. */
@@ -93,23 +98,29 @@ async function proveCase(
   directory: string,
   isWritten: boolean,
 ): Promise<boolean> {
-  const { checks, device, size, signal } = work;
+  const { checks, device, size, signal, findRoom = roomOf } = work;
   const kind = deviceKind(device);
   const { shape, precision, steps } = item;
   const name = `speed of a ${shape} in ${precision.decoder}${STEP_NAMES[steps]}`;
   const options = { ...optionsFor(work, steps), directory };
-  const room = await roomOf(device, work.directory);
+  const room = await findRoom(device, work.directory);
   if (isWritten) room.disk = Number.POSITIVE_INFINITY;
   const batches = batchesThatFit(item, kind, room, options.capacity);
-  if (typeof batches === "string") {
-    if (size === undefined) checks.leaveOut(name, batches);
-    else checks.add({ name, ok: false, value: batches });
+  const measuring = async () => {
+    if (typeof batches === "string") throw new DeviceError("device-memory", batches);
+    if (!isWritten) await writeRandomPackage(directory, shape, precision, kind, signal);
+    return measureWhatFits({ ...options, batches });
+  };
+  const measured = await measuring().catch((error: unknown) => error);
+  signal.throwIfAborted();
+  // Whoever named a size is told that it failed; of the others there are as many as there is room for.
+  if (isFull(measured) && size === undefined) {
+    checks.leaveOut(name, measured.message);
     return isWritten;
   }
   let aims: readonly Aim[] = [];
   await checks.run(name, async () => {
-    if (!isWritten) await writeRandomPackage(directory, shape, precision, kind, signal);
-    const measured = await measureWhatFits({ ...options, batches });
+    if (!isSpeed(measured)) throw measured;
     const report = reportOf(work, item, measured);
     work.speed.push(report);
     aims = report.aims;
@@ -117,6 +128,14 @@ async function proveCase(
   });
   for (const aim of aims) print(`  ${describeAim(aim)}`);
   return true;
+}
+
+function isFull(error: unknown): error is DeviceError {
+  return error instanceof DeviceError && error.code === "device-memory";
+}
+
+function isSpeed(measured: unknown): measured is Speed {
+  return typeof measured === "object" && measured !== null && "decode" in measured;
 }
 
 function optionsFor({ device, questionMs, elapsedMs, signal }: SpeedWork, steps: Steps) {
@@ -144,8 +163,7 @@ async function measureWhatFits(options: SpeedOptions): Promise<Speed> {
     const noRoom = batchesLeftOut(batches).map((chats) => `decode of ${chatsInWords(chats)}`);
     return { ...(await measureSpeed(options)), noRoom };
   } catch (error) {
-    const isFull = error instanceof DeviceError && error.code === "device-memory";
-    if (!isFull || batches.length === 1) throw error;
+    if (!isFull(error) || batches.length === 1) throw error;
     return measureWhatFits({ ...options, batches: batches.slice(0, -1) });
   }
 }

@@ -50,6 +50,35 @@ describe("the speed part of a proof", () => {
     expect(report!.measured.tokens).toHaveLength(16);
   }, 240_000);
 
+  it("leaves out what there is no room for, and fails where that is all, or was named", async () => {
+    const directory = await tempDir();
+    const measure = async (size: "8b" | undefined, memory: number) => {
+      const [checks, speed]: [Checks, SpeedReport[]] = [new Checks(), []];
+      const { signal } = new AbortController();
+      await proveSpeed({
+        ...{ checks, device: "cpu", directory, size, card: undefined, rooflines: undefined },
+        ...{ questionMs: 0, elapsedMs: 0, speed, signal },
+        findRoom: async () => ({ disk: 1e12, memory }),
+      });
+      return checks;
+    };
+    const named = await measure("8b", 1e9);
+    expect(named.list).toEqual([
+      {
+        name: "speed of a 8b in w8a8",
+        ok: false,
+        value: expect.stringMatching(/GB of memory are needed, 1\.0 are free$/),
+      },
+    ]);
+    const none = await measure(undefined, 1e8);
+    expect(none.leftOut.map(({ name }) => name)).toEqual(
+      ["2b", "4b", "8b", "mini"].map((shape) => `speed of a ${shape} in w8a8`),
+    );
+    expect(none.list).toEqual([
+      { name: "its speed can be measured", ok: false, value: expect.stringMatching(/no room/) },
+    ]);
+  });
+
   it("names what it had no time for", async () => {
     const directory = await tempDir();
     await writeRandomPackage(directory, "nano", { decoder: "q4", vision: "fp32" }, "cpu");

@@ -198,7 +198,7 @@ describe("ImageFetcher", () => {
     const slow = reference(patient.server.url("/slow"));
     expect(await patient.fetcher.fetch(slow)).toHaveLength(PIXEL_PNG.length);
 
-    const hurried = await setUp({ "/slow": hang }, { timeoutMs: 500 });
+    const hurried = await setUp({ "/slow": hang }, { timeoutMs: 5_000 });
     hurried.napcat.answer("get_msg", () => new Promise(() => {}));
     hurried.napcat.answer("get_image", () => new Promise(() => {}));
     const never = hurried.fetcher.fetch(reference(hurried.server.url("/slow")));

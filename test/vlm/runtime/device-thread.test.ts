@@ -91,7 +91,7 @@ describe("a device thread", () => {
     const thread = start();
     const text = offHeap(new Uint8Array(8));
     const fill = ort.describeForeign(LIBC, "memset", ["address", "int", "size"], [text, 7, 8]);
-    expect(thread.callAtExit([fill], 5000)).toBe("made");
+    expect(thread.callAtExit([fill], 60_000)).toBe("made");
     expect([...text]).toEqual(Array(8).fill(7));
     const long = ort.describeForeign(LIBC, "usleep", ["int"], [2_000_000]);
     expect(thread.callAtExit([long], 1)).toBe("late");

@@ -1,11 +1,13 @@
 // The words after `napcat-vlm`. In: arguments. Out: one command with its options, still as text, or a UsageError.
 // What the options mean, settings.ts finds out.
 
+import type { ComputePriority } from "../vlm/runtime/compute-priority.ts";
 import type { ShapeName } from "./bench/shape-names.ts";
 import { expectCommand, isCommand, readWords } from "./command-words.ts";
 import type { InitOptions } from "./init.ts";
 import type { Language } from "./language.ts";
 import {
+  computePriority,
   countOf,
   cudaMajor,
   hubOf,
@@ -69,6 +71,7 @@ export type Command =
       readonly name: "bench";
       readonly size: ShapeName;
       readonly threads: number | undefined;
+      readonly computePriority: ComputePriority;
       readonly out: string | undefined;
       readonly flags: SettingFlags;
     }
@@ -109,6 +112,7 @@ export function parseCommand(argv: readonly string[]): Command {
     out,
     size,
     threads,
+    "compute-priority": priority = "normal",
     admins,
     groups,
     yes = false,
@@ -166,6 +170,7 @@ export function parseCommand(argv: readonly string[]): Command {
       name,
       size: shapeName(size ?? "2b"),
       threads: countOf("--threads", threads, 999),
+      computePriority: computePriority(priority),
       out,
       flags,
     };

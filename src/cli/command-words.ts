@@ -19,6 +19,7 @@ const OPTIONS = {
   out: { type: "string" },
   size: { type: "string" },
   threads: { type: "string" },
+  "compute-priority": { type: "string" },
   admins: { type: "string" },
   groups: { type: "string" },
   yes: { type: "boolean", short: "y" },
@@ -86,7 +87,7 @@ export const OPTIONS_OF: Readonly<Record<string, readonly string[]>> = {
     "json",
     "picture",
   ],
-  bench: ["size", "model", "precision", "threads", "out", "config"],
+  bench: ["size", "model", "precision", "threads", "compute-priority", "out", "config"],
   prove: ["device", "json", "quick", "size", "config"],
   "setup-cuda": ["force", "cuda", "mirror", "from", "sha256", "libraries", "pypi"],
 };

@@ -63,6 +63,7 @@ export const HELP = `napcat-vlm: 会看图的 QQ 机器人 · QQ bots that see
   --picture URL                                 doctor: 试着下载一张图 · fetch one picture as a test
   --size nano|mini|2b|4b|8b                     bench, prove: 随机模型的大小 · of the random model
   --threads N                                   bench: 线程数 · threads (物理核心 · physical cores)
+  --compute-priority normal|low                 bench: 计算线程的优先级 · of the threads that compute (Linux)
   --cuda 12|13                                  setup-cuda: 默认按驱动选择 · by the driver when left out
   --mirror URL                                  setup-cuda: 镜像 · a NuGet feed, a directory, or the file
   --from FILE                                   setup-cuda: 本地文件 · an archive or directory here

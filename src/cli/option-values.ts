@@ -1,6 +1,7 @@
 // Values of options and words behind a command. In: text as it was typed. Out: what it stands for, or a UsageError that
 // says what can be typed there. It knows no commands.
 
+import { COMPUTE_PRIORITIES, type ComputePriority } from "../vlm/runtime/compute-priority.ts";
 import { SHAPE_NAMES, type ShapeName } from "./bench/shape-names.ts";
 import type { Language } from "./language.ts";
 import { UsageError } from "./usage-error.ts";
@@ -32,6 +33,15 @@ export function shapeName(text: string): ShapeName {
   const found = SHAPE_NAMES.find((name) => name === text);
   if (found === undefined) {
     throw new UsageError(`--size: expected ${SHAPE_NAMES.join(", ")}, got \`${text}\`.`);
+  }
+  return found;
+}
+
+export function computePriority(text: string): ComputePriority {
+  const found = COMPUTE_PRIORITIES.find((name) => name === text);
+  if (found === undefined) {
+    const known = COMPUTE_PRIORITIES.join(" or ");
+    throw new UsageError(`--compute-priority: expected ${known}, got \`${text.slice(0, 20)}\`.`);
   }
   return found;
 }

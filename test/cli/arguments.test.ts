@@ -64,6 +64,11 @@ describe("parseCommand", () => {
     ],
     ["list --json", { name: "list", json: true }],
     ["verify a/b", { name: "verify", model: "a/b" }],
+    ["bench", { name: "bench", size: "2b", computePriority: "normal", flags: {} }],
+    [
+      "bench --size mini --threads 2 --compute-priority low",
+      { name: "bench", size: "mini", threads: 2, computePriority: "low", flags: {} },
+    ],
     ["prove --quick", { name: "prove", quick: true, flags: {} }],
     [
       "prove --device webgpu --size mini --json there.json",
@@ -124,6 +129,7 @@ describe("parseCommand", () => {
     ["start --out there", "`--out` is not an option of `start`."],
     ["convert dir --port 1", "`--port` is not an option of `convert`."],
     ["setup-cuda --force=yes", "Option '--force' does not take an argument."],
+    ["bench --compute-priority high", "--compute-priority: expected normal or low, got `high`."],
     ["doctor --lang fr", "`--lang` is `zh` or `en`, got `fr`."],
     ["start --json", "`--json` is not an option of `start`."],
     ["prove --json", "Option '--json <value>' argument missing."],

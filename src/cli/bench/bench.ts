@@ -12,6 +12,7 @@ import { loadQwen3Vl, ORT_VERSION, preferredInt8Weights } from "../../vlm/index.
 import { measureMachine } from "../../vlm/machine/machine-profile.ts";
 import { precisionForCheckpoint } from "../../vlm/machine/precision-choice.ts";
 import { parseRemoteAddress } from "../../vlm/remote/remote-address.ts";
+import type { ComputePriority } from "../../vlm/runtime/compute-priority.ts";
 import { showProgress } from "../progress.ts";
 import { print } from "../terminal.ts";
 import { UsageError } from "../usage-error.ts";
@@ -42,6 +43,7 @@ export interface BenchCommand {
   readonly model: string | undefined;
   readonly precision: "fp32" | "w8a8" | "q4" | undefined;
   readonly threads: number | undefined;
+  readonly computePriority: ComputePriority;
   /** Where the report goes. */
   readonly out: string | undefined;
 }
@@ -80,6 +82,7 @@ export async function bench(command: BenchCommand, signal: AbortSignal): Promise
       maxConcurrent: MAX_CHATS,
       signal,
       onWarning: () => {},
+      computePriority: command.computePriority,
       ...(command.threads === undefined ? {} : { threads: command.threads }),
     }),
   );
@@ -129,6 +132,7 @@ export async function bench(command: BenchCommand, signal: AbortSignal): Promise
     cpu: cpus()[0]?.model.trim() ?? process.arch,
     cpus: availableParallelism(),
     memoryGib: gib(totalmem()),
+    computePriority: command.computePriority,
     model: command.model === undefined ? size : "own",
     precision: onnxPackage.manifest.precision,
     figures: run.figures,

@@ -5,7 +5,8 @@ import { short } from "./figure.ts";
 
 /** One row for each figure; `!` marks those that varied by more than 30 %. */
 export function table(report: BenchReport): string {
-  const { cpu, cpus, memoryGib, model, precision, onnxRuntime, node } = report;
+  const { cpu, cpus, memoryGib, model, precision, onnxRuntime, node, computePriority } = report;
+  const priority = computePriority === "low" ? ", which give way to everything else" : "";
   const rows = report.figures.map(
     ({ label, unit, min, median, max, samples, noisy }) =>
       `| ${label} | ${short(min)} | ${short(median)}${noisy ? " !" : ""} | ${short(max)} | ${unit} | ${samples} |`,
@@ -14,7 +15,7 @@ export function table(report: BenchReport): string {
     ({ id, reason }) => `| ${id} | | not available: ${reason} | | | |`,
   );
   return [
-    `${model}, ${precision.decoder} (vision ${precision.vision}); ${cpu}, ${cpus} threads, ${memoryGib.toFixed(0)} GiB; ` +
+    `${model}, ${precision.decoder} (vision ${precision.vision}); ${cpu}, ${cpus} threads${priority}, ${memoryGib.toFixed(0)} GiB; ` +
       `ONNX Runtime ${onnxRuntime}, Node ${node}`,
     "",
     "| | min | median | max | unit | samples |",

@@ -7,7 +7,14 @@ import { tempDir } from "../../support/temp-dir.ts";
 
 const measure = (model: string) =>
   bench(
-    { size: "nano", model, precision: undefined, threads: undefined, out: undefined },
+    {
+      size: "nano",
+      model,
+      precision: undefined,
+      threads: undefined,
+      computePriority: "normal",
+      out: undefined,
+    },
     new AbortController().signal,
   );
 

@@ -17,6 +17,7 @@ const report: BenchReport = {
   cpu: "A <fast> CPU",
   cpus: 2,
   memoryGib: 23.4,
+  computePriority: "normal",
   model: "mini",
   precision: { decoder: "w8a8", vision: "w8a8" },
   figures: [figure(speed, [100, 96, 110]), figure(gap, [1, 2, 4])],
@@ -40,6 +41,9 @@ describe("a report", () => {
   it("is a table that names the machine, marks noise and says what is missing", () => {
     const text = table(report);
     expect(text).toContain("A <fast> CPU, 2 threads, 23 GiB");
+    expect(table({ ...report, computePriority: "low" })).toContain(
+      "2 threads, which give way to everything else, 23 GiB",
+    );
     expect(text).toContain("| prefill 64 | 96.0 | 100 | 110 | tok/s | 3 |");
     expect(text).toContain("| a < b & c | 1.00 | 2.00 ! | 4.00 | ms | 3 |");
     expect(text).toContain("not available: the engine cannot be warmed");

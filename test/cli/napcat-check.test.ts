@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { WebSocketServer } from "ws";
 import { askNapCat } from "../../src/cli/napcat-check.ts";
+import { NOBODY } from "../support/nobody.ts";
 
 const NEVER = new AbortController().signal;
 const servers: (WebSocketServer | Server)[] = [];
@@ -66,11 +67,7 @@ describe("askNapCat", () => {
   });
 
   it("notices that nobody listens", async () => {
-    const server = createServer().listen(0, "127.0.0.1");
-    await new Promise((resolve) => server.once("listening", resolve));
-    const { port } = server.address() as AddressInfo;
-    await new Promise((resolve) => server.close(resolve));
-    await expect(ask(`ws://127.0.0.1:${port}`)).rejects.toMatchObject({ problem: "unreachable" });
+    await expect(ask(`ws://${NOBODY}`)).rejects.toMatchObject({ problem: "unreachable" });
   });
 
   it("notices a server that speaks no WebSocket", async () => {

@@ -6,6 +6,7 @@ import type { CheckContext, Finding } from "../../../src/cli/doctor/finding.ts";
 import { type PictureHost, probePictureHost } from "../../../src/cli/picture-hosts.ts";
 import { resolveSettings } from "../../../src/cli/settings.ts";
 import { PIXEL_PNG } from "../../support/events.ts";
+import { NOBODY } from "../../support/nobody.ts";
 import { expired, startPictureServer } from "../../support/picture-server.ts";
 import { playQqNetwork } from "../../support/qq-network.ts";
 
@@ -84,9 +85,7 @@ describe("probePictureHost", () => {
   });
 
   it("says that nothing answers", async () => {
-    const server = await startPictureServer({});
-    await server.close();
-    const network = playQqNetwork(server.host);
+    const network = playQqNetwork(NOBODY);
     cleanups.push(() => network.restore());
     const refused = { signal, lookup: answering("203.205.254.1") };
     expect(await probePictureHost(host, refused)).toMatchObject({

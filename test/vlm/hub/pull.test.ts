@@ -21,6 +21,7 @@ import {
   sha256Of,
   startModelHub,
 } from "../../support/model-hub.ts";
+import { NOBODY } from "../../support/nobody.ts";
 import { startSocksServer } from "../../support/socks-server.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
@@ -178,15 +179,17 @@ describe("a pull", () => {
       new Set([new URL(hub.url).host, new URL(hub.cdnUrl).host]),
     );
     await proxy.close();
-    const error: unknown = await fetched({ variables, modelsDir: join(dir, "dead") }).catch(
-      (e) => e,
-    );
+    const dead = { ALL_PROXY: `socks5://me:word@${NOBODY}` };
+    const error: unknown = await fetched({
+      variables: dead,
+      modelsDir: join(dir, "dead"),
+    }).catch((e) => e);
     const { host } = new URL(hub.url);
     expect(error).toMatchObject({
       code: "hub-unreachable",
       host,
       message: expect.stringContaining(
-        `The proxy 127.0.0.1:${proxy.port} cannot be reached (ECONNREFUSED). Mend HTTPS_PROXY, or name ${host} in NO_PROXY`,
+        `The proxy ${NOBODY} cannot be reached (ECONNREFUSED). Mend HTTPS_PROXY, or name ${host} in NO_PROXY`,
       ),
     });
     expect(inspect(error, { depth: 9 })).not.toContain("word@");

@@ -18,6 +18,7 @@ import {
   type Write,
 } from "../../support/chat-server.ts";
 import { PIXEL_PNG } from "../../support/events.ts";
+import { NOBODY } from "../../support/nobody.ts";
 
 const PIXEL = Buffer.from(PIXEL_PNG).toString("base64");
 const KEY = "sk-CANARY-of-a-key-0123456789";
@@ -662,9 +663,7 @@ describe("a failure", () => {
   });
 
   it("says so when nobody listens", async () => {
-    const { server, model } = await setup(says("好"));
-    await server.close();
-    closing.splice(0, 1);
+    const { model } = await setup(says("好"), { baseURL: `http://${NOBODY}/v1` });
     const error = await failureOf(model.generate(QUESTION));
     expect(error).toMatchObject({ code: "remote-unreachable" });
     expect(error.message).toMatch(/cannot be reached \(ECONNREFUSED\)/);

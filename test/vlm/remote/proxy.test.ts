@@ -5,6 +5,7 @@ import { createServer, type Server } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { openAiVlm } from "../../../src/vlm/remote/index.ts";
+import { NOBODY } from "../../support/nobody.ts";
 import { startSocksServer } from "../../support/socks-server.ts";
 
 const open: Server[] = [];
@@ -56,6 +57,7 @@ describe("a proxy before an engine elsewhere", () => {
     expect(new Set(proxy.asked)).toEqual(new Set([host]));
     await there.dispose();
     await proxy.close();
+    onlyProxy("ALL_PROXY", `socks5h://me:word@${NOBODY}`);
     const late = model();
     await expect(late.generate({ messages })).rejects.toMatchObject({ code: "remote-unreachable" });
     await late.dispose();

@@ -63,8 +63,8 @@ export interface LoadOptions {
   /** Records the steps of answers on a graphics card once and replays them. CUDA only. @default false */
   readonly captureGraphs?: boolean;
   /**
-   * On an NVIDIA card: steps of up to eight chats by kernels of our own, compiled at the first load, where they compute
-   * what the graph computes. @default true
+   * On an NVIDIA card: steps of up to sixteen chats by kernels of our own, compiled at the first load, where they compute
+   * what the graph computes, and sooner. @default true
    */
   readonly stepKernels?: boolean;
   /**

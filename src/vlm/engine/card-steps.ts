@@ -41,6 +41,8 @@ type StepTables = Pick<DeviceRotary, "cos" | "sin">;
 export interface CardStepsOptions {
   /** Are forms taken also where the graph is as fast? For measuring. @default false */
   readonly always?: boolean;
+  /** Chats that ever take a step together. @default any number */
+  readonly mostChats?: number | undefined;
   /** A clock, in milliseconds. @default performance.now */
   readonly now?: () => number;
   readonly signal?: AbortSignal | undefined;
@@ -54,6 +56,7 @@ export class CardSteps {
   readonly #card: CudaDevice;
   readonly #vocabSize: number;
   readonly #always: boolean;
+  readonly #mostChats: number;
   readonly #now: (() => number) | undefined;
   #kernels: StepKernels | undefined;
   /** Forms that compute what the graph computes, and are to be taken, in the slots where that was found. */
@@ -63,12 +66,13 @@ export class CardSteps {
     card: CudaDevice,
     weights: CardWeights,
     vocabSize: number,
-    { always = false, now }: CardStepsOptions,
+    { always = false, mostChats = Number.POSITIVE_INFINITY, now }: CardStepsOptions,
   ) {
     this.#card = card;
     this.#weights = weights;
     this.#vocabSize = vocabSize;
     this.#always = always;
+    this.#mostChats = mostChats;
     this.#now = now;
   }
 
@@ -92,7 +96,9 @@ export class CardSteps {
     const bits = { layers: 4, head: 8 } as const;
     const weights = { values: this.#weights.values, bits };
     return unlessRefused(async () => {
-      this.#kernels = await StepKernels.create(this.#card, memory, config.text, weights);
+      const { text } = config;
+      const most = this.#mostChats;
+      this.#kernels = await StepKernels.create(this.#card, memory, text, weights, most);
       return undefined;
     });
   }

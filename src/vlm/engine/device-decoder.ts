@@ -40,6 +40,8 @@ export interface DeviceDecoderOptions extends SessionOptions {
    * @default true
    */
   readonly stepKernels?: boolean | "always";
+  /** Chats that ever take a step together; kernels for more are not made. @default any number */
+  readonly mostChats?: number | undefined;
   /** Is told why there are no such kernels. */
   readonly onNote?: ((sentence: string) => void) | undefined;
 }

@@ -129,6 +129,7 @@ async function loadInDeviceForm(model: OnnxPackage, options: BackendOptions): Pr
     ...session,
     captureGraphs,
     stepKernels,
+    mostChats: maxConcurrent,
     onNote,
   });
   onMade(() => decoder.dispose());

@@ -10,12 +10,14 @@ import type { OnnxPackage } from "./onnx-package.ts";
 /** @throws DeviceError */
 export async function loadCardSteps(
   model: OnnxPackage,
-  { device = "cpu", stepKernels = true, onNote, signal, budget }: DeviceDecoderOptions,
+  options: DeviceDecoderOptions,
 ): Promise<CardSteps | undefined> {
+  const { device = "cpu", stepKernels = true, mostChats, onNote, signal, budget } = options;
   const card = await openDevice(device);
   if (stepKernels === false || !(card instanceof CudaDevice)) return undefined;
   try {
-    return await CardSteps.load(card, model, { always: stepKernels === "always", signal, budget });
+    const always = stepKernels === "always";
+    return await CardSteps.load(card, model, { always, mostChats, signal, budget });
   } catch (error) {
     if (!isRefusal(error)) throw error;
     onNote?.(withoutKernels(error));

@@ -8,7 +8,7 @@ import type { CudaDevice } from "../runtime/cuda-device.ts";
 import { CudaKernels, cardLimits } from "../runtime/cuda-kernels.ts";
 import type { DeviceMemory } from "../runtime/device-memory.ts";
 import { StepForm, type StepPlace, type StepRow, type StepScores } from "./step-form.ts";
-import { planSteps, type StepWeights } from "./step-plan.ts";
+import { planSteps, type StepPlan, type StepWeights } from "./step-plan.ts";
 import { StepScratch } from "./step-scratch.ts";
 
 /** The kernels in all their forms, and memory for the steps of one model. */
@@ -22,6 +22,7 @@ export class StepKernels {
   }
 
   /**
+   * @param mostChats that ever take a step together
    * @throws CompilerError, KernelError, StepPlanError where the card or the machine cannot have it; DeviceError `device-memory`
    */
   static async create(
@@ -29,18 +30,15 @@ export class StepKernels {
     memory: DeviceMemory,
     text: TextConfig,
     weights: StepWeights,
+    mostChats: number,
   ): Promise<StepKernels> {
     const limits = await cardLimits(card);
     const program = await readFile(new URL("./step-kernels.cu", import.meta.url), "utf8");
-    // Each is compiled by itself, one after the other: seconds each, once for every model and card.
-    const plans = planSteps(text, weights.bits, limits);
-    const programs: CudaKernels[] = [];
+    const plans = planSteps(text, weights.bits, limits, mostChats);
+    const programs = await loadPrograms(card, program, plans);
     const forms: StepForm[] = [];
     let scratch: StepScratch | undefined;
     try {
-      for (const { constants } of plans) {
-        programs.push(await CudaKernels.load(card, { text: program, constants }));
-      }
       scratch = await StepScratch.create(memory, text, plans.at(-1)!.rows);
       for (const [index, plan] of plans.entries()) {
         const kernels = programs[index]!;
@@ -75,5 +73,22 @@ export class StepKernels {
   async dispose(): Promise<void> {
     for (const form of this.#forms) await form.dispose();
     this.#scratch.dispose();
+  }
+}
+
+/** Seconds each, once for every model and card; the compiler may take several at once. All of them, or none. */
+async function loadPrograms(
+  card: CudaDevice,
+  text: string,
+  plans: readonly StepPlan[],
+): Promise<readonly CudaKernels[]> {
+  const loading = plans.map(({ constants }) => CudaKernels.load(card, { text, constants }));
+  try {
+    return await Promise.all(loading);
+  } catch (error) {
+    for (const one of await Promise.allSettled(loading)) {
+      if (one.status === "fulfilled") await one.value.dispose();
+    }
+    throw error;
   }
 }

@@ -26,15 +26,15 @@ const MOST_WARPS = { 4: 24, 8: 16 } as const;
 const TILE = 16;
 /** Columns that a warp takes at once. */
 const SPAN = 128;
-/** Chats that a product computes at least. */
-const LEAST_CHATS = 8;
+/** Chats that the matrix units take at once. */
+const CHATS_AT_ONCE = 8;
 /** Tiles that a block takes at once: more would leave a warp too many columns. */
 const MOST_TILES = { 4: 6, 8: 4 } as const;
 /** What kernels declare besides sums. */
 const SPARE_BYTES = 1024;
 
 /** Chats of a step; numbers in between take the next larger form, with rows that nobody is in. */
-const FORMS = [1, 4, 8];
+const FORMS = [1, 4, 8, 16];
 
 /** The kernels do not fit this card. */
 export class StepPlanError extends Error {
@@ -42,18 +42,21 @@ export class StepPlanError extends Error {
 }
 
 /**
- * The forms that a card gets, ascending: where a multiprocessor has no room for four or eight chats, for as many as it has
- * room for.
+ * The forms that a card gets, ascending: where a multiprocessor has no room for so many chats, for as many as it has room
+ * for.
  *
+ * @param mostChats that ever take a step together: what only more would need is left out
  * @throws StepPlanError where there is none for one
  */
 export function planSteps(
   text: TextConfig,
   bits: StepWeights["bits"],
   limits: CardLimits,
+  mostChats: number,
 ): readonly StepPlan[] {
   const plans = FORMS.flatMap((most, index) => {
-    for (let rows = most; rows > (FORMS[index - 1] ?? 0); rows--) {
+    const smaller = FORMS[index - 1] ?? 0;
+    for (let rows = most; rows > smaller && smaller < mostChats; rows--) {
       const plan = new StepPlan(text, bits, rows, limits);
       if (plan.fits) return [plan];
     }
@@ -116,7 +119,7 @@ export class StepPlan {
       inner: plan(sizes.inner),
       head: plan(sizes.head),
     };
-    const sums = MOST_WARPS[4] * TILE * Math.max(LEAST_CHATS, rows) * 4;
+    const sums = MOST_WARPS[4] * TILE * Math.ceil(rows / CHATS_AT_ONCE) * CHATS_AT_ONCE * 4;
     this.fits = Object.values(this.products).every(
       ({ sharedBytes }) => sharedBytes + sums + SPARE_BYTES <= limits.sharedBytes,
     );

@@ -103,21 +103,21 @@ const count = (fake: FakeCuda, name: string) => fake.called.filter((one) => one 
 
 describe("kernels of our own", () => {
   it("are taken where they compute what the graph computes, and sooner, for as many chats as they have forms", async () => {
-    const { steps, slots, tables, owner, memory } = await machine({ now: clock(2) }, 9);
+    const { steps, slots, tables, owner, memory } = await machine({ now: clock(2) }, 17);
     const before = chats(slots, 3);
     expect(steps.takes(before)).toBe(false);
     before[0]!.slot.dispose();
     expect(await steps.prepare(memory, model)).toBeUndefined();
     expect(await steps.check(slots, tables, owner)).toBeUndefined();
-    const rows = chats(slots, ...Array.from({ length: 9 }, () => 3));
-    expect([1, 2, 8, 9].map((some) => steps.takes(rows.slice(0, some)))).toEqual([
+    const rows = chats(slots, ...Array.from({ length: 17 }, () => 3));
+    expect([1, 2, 16, 17].map((some) => steps.takes(rows.slice(0, some)))).toEqual([
       ...[true, true, true, false],
     ]);
     expect(steps.takes([])).toBe(false);
   });
 
   it("are not taken where the graph is as fast, unless they are being measured", async () => {
-    const slow = await machine({ now: clock(1) });
+    const slow = await machine({ now: clock(1), mostChats: 8 });
     await slow.steps.prepare(slow.memory, model);
     const said = await slow.steps.check(slow.slots, slow.tables, slow.owner);
     expect(said).toBe(
@@ -152,7 +152,7 @@ describe("kernels of our own", () => {
     fake.failures.set("cudaMallocHost", 2);
     // Memory that is not there is no refusal: it is as if the model did not fit.
     await expect(steps.prepare(memory, model)).rejects.toMatchObject({ code: "device-memory" });
-    expect(count(fake, "cuModuleUnload")).toBe(3);
+    expect(count(fake, "cuModuleUnload")).toBe(4);
     expect(card.budget.used).toBe(used);
   });
 

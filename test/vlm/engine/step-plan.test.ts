@@ -64,14 +64,15 @@ const T4 = { multiprocessors: 40, sharedBytes: 65_536 };
 const A100 = { multiprocessors: 108, sharedBytes: 166_912 };
 
 describe("the forms of a card", () => {
-  const forms = (text: Partial<TextConfig>, limits: typeof T4) =>
-    planSteps({ ...TEXT, ...text }, BITS, limits).map(({ rows }) => rows);
+  const forms = (text: Partial<TextConfig>, limits: typeof T4, mostChats = 32) =>
+    planSteps({ ...TEXT, ...text }, BITS, limits, mostChats).map(({ rows }) => rows);
 
-  it("are for one, four and eight chats, or for as many as a block has memory for", () => {
-    expect(forms({}, H100)).toEqual([1, 4, 8]);
-    expect(forms({}, A100)).toEqual([1, 4, 8]);
+  it("are for one, four, eight and sixteen chats, or for as many as a block has memory for", () => {
+    expect(forms({}, H100)).toEqual([1, 4, 8, 16]);
+    expect(forms({}, A100)).toEqual([1, 4, 8, 11]);
     expect(forms({}, RTX_4090)).toEqual([1, 4, 7]);
     expect(forms({}, T4)).toEqual([1, 4]);
+    expect(forms(TEXTS["4B"], H100)).toEqual([1, 4, 8, 10]);
     expect(forms(TEXTS["4B"], RTX_4090)).toEqual([1, 4]);
     expect(forms(TEXTS["4B"], T4)).toEqual([1, 2]);
     expect(forms(TEXTS["8B"], H100)).toEqual([1, 4, 8]);
@@ -81,12 +82,16 @@ describe("the forms of a card", () => {
     expect(forms(TEXTS["32B"], RTX_4090)).toEqual([1]);
   });
 
+  it("that more chats would need than there ever are, are not made", () => {
+    expect([1, 3, 4, 8, 9].map((most) => forms({}, H100, most).at(-1))).toEqual([1, 4, 4, 8, 16]);
+  });
+
   it("stay within what the card has, with what the kernels declare", () => {
     for (const text of [{}, ...Object.values(TEXTS)]) {
       for (const limits of [H100, A100, RTX_4090, T4]) {
-        for (const plan of planSteps({ ...TEXT, ...text }, BITS, limits)) {
+        for (const plan of planSteps({ ...TEXT, ...text }, BITS, limits, 32)) {
           for (const { sharedBytes, threads, tiles, slices } of Object.values(plan.products)) {
-            const sums = tiles * slices * 16 * 8 * 4;
+            const sums = tiles * slices * 16 * Math.ceil(plan.rows / 8) * 8 * 4;
             expect(sharedBytes + sums).toBeLessThanOrEqual(limits.sharedBytes);
             expect(threads).toBeLessThanOrEqual(768);
           }

@@ -9,6 +9,7 @@ import type { Safetensors, StoredTensor } from "./safetensors.ts";
 import {
   BYTE_DTYPES,
   type ByteFormat,
+  type LastBlocks,
   type ScaleBlock,
   type ScaledLayout,
   type ScaledParts,
@@ -40,6 +41,7 @@ class Assembly {
   /** Names that are part of a weight. */
   readonly #used = new Set<string>();
   readonly #unpacked: Unpacked = {};
+  readonly #lastBlocks: LastBlocks = {};
 
   constructor(file: Safetensors, quantization: QuantizationConfig | undefined) {
     this.#file = file;
@@ -96,7 +98,8 @@ class Assembly {
     const block = this.#scaleBlock(scales, layout.rows, layout.columns);
     this.#use(levels, scales, zeroPoints);
     const whole = { ...layout, block };
-    this.#whole.push(new ScaledWeight(this.#file, `${module}.weight`, parts, whole));
+    const weight = `${module}.weight`;
+    this.#whole.push(new ScaledWeight(this.#file, weight, parts, whole, this.#lastBlocks));
   }
 
   /** One scale for all, one for each row, or blocks as the settings say. */

@@ -1,6 +1,6 @@
 // Weights of one byte each with scales: FP8 in blocks as the Qwen team publishes it, FP8 and int8 by row, by group or with
 // one scale as others do. In: the bytes, the scales, zero points of int8. Out: rows of f32, exact but for the last
-// rounding of a product. What activations would be rounded to is of no concern: they are not.
+// rounding of a product. In memory are the scales of one weight at a time. What activations would be rounded to is of no concern: they are not.
 
 import type { Safetensors, StoredTensor } from "./safetensors.ts";
 import { notFinite, readAll, type Weight } from "./weight.ts";
@@ -33,7 +33,13 @@ export interface ScaledLayout {
 /** Of all blocks, row by row. */
 interface BlockValues {
   readonly scales: Float32Array;
-  readonly zeroPoints: Float32Array;
+  /** Undefined: all are 0. */
+  readonly zeroPoints: Float32Array | undefined;
+}
+
+/** The blocks that were read last; weights of one checkpoint share it, as those of small groups are large. */
+export interface LastBlocks {
+  of?: { readonly weight: ScaledWeight; readonly values: BlockValues };
 }
 
 export class ScaledWeight implements Weight {
@@ -45,11 +51,16 @@ export class ScaledWeight implements Weight {
   readonly #weights: Safetensors;
   readonly #parts: ScaledParts;
   readonly #layout: ScaledLayout;
-  /** Read once: a thousandth of the weight, or less, but for small groups. */
-  #blocks: BlockValues | undefined;
+  readonly #last: LastBlocks;
 
   /** @param name `….weight` */
-  constructor(weights: Safetensors, name: string, parts: ScaledParts, layout: ScaledLayout) {
+  constructor(
+    weights: Safetensors,
+    name: string,
+    parts: ScaledParts,
+    layout: ScaledLayout,
+    last: LastBlocks,
+  ) {
     this.name = name;
     this.shape = [layout.rows, layout.columns];
     this.byteLength = [...partsOf(parts)].reduce((sum, part) => sum + part.byteLength, 0);
@@ -57,6 +68,7 @@ export class ScaledWeight implements Weight {
     this.#weights = weights;
     this.#parts = parts;
     this.#layout = layout;
+    this.#last = last;
   }
 
   get parts(): readonly StoredTensor[] {
@@ -64,8 +76,7 @@ export class ScaledWeight implements Weight {
   }
 
   async readRows(firstRow: number, rows: number, target: Float32Array): Promise<void> {
-    this.#blocks ??= await this.#readBlocks();
-    const { scales, zeroPoints } = this.#blocks;
+    const { scales, zeroPoints } = await this.#blocks();
     const { columns, format, block } = this.#layout;
     const bytes = new Uint8Array(rows * columns);
     await this.#weights.read(this.#parts.levels, firstRow * columns, bytes);
@@ -76,7 +87,7 @@ export class ScaledWeight implements Weight {
       const first = Math.floor((firstRow + row) / block.rows) * across;
       for (let k = 0; k < across; k++) {
         const scale = scales[first + k] as number;
-        const zero = zeroPoints[first + k] as number;
+        const zero = zeroPoints === undefined ? 0 : (zeroPoints[first + k] as number);
         const end = row * columns + Math.min(columns, (k + 1) * block.columns);
         for (let i = row * columns + k * block.columns; i < end; i++) {
           const value = ((table[bytes[i] as number] as number) - zero) * scale;
@@ -88,17 +99,26 @@ export class ScaledWeight implements Weight {
     if (!finite) throw notFinite(this.name);
   }
 
-  async #readBlocks(): Promise<BlockValues> {
+  async #blocks(): Promise<BlockValues> {
+    if (this.#last.of?.weight === this) return this.#last.of.values;
+    // Those of the weight before may be collected while these are read.
+    delete this.#last.of;
     const scales = await this.#readScales();
+    const values = { scales, zeroPoints: await this.#readZeroPoints(scales.length) };
+    this.#last.of = { weight: this, values };
+    return values;
+  }
+
+  async #readZeroPoints(count: number): Promise<Float32Array | undefined> {
     const stored = this.#parts.zeroPoints;
-    if (stored === undefined) return { scales, zeroPoints: new Float32Array(scales.length) };
+    if (stored === undefined) return undefined;
     const bytes = new Uint8Array(stored.byteLength);
     await this.#weights.read(stored, 0, bytes);
     const { rows, columns, format, block } = this.#layout;
     const table = byteValues(format);
     const across = Math.ceil(columns / block.columns);
     const perWord = format === "I8+128" ? 4 : 1;
-    const zeroPoints = new Float32Array(scales.length);
+    const zeroPoints = new Float32Array(count);
     for (let down = 0; down < Math.ceil(rows / block.rows); down++) {
       const [word, place] = [Math.floor(down / perWord), down % perWord];
       for (let k = 0; k < across; k++) {
@@ -106,7 +126,7 @@ export class ScaledWeight implements Weight {
         zeroPoints[down * across + k] = table[byte] as number;
       }
     }
-    return { scales, zeroPoints };
+    return zeroPoints;
   }
 
   async #readScales(): Promise<Float32Array> {

@@ -234,6 +234,8 @@ export class ResponseFormatError extends VlmError {
   readonly path: string | undefined;
   /** The keyword of a schema, or the construct of a regular expression, that cannot be kept. */
   readonly keyword: string | undefined;
+  /** The strict tool whose schema it is; undefined where it is the form of the answer. */
+  readonly tool: string | undefined;
 
   constructor(
     code: ResponseFormatErrorCode,
@@ -241,12 +243,14 @@ export class ResponseFormatError extends VlmError {
     options: VlmErrorOptions & {
       readonly path?: string | undefined;
       readonly keyword?: string | undefined;
+      readonly tool?: string | undefined;
     } = {},
   ) {
     super(message, options);
     this.code = code;
     this.path = options.path;
     this.keyword = options.keyword;
+    this.tool = options.tool;
   }
 }
 

@@ -1,7 +1,7 @@
 // What the debug adapter answers when something is wrong.
 // In: any error. Out: a status, a code and one sentence; never a stack, never what somebody wrote.
 
-import { isVlmError, RemoteError, type VlmError } from "../../vlm/index.ts";
+import { isVlmError, RemoteError, ResponseFormatError, type VlmError } from "../../vlm/index.ts";
 
 /** The statuses the debug adapter answers with when it cannot answer. */
 export type ErrorStatus = 400 | 401 | 403 | 404 | 405 | 408 | 413 | 429 | 500 | 502 | 503 | 504;
@@ -58,9 +58,13 @@ function fromVlmError(error: VlmError): RequestError {
     case "image-corrupt":
     case "image-unsupported":
     case "image-too-large":
-    case "response-format-unsupported":
-    case "response-format-too-complex":
       return new RequestError(400, error.code, error.message);
+    case "response-format-unsupported":
+    case "response-format-too-complex": {
+      const ofTool = error instanceof ResponseFormatError && error.tool !== undefined;
+      const where = ofTool ? { field: "tools" } : {};
+      return new RequestError(400, error.code, error.message, {}, where);
+    }
     case "queue-full":
       return new RequestError(503, error.code, error.message, { "Retry-After": "5" });
     case "device-lost":

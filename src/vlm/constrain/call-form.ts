@@ -62,5 +62,5 @@ const SAYS_OTHERWISE = new Set(["type", "$ref", "enum", "const", "anyOf", "oneOf
 
 function ofTool(name: string, { code, message, path, keyword }: ResponseFormatError) {
   const whole = `The arguments of the strict tool ${JSON.stringify(name)} cannot be kept. ${message}`;
-  return new ResponseFormatError(code, whole, { path, keyword });
+  return new ResponseFormatError(code, whole, { path, keyword, tool: name });
 }

@@ -72,13 +72,16 @@ class HeldCall {
     );
   }
 
+  /** Says what is wrong; nothing else here does. */
   get mask(): TokenMask | undefined {
     if (this.#form === "coming") throw new TypeError("The form of a call has to be waited for");
-    return this.#kept(({ mask }) => mask);
+    const mask = this.#kept((form) => form.mask);
+    if (this.#failure !== undefined) throw this.#failure;
+    return mask;
   }
 
   get ended(): boolean {
-    return this.#kept(({ ended }) => ended) ?? false;
+    return this.#kept((form) => form.ended) ?? false;
   }
 
   prepare(): Promise<void> | undefined {
@@ -91,13 +94,12 @@ class HeldCall {
   }
 
   #kept<T>(ask: (form: Constraint) => T): T | undefined {
-    if (this.#failure !== undefined) throw this.#failure;
     if (typeof this.#form === "string") return undefined;
     try {
       return ask(this.#form);
     } catch (error) {
       this.#fail(error);
-      return this.#kept(ask);
+      return undefined;
     }
   }
 

@@ -327,6 +327,14 @@ describe("what other clients send", () => {
     });
   });
 
+  it("hears that it is a strict tool whose schema cannot be kept", async () => {
+    const answer = new ResponseFormatError("response-format-unsupported", "No.", { tool: "look" });
+    const { post } = await start({ answer });
+    expect(await (await post(question)).json()).toMatchObject({
+      error: { code: "response-format-unsupported", param: "tools" },
+    });
+  });
+
   it("is the beginning of an answer, and an answer without a thought, by the names of vLLM and SGLang", async () => {
     const { model, post } = await start({ answer: "色" });
     const messages = [...question.messages, { role: "assistant", content: "红" }];

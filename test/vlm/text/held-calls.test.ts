@@ -4,7 +4,7 @@
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { describe, expect, it } from "vitest";
 import { ResponseFormatError } from "../../../src/vlm/errors.ts";
-import type { CallForm } from "../../../src/vlm/text/held-calls.ts";
+import { type CallForm, HeldCalls } from "../../../src/vlm/text/held-calls.ts";
 import type { KnownTool } from "../../../src/vlm/text/tool-call-text.ts";
 import { bytes, END, formats, id, writeByScript } from "../../support/byte-answers.ts";
 
@@ -125,6 +125,7 @@ describe("calls that the model makes by itself", () => {
       code: "response-format-unsupported",
       keyword: "uniqueItems",
       path: "schema/properties/a",
+      tool: "odd",
       message: expect.stringContaining('tool "odd"'),
     });
     const list = { name: "list", parameters: { type: "array" }, strict: true };
@@ -146,6 +147,24 @@ describe("calls that the model makes by itself", () => {
     expect(free).toMatchObject({ calls: ["clock({})"], masked: 0, finishReason: "tool-calls" });
     const strict = writeByScript(script, { tools: [CLOCK], callForm: { begin, strict: true } });
     await expect(strict).rejects.toBe(refusal);
+  });
+
+  it("say what is wrong where tokens are asked for, and nowhere else", async () => {
+    const refusal = new ResponseFormatError("response-format-too-complex", "It is too much.");
+    const form = { begin: () => Promise.reject(refusal), strict: true };
+    const calls = new HeldCalls(form, OPEN, CLOSE);
+    calls.take(OPEN, true);
+    await calls.prepare();
+    // Whoever runs many answers asks these before it deals with what goes wrong in one.
+    expect([calls.prepare(), calls.due, calls.on]).toEqual([undefined, undefined, true]);
+    expect(() => calls.mask).toThrow(refusal);
+    // What must not come cannot go unnoticed, either.
+    const late = new HeldCalls(heldTo([CLOCK]), OPEN, CLOSE);
+    late.take(OPEN, true);
+    await late.prepare();
+    late.take(bytes("x")[0]!, true);
+    expect([late.prepare(), late.due]).toEqual([undefined, undefined]);
+    expect(() => late.mask).toThrow("cannot come here");
   });
 
   it("of strict tools are known by their marks alone", async () => {

@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import { basename, join } from "node:path";
 import { disk } from "../disk.ts";
+import { DiskError } from "../disk-error.ts";
 import { findCudaLibraries } from "../vlm/runtime/cuda-libraries.ts";
 import { ORT_VERSION } from "../vlm/runtime/ort-library.ts";
 import {
@@ -18,7 +19,7 @@ import {
   driverTooOld,
   readCudaFacts,
 } from "./setup-cuda/choose-cuda.ts";
-import { fetchCudaLibraries, PYPI } from "./setup-cuda/cuda-wheels.ts";
+import { fetchCudaLibraries, findProviderWheel, PYPI } from "./setup-cuda/cuda-wheels.ts";
 import { DownloadError, type DownloadOptions, download } from "./setup-cuda/download.ts";
 import { installProvider, WrongProviderError } from "./setup-cuda/install-provider.ts";
 import { findSource } from "./setup-cuda/source.ts";
@@ -51,6 +52,12 @@ export interface SetupCudaOptions {
 const MIRROR_ADVICE =
   "可用 --mirror URL 指定镜像，或先下载文件再用 --from FILE；代理请设置 HTTPS_PROXY · name a mirror with --mirror URL, or a downloaded file with --from FILE; set HTTPS_PROXY behind a proxy";
 
+/** Where the files lie is not an option: the runtime looks for them there. */
+const DIRECTORY_ADVICE =
+  process.platform === "win32"
+    ? "目录由 LOCALAPPDATA 决定 · the directory follows LOCALAPPDATA"
+    : "目录由 XDG_CACHE_HOME 决定（默认 ~/.cache），启动时也要设置 · the directory follows XDG_CACHE_HOME (~/.cache by default), which the start needs as well";
+
 /** Resolves to the exit code. */
 export async function setupCuda(options: SetupCudaOptions): Promise<number> {
   const { signal, platform = `${process.platform}/${process.arch}` } = options;
@@ -64,7 +71,12 @@ export async function setupCuda(options: SetupCudaOptions): Promise<number> {
     return await install(options, platform);
   } catch (error) {
     signal.throwIfAborted();
-    const advice = error instanceof DownloadError ? ` ${MIRROR_ADVICE}.` : "";
+    const advice =
+      error instanceof DownloadError
+        ? ` ${MIRROR_ADVICE}.`
+        : error instanceof DiskError
+          ? ` ${DIRECTORY_ADVICE}.`
+          : "";
     if (!isForeseen(error)) throw error;
     complain(`未能安装 · not installed: ${(error as Error).message}${advice}`);
     return 1;
@@ -118,11 +130,30 @@ async function fetchProvider(place: Place, options: SetupCudaOptions): Promise<v
   }
   const downloading = downloadOptions(options);
   const source = { cuda, platform, version: ORT_VERSION, mirror: options.mirror };
-  const url = await findSource(source, downloading);
-  const archive = join(directory, basename(url.pathname));
-  print(`下载 · downloading ${archiveName(url)} …`);
-  const found = await download(url, archive, { ...downloading, sha256 });
-  print(`SHA-256 ${found}`);
+  const fetchFrom = async (url: URL, expected: string | undefined) => {
+    const archive = join(directory, basename(url.pathname));
+    print(`下载 · downloading ${archiveName(url)} …`);
+    print(`SHA-256 ${await download(url, archive, { ...downloading, sha256: expected })}`);
+    return archive;
+  };
+  const archive = await findSource(source, downloading)
+    .then((url) => fetchFrom(url, sha256))
+    .catch(async (error: unknown) => {
+      signal.throwIfAborted();
+      // What somebody named is taken, or nothing.
+      const named = options.mirror !== undefined || sha256 !== undefined;
+      if (!(error instanceof DownloadError) || named || cuda !== 13) throw error;
+      print(
+        `${error.message} 改用 PyPI 的 wheel · taking the wheel onnxruntime-gpu from PyPI instead`,
+      );
+      const wheels = { platform, index: options.pypi ?? PYPI };
+      return findProviderWheel(ORT_VERSION, wheels, downloading)
+        .then((wheel) => fetchFrom(wheel.url, wheel.sha256))
+        .catch((second: unknown) => {
+          if (!(second instanceof DownloadError)) throw second;
+          throw new DownloadError(error.problem, `${error.message} ${second.message}`, second);
+        });
+    });
   try {
     await installProvider({ ...request, from: archive });
   } finally {

@@ -1,6 +1,6 @@
 // The CUDA libraries that the provider needs, and CUDA's compiler, from the wheels that NVIDIA publishes for Python: no toolkit, no Python.
-// In: CUDA's major version. Out: the libraries beside the provider. An index of packages (PyPI or a mirror) names the
-// files and their hashes.
+// In: CUDA's major version. Out: the libraries beside the provider; and the wheel that has the provider itself. An index of
+// packages (PyPI or a mirror) names the files and their hashes.
 
 import { join } from "node:path";
 import { disk } from "../../disk.ts";
@@ -21,7 +21,8 @@ export interface WheelRequest {
   readonly onFile: (name: string) => void;
 }
 
-interface Wheel {
+/** A wheel as an index names it. */
+export interface Wheel {
   readonly name: string;
   readonly url: URL;
   readonly sha256: string | undefined;
@@ -82,6 +83,39 @@ function compilerFiles(
   return [whole, compiler];
 }
 
+/**
+ * The wheel with ONNX Runtime's provider for CUDA 13, whichever Python it is for: its libraries are none of Python's.
+ *
+ * @throws DownloadError; Error when the index has none
+ */
+export async function findProviderWheel(
+  version: string,
+  { platform, index }: Pick<WheelRequest, "platform" | "index">,
+  options: DownloadOptions,
+): Promise<Wheel> {
+  const { page, wheels } = await wheelsOf("onnxruntime-gpu", { platform, index }, options);
+  const [wheel] = wheels
+    .filter(({ name }) => name.startsWith(`onnxruntime_gpu-${version}-`))
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  if (wheel === undefined) {
+    throw new Error(`${page.host} has no wheel of onnxruntime-gpu ${version} for ${platform}`);
+  }
+  return wheel;
+}
+
+/** All wheels of a project for this platform. */
+async function wheelsOf(
+  project: string,
+  { platform, index }: Pick<WheelRequest, "platform" | "index">,
+  options: DownloadOptions,
+) {
+  const page = new URL(`${project}/`, index.endsWith("/") ? index : `${index}/`);
+  const wheels = parseIndex(await downloadText(page, options), page).filter(({ name }) =>
+    platform === "win32/x64" ? /win_amd64/.test(name) : /linux[\w.]*_x86_64/.test(name),
+  );
+  return { page, wheels };
+}
+
 /** The newest wheel of one of NVIDIA's projects for this platform and major version. */
 async function findWheel(
   name: string,
@@ -89,10 +123,7 @@ async function findWheel(
   options: DownloadOptions,
 ): Promise<Wheel> {
   const project = cuda === 12 ? `nvidia-${name}-cu12` : `nvidia-${name}`;
-  const page = new URL(`${project}/`, index.endsWith("/") ? index : `${index}/`);
-  const wheels = parseIndex(await downloadText(page, options), page).filter(({ name }) =>
-    platform === "win32/x64" ? /win_amd64/.test(name) : /linux[\w.]*_x86_64/.test(name),
-  );
+  const { page, wheels } = await wheelsOf(project, { platform, index }, options);
   // cuRAND counts by itself: every version of the newer projects is of CUDA 13.
   const fitting = wheels.filter(({ name }) => {
     const major = versionOf(name)[0] ?? 0;

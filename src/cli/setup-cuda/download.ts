@@ -172,6 +172,7 @@ async function verify(
   const isPromised = promisedSha512 === undefined || promisedSha512 === sha512.digest("base64");
   if (isPromised && (expected === undefined || expected.toLowerCase() === found)) return found;
   await disk.remove(part);
+  await disk.remove(`${part}.tag`);
   throw new DownloadError(
     "wrong-hash",
     `What ${url.host} sent has the SHA-256 ${found}${expected === undefined ? "" : ` and not ${expected}`}: it was changed on the way, or is another file. It was thrown away.`,

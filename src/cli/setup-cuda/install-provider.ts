@@ -1,13 +1,17 @@
 // The provider's libraries out of an archive into the directory where the runtime looks for them. In: an archive. Out: the
 // files in place, proven to be of the version of ONNX Runtime and of CUDA that they are meant for; else nothing.
 
-import { mkdtemp } from "node:fs/promises";
+import { mkdtemp, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { disk } from "../../disk.ts";
 import { CUDA_PROVIDER_FILE, inspectProvider } from "../../vlm/runtime/cuda-provider.ts";
 import { SUPPORTED_VERSIONS } from "../../vlm/runtime/ort-library.ts";
 import { type CudaMajor, providerFiles } from "../../vlm/runtime/provider-directory.ts";
 import { extract } from "./archive.ts";
+
+/** How directories begin in which files are until they are proven to be right. */
+const FRESH = ".new-";
+const OLD_MS = 3_600_000;
 
 export interface ProviderRequest {
   /** An archive, or a directory with the files. */
@@ -28,7 +32,8 @@ export class WrongProviderError extends Error {
 export async function installProvider(request: ProviderRequest): Promise<void> {
   const { from, directory, platform, signal } = request;
   const names = providerFiles(platform);
-  const fresh = await mkdtemp(join(directory, ".new-"));
+  await removeLeftovers(directory);
+  const fresh = await mkdtemp(join(directory, FRESH));
   try {
     const wanted = new Map(names.map((name) => [name, join(fresh, name)]));
     const found = await extract(from, wanted, signal);
@@ -42,6 +47,16 @@ export async function installProvider(request: ProviderRequest): Promise<void> {
     }
   } finally {
     await disk.remove(fresh);
+  }
+}
+
+/** What a run has left that was killed: hundreds of megabytes. A directory of the last hour may be another run's. */
+async function removeLeftovers(directory: string): Promise<void> {
+  for (const name of await readdir(directory)) {
+    if (!name.startsWith(FRESH)) continue;
+    const path = join(directory, name);
+    const made = await stat(path).catch(() => undefined);
+    if (made && Date.now() - made.mtimeMs > OLD_MS) await disk.remove(path);
   }
 }
 

@@ -1,11 +1,13 @@
 import { createHash, randomBytes } from "node:crypto";
-import { mkdir, readdir, readFile, realpath, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, realpath, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { create } from "tar";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { chooseCuda } from "../../../src/cli/setup-cuda/choose-cuda.ts";
 import { type SetupCudaOptions, setupCuda } from "../../../src/cli/setup-cuda.ts";
+import { disk } from "../../../src/disk.ts";
+import { DiskError } from "../../../src/disk-error.ts";
 import { corePath, findCore, ORT_VERSION } from "../../../src/vlm/runtime/ort-library.ts";
 import { providerDirectory, providerFiles } from "../../../src/vlm/runtime/provider-directory.ts";
 import { type FileServer, sendFile, startFileServer } from "../../support/file-server.ts";
@@ -181,6 +183,96 @@ describe("setupCuda", () => {
     expect(await setup({ client })).toBe(1);
     expect(printed).toMatch(/api\.nuget\.org answered HTTP 302 6 times, last to nuget\.azure\.cn/);
     expect(printed).toMatch(/--mirror URL[\s\S]*--from FILE[\s\S]*HTTPS_PROXY/);
+  });
+
+  it("takes the wheel with the provider where NuGet cannot be reached, and nobody named a mirror", async () => {
+    const archive = zip({
+      [`onnxruntime/capi/${SHARED}`]: Buffer.from("shared"),
+      [`onnxruntime/capi/${CUDA}`]: library(),
+    });
+    const hash = createHash("sha256").update(archive).digest("hex");
+    const name = (python: string, platform: string) =>
+      `onnxruntime_gpu-${ORT_VERSION}-${python}-${python}-${platform}.whl`;
+    const right = name("cp312", "manylinux_2_28_x86_64");
+    const links = [
+      "onnxruntime_gpu-1.29.0-cp311-cp311-manylinux_2_28_x86_64.whl",
+      name("cp313", "manylinux_2_28_x86_64"),
+      `${right}#sha256=${hash}`,
+      name("cp312", "manylinux_2_34_aarch64"),
+      name("cp312", "win_amd64"),
+    ];
+    const files: Readonly<Record<string, Buffer>> = {
+      "/simple/onnxruntime-gpu/": Buffer.from(
+        links.map((link) => `<a href="/f/${link}">x</a>`).join("\n"),
+      ),
+      [`/f/${right}`]: archive,
+    };
+    const asked: string[] = [];
+    const client = {
+      get: async (url: URL) => {
+        asked.push(url.host);
+        if (url.host === "api.nuget.org") {
+          throw Object.assign(new Error("getaddrinfo ENOTFOUND"), { code: "ENOTFOUND" });
+        }
+        const found = files[url.pathname];
+        const body = new PassThrough();
+        body.end(found);
+        return { status: found ? 200 : 404, headers: {}, body };
+      },
+    };
+    const pypi = "https://pypi.example.cn/simple";
+    expect(await setup({ client, pypi })).toBe(0);
+    expect((await readdir(directory())).toSorted()).toEqual([CUDA, SHARED].toSorted());
+    expect(printed).toMatch(
+      /api\.nuget\.org cannot be reached \(ENOTFOUND\)\..*taking the wheel onnxruntime-gpu from PyPI instead/,
+    );
+    expect(printed).toContain(`SHA-256 ${hash}`);
+    expect(new Set(asked)).toEqual(new Set(["api.nuget.org", "pypi.example.cn"]));
+    // A mirror, or a hash, is somebody's choice.
+    asked.length = 0;
+    const chosen = { client, pypi, force: true };
+    expect(await setup({ ...chosen, sha256: "0".repeat(64) })).toBe(1);
+    expect(await setup({ ...chosen, mirror: "https://api.nuget.org/v3/index.json" })).toBe(1);
+    expect(await setup({ ...chosen, cuda: 12 })).toBe(1);
+    expect(new Set(asked)).toEqual(new Set(["api.nuget.org", "github.com"]));
+  });
+
+  it("says of both that they cannot be reached", async () => {
+    const client = {
+      get: async () => {
+        throw Object.assign(new Error("refused"), { code: "ECONNREFUSED" });
+      },
+    };
+    expect(await setup({ client })).toBe(1);
+    expect(printed).toMatch(
+      /not installed: api\.nuget\.org cannot be reached \(ECONNREFUSED\)\. pypi\.org cannot be reached \(ECONNREFUSED\)\. .*--mirror URL/,
+    );
+  });
+
+  it("removes what a killed run has left, once it is old, and keeps nothing of a wrong file", async () => {
+    const { url } = await serve({ "/x.nupkg": nupkg() });
+    const [old, fresh] = [join(directory(), ".new-old"), join(directory(), ".new-fresh")];
+    for (const path of [old, fresh]) {
+      await mkdir(path, { recursive: true });
+      await writeFile(join(path, CUDA), "half");
+    }
+    const yesterday = new Date(Date.now() - 86_400_000);
+    await utimes(old, yesterday, yesterday);
+    const mirror = `${url}/x.nupkg`;
+    expect(await setup({ mirror, sha256: "0".repeat(64) })).toBe(1);
+    expect((await readdir(directory())).toSorted()).toEqual([".new-fresh", ".new-old"]);
+    expect(await setup({ mirror })).toBe(0);
+    expect((await readdir(directory())).toSorted()).toEqual(
+      [".new-fresh", CUDA, SHARED].toSorted(),
+    );
+  });
+
+  it("says which variable its directory follows where it cannot be written", async () => {
+    const cause = Object.assign(new Error("EROFS"), { code: "EROFS" });
+    const refusal = new DiskError("refused", directory(), { cause });
+    vi.spyOn(disk, "makeDirectory").mockRejectedValue(refusal);
+    expect(await setup({ mirror: "http://127.0.0.1:1/x.nupkg" })).toBe(1);
+    expect(printed).toMatch(/cannot be used \(EROFS\)[\s\S]*(?:XDG_CACHE_HOME|LOCALAPPDATA)/);
   });
 
   it("fetches the CUDA libraries from wheels, with their hashes, each once", async () => {

@@ -45,14 +45,16 @@ async function takeBuffer(): Promise<void> {
 async function makeMatrix(device: Device): Promise<void> {
   const model = new OnnxModel("too large");
   model.input("shape", "i64", [2]);
-  model.output("largest", "f32", [1, 1]);
+  model.output("corner", "f32", [1, 1]);
   const one = model.constant("one", "f32", [1, 1], [1]);
+  const first = model.constant("first", "i32", [1], [0]);
   model.node("Expand", "matrix", [one, "shape"]);
-  model.node("ReduceMax", "largest", ["matrix"]);
+  model.node("Gather", "row", ["matrix", first]);
+  model.node("Gather", "corner", ["row", first], { axis: { int: 1 } });
   await using session = await Session.load(model.serialize("none", "1"), { device });
   using shape = Value.of(BigInt64Array.of(BigInt(SIDE), BigInt(SIDE)), [2]);
-  using largest = Value.of(new Float32Array(1), [1, 1]);
-  await session.run({ shape }, { largest });
+  using corner = Value.of(new Float32Array(1), [1, 1]);
+  await session.run({ shape }, { corner });
 }
 
 /** The code of an error, or how else it went. */

@@ -134,7 +134,9 @@ describe("napcat-vlm", () => {
       `if (process.argv[2] === "runtime") process.kill(process.pid, "SIGSEGV");`,
     );
     const args = ["doctor", "--lang=en", "--json", "--port=0", "--model", join(work, "tiny-chat")];
-    const { code, output } = await run(args, { NODE_OPTIONS: `--require ${crash}` }).ended();
+    const { code, output } = await run(args, {
+      NODE_OPTIONS: `--require ${JSON.stringify(crash)}`,
+    }).ended();
     expect(code).toBe(1);
     const { ready, findings } = JSON.parse(output);
     expect(ready).toBe(false);

@@ -86,7 +86,7 @@ const modelDir = () => join(work, "models", "models--Test--tiny-chat");
 function shapeOf(line: string): string {
   return line
     .replace(/\b[0-9a-f]{12}\b/g, "COMMIT")
-    .replace(/\S*(?=models--)/, "")
+    .replace(/^.*(?=models--)/, "")
     .replace(/\d+(?:\.\d+)?/g, "0");
 }
 

@@ -102,7 +102,7 @@ const cases = Object.entries(MACHINES).filter(
 
 describe.each(cases)("on %s", (_name, { stub, says }) => {
   it("the package can be imported, and loading a model says why not", async () => {
-    const env = { NODE_OPTIONS: `--require ${await writeStub(stub)}` };
+    const env = { NODE_OPTIONS: `--require ${JSON.stringify(await writeStub(stub))}` };
     const loading = new Running(child.script, [inject("tinyChatPackage")], env);
     const { code, output } = await loading.ended();
     expect(code).toBe(0);
@@ -119,7 +119,7 @@ const DOCTORED = ["Alpine", "a CPU without x86-64-v2", "Electron"];
 describe.each(cases.filter(([name]) => DOCTORED.includes(name)))("on %s", (name, machine) => {
   it("doctor says the same and runs all its checks", async () => {
     const { stub, says } = machine;
-    const env = { NODE_OPTIONS: `--require ${await writeStub(stub)}` };
+    const env = { NODE_OPTIONS: `--require ${JSON.stringify(await writeStub(stub))}` };
     const language = name === "Electron" ? "zh" : "en";
     const args = ["doctor", "--json", "--port=0", `--lang=${language}`];
     const doctor = new Running(

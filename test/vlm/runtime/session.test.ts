@@ -234,7 +234,10 @@ describe("Session.load", () => {
   });
 });
 
-describe.runIf(process.platform === "linux")("a session of low priority", () => {
+// At the lowest priority of all, new threads of others could not be told from those that give way.
+const canGiveWay = process.platform === "linux" && getPriority() < 19;
+
+describe.runIf(canGiveWay)("a session of low priority", () => {
   it("computes on threads that give way to this one, and leaves none of them behind", async () => {
     const own = getPriority();
     const before = new Set(threadsOf(process.pid).keys());

@@ -119,7 +119,7 @@ export class StepPlan {
       inner: plan(sizes.inner),
       head: plan(sizes.head),
     };
-    const sums = MOST_WARPS[4] * TILE * Math.ceil(rows / CHATS_AT_ONCE) * CHATS_AT_ONCE * 4;
+    const sums = MOST_WARPS[4] * TILE * wholeLots(rows) * 4;
     this.fits = Object.values(this.products).every(
       ({ sharedBytes }) => sharedBytes + sums + SPARE_BYTES <= limits.sharedBytes,
     );
@@ -177,10 +177,18 @@ function productConstants(products: StepPlan["products"]) {
   );
 }
 
-/** Activations of so many columns: rows are padded, so that threads read from different banks. */
-function activationBytes(columns: number, rows: number): number {
+/**
+ * Activations of so many columns: rows are padded, so that threads read from different banks, and where chats are more than
+ * the matrix units take at once, each lot of them has room for a whole one.
+ */
+function activationBytes(columns: number, chats: number): number {
   const blocks = columns / 32;
+  const rows = chats > CHATS_AT_ONCE ? wholeLots(chats) : chats;
   return rows * 64 * (blocks + ((12 - (blocks % 8)) % 8));
+}
+
+function wholeLots(chats: number): number {
+  return Math.ceil(chats / CHATS_AT_ONCE) * CHATS_AT_ONCE;
 }
 
 /** What the kernel of attention declares: queries, the new key, and what each warp found. */

@@ -69,10 +69,10 @@ describe("the forms of a card", () => {
 
   it("are for one, four, eight and sixteen chats, or for as many as a block has memory for", () => {
     expect(forms({}, H100)).toEqual([1, 4, 8, 16]);
-    expect(forms({}, A100)).toEqual([1, 4, 8, 11]);
+    expect(forms({}, A100)).toEqual([1, 4, 8]);
     expect(forms({}, RTX_4090)).toEqual([1, 4, 7]);
     expect(forms({}, T4)).toEqual([1, 4]);
-    expect(forms(TEXTS["4B"], H100)).toEqual([1, 4, 8, 10]);
+    expect(forms(TEXTS["4B"], H100)).toEqual([1, 4, 8]);
     expect(forms(TEXTS["4B"], RTX_4090)).toEqual([1, 4]);
     expect(forms(TEXTS["4B"], T4)).toEqual([1, 2]);
     expect(forms(TEXTS["8B"], H100)).toEqual([1, 4, 8]);
@@ -84,6 +84,12 @@ describe("the forms of a card", () => {
 
   it("that more chats would need than there ever are, are not made", () => {
     expect([1, 3, 4, 8, 9].map((most) => forms({}, H100, most).at(-1))).toEqual([1, 4, 4, 8, 16]);
+  });
+
+  it("have room for whole lots of eight where there are more: that is how activations lie", () => {
+    const bytes = (rows: number) => new StepPlan(TEXT, BITS, rows, H100).products.inner.sharedBytes;
+    expect(bytes(7)).toBe((7 * bytes(8)) / 8);
+    expect([9, 15, 16].map(bytes)).toEqual([9, 15, 16].map(() => 2 * bytes(8)));
   });
 
   it("stay within what the card has, with what the kernels declare", () => {

@@ -4,6 +4,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadQwen3Vl, type Qwen3VlModel } from "../../src/vlm/qwen3-vl.ts";
@@ -87,6 +88,32 @@ describe("a model that calls tools by itself", () => {
     ]);
     expect([one.text, other.text]).toEqual([alone.text, alone.text]);
     expect(called.toolCalls).toEqual((await plain.generate(asked)).toolCalls);
+  });
+
+  it("answers others on where a call is aborted at any moment, its form made or not", async () => {
+    const free = { messages, temperature: 0, maxTokens: 24 };
+    const before = await model.generate(free);
+    for (const turns of [0, 1, 5, 20, 80, 300]) {
+      // A form that nobody has made yet.
+      const described = { name: `weather${turns}`, parameters: PARAMETERS };
+      const stop = new AbortController();
+      const asked = model
+        .generate({
+          ...free,
+          tools: [{ type: "function", function: described }],
+          maxTokens: 150,
+          signal: stop.signal,
+        })
+        .then(
+          () => "answered",
+          (error: unknown) => error,
+        );
+      for (let turn = 0; turn < turns; turn++) await setImmediate();
+      const reason = new Error("enough");
+      stop.abort(reason);
+      expect(["answered", reason]).toContain(await asked);
+    }
+    expect((await model.generate(free)).text).toBe(before.text);
   });
 
   it("thinks of calls without making them", async () => {

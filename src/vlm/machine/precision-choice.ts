@@ -76,7 +76,7 @@ async function quantized(checkpointDir: string): Promise<Measured | undefined> {
 }
 
 /**
- * w8a8, unless 4-bit weights make a turn twice as fast, or w8a8 does not fit into memory and they do.
+ * w8a8, unless 4-bit weights make a turn twice as fast, or w8a8 does not fit into memory.
  *
  * @param freeBytes that this process may still take
  */
@@ -86,8 +86,8 @@ export function choosePrecisionFor(
   freeBytes: number,
 ): PrecisionChoice {
   const weights = decoderWeights(config);
-  const fits = (precision: "w8a8" | "q4") => weights * BYTES[precision] + OTHER_BYTES < freeBytes;
-  if (!fits("w8a8") && fits("q4")) {
+  // Where 4 bits do not fit either, the estimate of the load says so, with the least that is needed.
+  if (weights * BYTES.w8a8 + OTHER_BYTES >= freeBytes) {
     const gigabytes = ((weights * BYTES.w8a8) / 1e9).toFixed(1);
     return { precision: "q4", reason: `the ${gigabytes} GB of w8a8 do not fit into memory` };
   }

@@ -324,6 +324,24 @@ describe("recommendation", () => {
     for (const each of expected) if (each.fits) expect(each.memoryBytes).toBeLessThanOrEqual(free);
   });
 
+  it("says that a model does not fit only where it does not in 4 bits either", () => {
+    const profile = machine(1500, 25);
+    let refused = 0;
+    for (const { name, config } of sizes) {
+      for (let free = 1.5 * GB; free < 16 * GB; free += GB / 4) {
+        const { fits, maxImageTokens: imageTokens } = expectModel(profile, { name, config }, free);
+        if (fits) continue;
+        refused++;
+        const precision = { decoder: "q4", vision: "w8a8" } as const;
+        const weightBytes = plannedWeightBytes(config, precision);
+        const least = { config, weightBytes, contextTokens: 1024, imageTokens, cacheBytes: 0 };
+        const { total } = estimateMemory({ ...least, kvPrecision: "int8" });
+        expect(total).toBeGreaterThan(free);
+      }
+    }
+    expect(refused).toBeGreaterThan(0);
+  });
+
   it("is none where nothing fits, and the report says what would", () => {
     const expected = sizes.map((size) => expectModel(machine(300, 15), size, GB));
     expect(recommend(expected)).toBeUndefined();

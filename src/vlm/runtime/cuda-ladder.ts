@@ -182,8 +182,7 @@ class Driver {
     const count = offHeap(new Int32Array(1));
     await this.#call("card", "cuDeviceGetCount", ["address"], [count]);
     if (index >= count[0]!) {
-      const cards = count[0] === 1 ? "one CUDA card, cuda:0" : `${count[0]} CUDA cards`;
-      throw unavailableAt(this.#device, "card", `this machine shows ${cards}.`);
+      throw unavailableAt(this.#device, "card", `this machine shows ${shownCards(count[0]!)}.`);
     }
     const handle = offHeap(new Int32Array(1));
     await this.#call("card", "cuDeviceGet", ["address", "int"], [handle, index]);
@@ -212,6 +211,15 @@ class Driver {
     if (code === 0) return;
     throw unavailableAt(this.#device, rung, driverAdvice(name, code ?? null));
   }
+}
+
+/** How many there are, what they are called, and why there may be fewer than the machine has. */
+function shownCards(count: number): string {
+  const cards =
+    count === 1 ? "one CUDA card, cuda:0" : `${count} CUDA cards, cuda:0 to cuda:${count - 1}`;
+  return process.env.CUDA_VISIBLE_DEVICES === undefined
+    ? cards
+    : `${cards}, since CUDA_VISIBLE_DEVICES is set: it hides the others, and numbers begin anew`;
 }
 
 /** What the driver's commonest refusals mean. */

@@ -141,8 +141,17 @@ describe("several cards", () => {
     });
     expect([one.loss.aborted, two.loss.aborted]).toEqual([true, false]);
     await two.call([fake.ortCall()]);
+    vi.stubEnv("CUDA_VISIBLE_DEVICES", undefined);
     expect(await refusal(cards, 2)).toMatchObject({
-      message: expect.stringMatching(/\(card\): this machine shows 2 CUDA cards/),
+      message: expect.stringMatching(
+        /\(card\): this machine shows 2 CUDA cards, cuda:0 to cuda:1\. /,
+      ),
+    });
+    vi.stubEnv("CUDA_VISIBLE_DEVICES", "3,1");
+    expect(await refusal(cards, 7).finally(() => vi.unstubAllEnvs())).toMatchObject({
+      message: expect.stringMatching(
+        /cuda:0 to cuda:1, since CUDA_VISIBLE_DEVICES is set: it hides/,
+      ),
     });
   });
 });

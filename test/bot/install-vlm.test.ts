@@ -183,6 +183,17 @@ describe("installVlm", () => {
     expect(logger.at("warn")).toEqual(["A picture could not be read; the model is told so."]);
   });
 
+  it("says in its log and its numbers which pictures the model could not decode", async () => {
+    const undecodable = new ImageDecodeError("image-unsupported", "It is HEIC.").at(0);
+    const { receive, logger, napcat, bot } = setUp([undecodable, "我看不到第1张图。"]);
+    await receive(at({ text: "这是什么", images: [PIXEL_PNG] }));
+    expect(napcat.sentTexts).toEqual(["我看不到第1张图。"]);
+    expect(logger.at("warn")).toEqual(["A picture could not be read; the model is told so."]);
+    expect(JSON.stringify(logger.lines)).toContain("image-unsupported");
+    const { text } = await bot.watched.metrics();
+    expect(text).toContain('pictures_unreadable_total{code="image-unsupported"} 1');
+  });
+
   it("makes no connection for forged addresses and none for pictures that are too large", async () => {
     const { receive, asked } = setUp();
     const forged = (url: string) => ({

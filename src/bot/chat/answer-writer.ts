@@ -59,6 +59,7 @@ export class AnswerWriter {
       } catch (error) {
         const bad = badImage(error, shown.origins.length);
         if (bad === undefined) throw error;
+        options.onBadPicture?.(bad);
         const note = (number: number) => phrases.imageMissing(number, this.#reason(bad));
         const { from, index } = shown.origins[bad.imageIndex]!;
         if (from === "past") this.#conversations.replaceImage(key, index, note);

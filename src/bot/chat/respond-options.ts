@@ -25,6 +25,8 @@ export interface RespondOptions {
   readonly onToolNote?: (note: string) => void;
   /** Told how each call of a tool ended. */
   readonly onTool?: (event: ToolEvent) => void;
+  /** Told of each picture that the model could not decode; it was asked again, with a note in place of that one. */
+  readonly onBadPicture?: (error: unknown) => void;
   /** Another answer in place of the one that was written, or none at all; what it returns is remembered. */
   readonly edit?: (reply: Reply, turn: Turn) => Promise<Reply | undefined>;
   /**

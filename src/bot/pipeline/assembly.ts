@@ -20,6 +20,7 @@ import { ImageFetcher } from "../images/fetch-image.ts";
 import type { BotMetrics } from "../metrics/bot-metrics.ts";
 import { countedAskedGates, countedGates } from "../metrics/counted-gates.ts";
 import type { NapCatCalls } from "../napcat/calls.ts";
+import type { IncomingMessage } from "../napcat/events.ts";
 import type { Notice } from "../napcat/notices.ts";
 import { Sender } from "../napcat/send.ts";
 import { TemporarySessions } from "../napcat/temporary-sessions.ts";
@@ -112,6 +113,10 @@ export function assemble(parts: BotParts): Assembly {
     },
   });
   const acknowledge = new Acknowledge(calls, reply.acknowledge);
+  const onImageError = (error: unknown, message: IncomingMessage) => {
+    metrics.pictureUnreadable(codeOf(error));
+    logger.warn("A picture could not be read; the model is told so.", facts(message, error));
+  };
   const pipeline: Pipeline = new Pipeline({
     receive: new Receive({
       gates: countedGates(gates.atDoor, refused),
@@ -172,11 +177,9 @@ export function assemble(parts: BotParts): Assembly {
       get maxImages() {
         return images.maxPerTurn;
       },
-      onImageError: (error, message) => {
-        metrics.pictureUnreadable(codeOf(error));
-        logger.warn("A picture could not be read; the model is told so.", facts(message, error));
-      },
+      onImageError,
     }),
+    onImageError,
     responder,
     ownNames: new OwnNames(calls),
     hooks,

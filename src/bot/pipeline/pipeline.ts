@@ -56,6 +56,8 @@ export interface PipelineOptions {
   readonly queuePosition: QueuePosition;
   readonly turns: RunningTurns;
   readonly cancellation: Cancellation;
+  /** Told about every picture that became a note because it could not be decoded. */
+  readonly onImageError: (error: unknown, message: IncomingMessage) => void;
   /** Told how each call of a tool ended. */
   readonly onTool: (event: ToolEvent, message: IncomingMessage) => void;
   /** Told of every answer the model has given. */
@@ -295,6 +297,7 @@ export class Pipeline {
         rank: this.#stages.obey.rankOf(message),
         onToolNote: (note) => void this.#say(note, message, signal).catch(() => {}),
         onTool: (event) => this.#stages.onTool(event, message),
+        onBadPicture: (error) => this.#stages.onImageError(error, message),
         ownNames: () => ownNames.in(chat, message.selfId, signal),
         edit: async (reply, asked) => {
           const text = await hooks.afterModel(reply.text, asked);

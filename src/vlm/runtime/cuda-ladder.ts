@@ -56,6 +56,8 @@ export type RungListener = (rung: CudaRung, found: string) => void;
 
 /** The driver's own library, as the system's loader knows it. */
 export const CUDA_DRIVER = process.platform === "win32" ? "nvcuda.dll" : "libcuda.so.1";
+const LIBC = "libc.so.6";
+const RTLD_NOW = 2;
 const CAPABILITY_MAJOR = 75;
 const CAPABILITY_MINOR = 76;
 /** What the official providers hold machine code for, without code that a driver could translate for others. */
@@ -108,7 +110,7 @@ export async function climbCuda(
   const cuda = await checkProvider(provider, ort.version, device);
   told("provider", `${provider} (ONNX Runtime ${ort.version}, CUDA ${cuda})${plugin}`);
   expectDriver(cuda);
-  const libraries = loadLibraries(ort, cuda, device);
+  const libraries = await loadLibraries(native, cuda, device);
   told("libraries", libraries.join(", "));
   return { ...facts, cuda, runtime: libraries[0]!, provider, plugin: undefined, libraries };
 }
@@ -116,7 +118,7 @@ export async function climbCuda(
 /** The provider as a plugin; where it cannot be used, why not, for people: "" where there is none. */
 async function climbPlugin(
   index: number,
-  { ort, plugins, findPlugin }: CudaNative,
+  { ort, thread, plugins, findPlugin }: CudaNative,
   expectDriver: (cuda: 12 | 13) => void,
 ): Promise<
   (Pick<CudaFacts, "cuda" | "provider" | "libraries"> & { readonly plugin: PluginDevice }) | string
@@ -127,7 +129,7 @@ async function climbPlugin(
     const { cuda } = await inspectProvider(provider, []);
     if (cuda === undefined) return `, not ${provider}: it needs neither CUDA 12 nor CUDA 13`;
     expectDriver(cuda);
-    const libraries = loadLibraries(ort, cuda, `cuda:${index}`);
+    const libraries = await loadLibraries({ ort, thread }, cuda, `cuda:${index}`);
     return { cuda, provider, libraries, plugin: await openCudaPlugin(index, provider, plugins) };
   } catch (error) {
     return `, not ${provider}: ${error instanceof Error ? error.message : String(error)}`;
@@ -266,9 +268,30 @@ async function checkProvider(file: string, coreVersion: string, device: string):
   return build.cuda;
 }
 
+/**
+ * Lets the system load a library on the thread of the device, so that it is there already when it is opened on this one:
+ * cuBLAS takes a second. Whether it helped shows then.
+ */
+async function preload({ ort, thread }: Pick<CudaNative, "ort" | "thread">, path: string) {
+  if (process.platform !== "linux") return;
+  try {
+    const args = [offHeap(Buffer.from(`${path}\0`)), RTLD_NOW] as const;
+    await thread.call([ort.describeForeign(LIBC, "dlopen", ["address", "int"], args)]);
+  } catch {
+    // Another C library than glibc 2.34 or later.
+  }
+}
+
 /** Loads what the provider needs, so that it finds it wherever it lies. Returns the paths. */
-function loadLibraries(ort: CudaNative["ort"], cuda: 12 | 13, device: string): string[] {
-  return findCudaLibraries(cuda, { beside: ort.directory }).map(({ name, path }) => {
+async function loadLibraries(
+  native: Pick<CudaNative, "ort" | "thread">,
+  cuda: 12 | 13,
+  device: string,
+): Promise<string[]> {
+  const { ort } = native;
+  const libraries = findCudaLibraries(cuda, { beside: ort.directory });
+  for (const { path, found } of libraries) if (found) await preload(native, path);
+  return libraries.map(({ name, path }) => {
     try {
       ort.loadLibrary(path);
       return path;

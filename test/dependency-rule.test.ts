@@ -152,6 +152,7 @@ describe("the dependency rule", () => {
     ["jsonc-parser", "src/cli/config/config-text.ts"],
     ["@inquirer/prompts", "src/cli/init/questions.ts"],
     ["openai", "src/vlm/remote/open-ai-client.ts"],
+    ["socks", "src/vlm/hub/socks-tunnel.ts"],
   ])("imports %s in one file", (name, home) => {
     const users = imports.filter(({ target, typeOnly }) => target === name && !typeOnly);
     expect([...new Set(users.map(({ file }) => file))]).toEqual([home]);

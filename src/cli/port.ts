@@ -1,4 +1,5 @@
-// Is a port free, and the address this machine's? Asked before a model is loaded for minutes, so that the answer does not come after it.
+// Is a port free, and the address this machine's? Asked before a model is loaded for minutes, so that the answer does not
+// come after it.
 
 import { once } from "node:events";
 import { createServer } from "node:net";

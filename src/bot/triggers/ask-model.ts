@@ -1,5 +1,6 @@
 // What the model thinks of answering a message, from as little of it as possible: the scores of yes and no where it has
-// them, else one word. In: a message of a chat. Out: a probability. Each chat may ask so often in a minute; it knows nothing of what is made of the answer.
+// them, else one word. In: a message of a chat. Out: a probability. Each chat may ask so often in a minute; it knows
+// nothing of what is made of the answer.
 
 import { LRUCache } from "lru-cache";
 import { isVlmError, type VisionLanguageModel } from "../../vlm/index.ts";

@@ -1,4 +1,5 @@
-// How fast this machine multiplies and reads memory, measured in a few seconds, and which model suits it. Runs in a process of its own.
+// How fast this machine multiplies and reads memory, measured in a few seconds, and which model suits it. Runs in a process
+// of its own.
 
 import { manyRowsSpeed, measureMachine } from "../../vlm/machine/machine-profile.ts";
 import { adviceFor } from "./advice.ts";

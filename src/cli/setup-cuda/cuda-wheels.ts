@@ -1,6 +1,6 @@
-// The CUDA libraries that the provider needs, and CUDA's compiler, from the wheels that NVIDIA publishes for Python: no toolkit, no Python.
-// In: CUDA's major version. Out: the libraries beside the provider; and the wheel that has the provider itself. An index of
-// packages (PyPI or a mirror) names the files and their hashes.
+// The CUDA libraries that the provider needs, and CUDA's compiler, from the wheels that NVIDIA publishes for Python: no
+// toolkit, no Python. In: CUDA's major version. Out: the libraries beside the provider; and the wheel that has the provider
+// itself. An index of packages (PyPI or a mirror) names the files and their hashes.
 
 import { join } from "node:path";
 import { disk } from "../../disk.ts";

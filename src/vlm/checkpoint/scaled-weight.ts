@@ -1,6 +1,7 @@
 // Weights of one byte each with scales: FP8 in blocks as the Qwen team publishes it, FP8 and int8 by row, by group or with
-// one scale as others do. In: the bytes, the scales, zero points of int8. Out: rows of f32, exact but for the last
-// rounding of a product. In memory are the scales of one weight at a time. What activations would be rounded to is of no concern: they are not.
+// one scale as others do. In: the bytes, the scales, zero points of int8. Out: rows of f32, exact but for the last rounding
+// of a product. In memory are the scales of one weight at a time. What activations would be rounded to is of no concern:
+// they are not.
 
 import type { Safetensors, StoredTensor } from "./safetensors.ts";
 import { notFinite, readAll, type Weight } from "./weight.ts";

@@ -1,4 +1,5 @@
-// The call of a tool as a grammar: its name is one that may be called, its arguments are what that tool takes. In: tools. Out: a rule for all that stands between <tool_call> and </tool_call>. It knows no tokens.
+// The call of a tool as a grammar: its name is one that may be called, its arguments are what that tool takes. In: tools.
+// Out: a rule for all that stands between <tool_call> and </tool_call>. It knows no tokens.
 
 import { ResponseFormatError } from "../errors.ts";
 import type { KnownTool } from "../text/tool-call-text.ts";

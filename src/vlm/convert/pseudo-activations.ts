@@ -1,6 +1,6 @@
-// What the inputs of products in the vision encoder look like, guessed from the weights alone: a norm gives bell-shaped values of its own
-// weight's size, a product the mean and spread that follow, GELU what it makes of them. In: where an input comes
-// from. Out: a few rows of such values, the same on every machine. No data, no model run.
+// What the inputs of products in the vision encoder look like, guessed from the weights alone: a norm gives bell-shaped
+// values of its own weight's size, a product the mean and spread that follow, GELU what it makes of them. In: where an
+// input comes from. Out: a few rows of such values, the same on every machine. No data, no model run.
 
 import type { NormOrigin, Origin, ProductInput, RowsOrigin } from "./product-inputs.ts";
 import type { RowReader } from "./row-reader.ts";

@@ -1,5 +1,6 @@
 // What follows from this machine when a model is loaded: whether it fits, the precision of a conversion, the format of keys
-// and values, and how large pictures may be. In: the options of a load. Out: choices, and one sentence for whoever wonders why pictures are small.
+// and values, and how large pictures may be. In: the options of a load. Out: choices, and one sentence for whoever wonders
+// why pictures are small.
 
 import { basename, dirname, resolve } from "node:path";
 import type { Qwen3VlConfig } from "../checkpoint/config.ts";

@@ -1,5 +1,6 @@
-// What this machine can do for a model, measured in about a second and kept beside the package: products by number
-// format and rows, attention by the format of keys and values, and memory bandwidth. Out: a profile that other parts decide by. It decides nothing itself.
+// What this machine can do for a model, measured in about a second and kept beside the package: products by number format
+// and rows, attention by the format of keys and values, and memory bandwidth. Out: a profile that other parts decide by. It
+// decides nothing itself.
 
 import { cpus } from "node:os";
 import { join } from "node:path";

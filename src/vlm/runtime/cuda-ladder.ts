@@ -241,11 +241,11 @@ function driverAdvice(name: string, code: NativeResult): string {
 
 /** @returns the major version of CUDA that the provider needs */
 async function checkProvider(file: string, coreVersion: string, device: string): Promise<12 | 13> {
-  const install = "un `npx napcat-vlm setup-cuda` (in a clone: `npm run setup:cuda`).";
+  const command = "`npx napcat-vlm setup-cuda` (in a clone: `npm run setup:cuda`)";
   const setup = process.env[ORT_DIRECTORY_VARIABLE]
     ? `${ORT_DIRECTORY_VARIABLE} names that directory: put the provider of ${coreVersion} there, or leave the ` +
-      `variable out and r${install}`
-    : `R${install}`;
+      `variable out and run ${command}.`
+    : `Run ${command}.`;
   if (!existsSync(file)) {
     throw unavailableAt(
       device,

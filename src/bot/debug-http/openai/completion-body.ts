@@ -1,5 +1,5 @@
-// Answers in the form of OpenAI's chat completions. In: what the model streams, of one answer or of several. Out: one body, or its chunks.
-// It opens no stream itself.
+// Answers in the form of OpenAI's chat completions. In: what the model streams, of one answer or of several. Out: one body,
+// or its chunks. It opens no stream itself.
 
 import { createHash, randomUUID } from "node:crypto";
 import type {

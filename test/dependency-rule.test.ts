@@ -117,6 +117,15 @@ describe("the dependency rule", () => {
     },
   );
 
+  it("lets the turns of the event loop know nothing of what is computed in them", () => {
+    const own = from("src/vlm/event-loop/").filter(({ target }) => target.startsWith("src/"));
+    const wrong = own.filter(
+      ({ target }) => !target.startsWith("src/vlm/event-loop/") && !SHARED.includes(target),
+    );
+    expect(own.length).toBeGreaterThan(0);
+    expect(wrong.map(show)).toEqual([]);
+  });
+
   it("lets a door see the seam only, and nobody import a door", () => {
     const wrong = from("src/ai-sdk/").filter(
       ({ target }) =>

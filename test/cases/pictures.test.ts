@@ -3,10 +3,10 @@
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { expectImage } from "../../src/bot/images/image-bytes.ts";
+import { TimeSlice } from "../../src/vlm/event-loop/time-slice.ts";
 import { checkImageLimits } from "../../src/vlm/image/decode-image.ts";
 import { DEFAULT_PICTURE_NOTES } from "../../src/vlm/image/picture-notes.ts";
 import { readViews } from "../../src/vlm/image/picture-views.ts";
-import { TimeSlice } from "../../src/vlm/image/time-slice.ts";
 import type { VisionLanguageModel } from "../../src/vlm/vision-language-model.ts";
 import { loadTinyChat, userMessage } from "../support/tiny-chat.ts";
 

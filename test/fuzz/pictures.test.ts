@@ -4,8 +4,8 @@ import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ImageDecodeError } from "../../src/vlm/errors.ts";
+import { TimeSlice } from "../../src/vlm/event-loop/time-slice.ts";
 import { checkImageLimits, decodeImage } from "../../src/vlm/image/decode-image.ts";
-import { TimeSlice } from "../../src/vlm/image/time-slice.ts";
 import { root } from "../support/book.ts";
 import { damaged, effort } from "../support/fuzz.ts";
 

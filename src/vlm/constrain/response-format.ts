@@ -4,7 +4,7 @@
 
 import { LRUCache } from "lru-cache";
 import type { ResponseFormatError } from "../errors.ts";
-import { SharedWork } from "../image/shared-work.ts";
+import { SharedWork } from "../event-loop/shared-work.ts";
 import type { KnownTool } from "../text/tool-call-text.ts";
 import type { ResponseFormat } from "../vision-language-model.ts";
 import { anyJson } from "./any-json.ts";

@@ -4,7 +4,7 @@
 // Out: the moves, the formats that differ, and a line for each input. Memory: one input and some rows of its readers.
 
 import type { Checkpoint } from "../checkpoint/open-checkpoint.ts";
-import { TimeSlice } from "../image/time-slice.ts";
+import { TimeSlice } from "../event-loop/time-slice.ts";
 import type { PseudoInput } from "./decoder-run.ts";
 import type { StreamOptions } from "./hashed-file.ts";
 import { type Matrix, productError } from "./layer-errors.ts";

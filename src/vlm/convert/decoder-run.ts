@@ -5,7 +5,7 @@
 
 import type { Qwen3VlConfig, TextConfig } from "../checkpoint/config.ts";
 import { EMBED_TOKENS } from "../checkpoint/tensor-names.ts";
-import { TimeSlice } from "../image/time-slice.ts";
+import { TimeSlice } from "../event-loop/time-slice.ts";
 import type { Matrix } from "./layer-errors.ts";
 import type { RowReader } from "./row-reader.ts";
 

@@ -1,7 +1,7 @@
 // How much a product loses when its weights and its input are quantised. In: rows of the input and of the weight.
 // Out: the relative error of a typical output channel. Quantises for real, and knows no model.
 
-import { TimeSlice } from "../image/time-slice.ts";
+import { TimeSlice } from "../event-loop/time-slice.ts";
 import type { Precision } from "./linear-layers.ts";
 import { INT4_BLOCK, int4Blocks, int8RowScales, quantizeInt4Rows } from "./quantize.ts";
 

@@ -2,7 +2,7 @@
 // head size). A row is a sequence and never moves: rows of a batch that have nothing to say compute along, and what they
 // write lies beyond their length, where it is of no meaning. Blocks that are copied out stay on the card.
 
-import { TimeSlice } from "../image/time-slice.ts";
+import { TimeSlice } from "../event-loop/time-slice.ts";
 import type { DeviceMemory } from "../runtime/device-memory.ts";
 import type { NamedValues } from "../runtime/session.ts";
 import { elementBytes, type Value } from "../runtime/value.ts";

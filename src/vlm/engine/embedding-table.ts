@@ -7,7 +7,7 @@ import { disk } from "../../disk.ts";
 import { DiskError } from "../../disk-error.ts";
 import { DTYPE_BYTES, toFloat32, type WeightDtype } from "../checkpoint/dtype.ts";
 import { DisposedError, ModelLoadError } from "../errors.ts";
-import { TimeSlice } from "../image/time-slice.ts";
+import { TimeSlice } from "../event-loop/time-slice.ts";
 
 /** What the file holds; `manifest.embedTokens` has it. */
 export interface EmbeddingFormat {

@@ -1,7 +1,7 @@
 // Memory whose tokens lie closely, however many there are: (1, kv heads, tokens, head size) for every part. With each token
 // more the heads lie further apart, so that it is laid out anew by whoever writes it. It knows nothing of slots.
 
-import { TimeSlice } from "../image/time-slice.ts";
+import { TimeSlice } from "../event-loop/time-slice.ts";
 import type { NamedValues, Session } from "../runtime/session.ts";
 import { elementBytes, type Value } from "../runtime/value.ts";
 import type { KvBlock } from "./decoder-backend.ts";

@@ -2,7 +2,7 @@
 // until somebody needs them laid out: a whole prefix of blocks is copied once, not once for each. It knows nothing of
 // tokens; what is beyond `length` is never read.
 
-import { TimeSlice } from "../image/time-slice.ts";
+import { TimeSlice } from "../event-loop/time-slice.ts";
 import type { NamedValues } from "../runtime/session.ts";
 import type { KvSlot } from "./decoder-backend.ts";
 import {

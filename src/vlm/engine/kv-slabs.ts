@@ -2,7 +2,7 @@
 // size), and the pieces of it that belong to some tokens of a row. In: the inputs of a graph. Out: slabs of a session's
 // memory. It knows nothing of who has a row.
 
-import type { TimeSlice } from "../image/time-slice.ts";
+import type { TimeSlice } from "../event-loop/time-slice.ts";
 import type { Session } from "../runtime/session.ts";
 import type { TensorSpec } from "../runtime/signature.ts";
 import {

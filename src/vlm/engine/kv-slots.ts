@@ -2,7 +2,7 @@
 // (slots, kv heads, capacity, head size). A row of a slab is a cache of one sequence, its leading rows are a batch.
 // It lies where the decoder computes, and pages that no token has reached are not there yet. It knows nothing of tokens.
 
-import { TimeSlice } from "../image/time-slice.ts";
+import { TimeSlice } from "../event-loop/time-slice.ts";
 import type { Session } from "../runtime/session.ts";
 import type { Value } from "../runtime/value.ts";
 import { KvCache, type PackedKv } from "./kv-cache.ts";

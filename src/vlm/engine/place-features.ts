@@ -1,7 +1,7 @@
 // Features of a picture on their way into a decoder: in the place of its tokens' embeddings, with its DeepStack rows beside
 // them. Tens of megabytes are copied in slices.
 
-import { TimeSlice } from "../image/time-slice.ts";
+import { TimeSlice } from "../event-loop/time-slice.ts";
 import type { PlacedFeatures } from "./decoder-backend.ts";
 
 /** What one run is given of its S tokens. */

@@ -2,7 +2,7 @@
 // In: slots to copy from, and slots to copy into. What is kept, and for how long, is the business of its blocks. It knows
 // nothing of what is inside a block.
 
-import { TimeSlice } from "../image/time-slice.ts";
+import { TimeSlice } from "../event-loop/time-slice.ts";
 import type { KvSlot } from "./decoder-backend.ts";
 import { type Forgettable, type PrefixBlock, PrefixBlocks, sizeOf } from "./prefix-blocks.ts";
 import type { TokenContent } from "./token-content.ts";

@@ -1,7 +1,7 @@
 // One run for those who write: the next token of each, or several guesses for one who writes alone, or the next token of
 // each beside a piece of somebody's prompt. In: sequences with a chosen token. Out: scores, handed on one by one.
 
-import { TimeSlice } from "../image/time-slice.ts";
+import { TimeSlice } from "../event-loop/time-slice.ts";
 import type { DecodeRow, DecoderBackend, DecoderInput, Scores } from "./decoder-backend.ts";
 import type { Speculation } from "./draft.ts";
 import type { Pace } from "./pace.ts";

@@ -1,6 +1,7 @@
 // The frames of an animated GIF, WebP or PNG. In: the bytes of a file. Out: how long each frame is shown, small copies of
 // all, and single frames in full. It chooses none of them.
 
+import type { TimeSlice } from "../event-loop/time-slice.ts";
 import { type ApngFrame, readApng } from "./apng.ts";
 import { decodeImage, type ImageLimits } from "./decode-image.ts";
 import { drawApng, toRgb } from "./draw-apng.ts";
@@ -8,7 +9,6 @@ import type { Thumbnail } from "./frame-choice.ts";
 import { detectMediaType, withoutJunk } from "./media-type.ts";
 import type { AlphaMode, RgbImage } from "./rgb-image.ts";
 import { loadSharp } from "./sharp.ts";
-import type { TimeSlice } from "./time-slice.ts";
 
 /** Side of a small copy: enough to see that a line of text is there. */
 const THUMBNAIL_SIDE = 48;

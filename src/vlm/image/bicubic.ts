@@ -1,8 +1,8 @@
 // Antialiased bicubic resize of 8-bit RGB, bit for bit that of torchvision on a CPU (int16 weights).
 // In: a picture and a size. Out: a new picture. It knows nothing of patches, and it never holds up the event loop.
 
+import type { TimeSlice } from "../event-loop/time-slice.ts";
 import type { RgbImage } from "./rgb-image.ts";
-import type { TimeSlice } from "./time-slice.ts";
 
 /** Keys' parameter. The -0.75 of OpenCV and CSS is not what the model was trained on. */
 const KEYS_A = -0.5;

@@ -2,6 +2,7 @@
 // came, cropped, or nothing when that is too little to be called a picture. Each format is mended in a file of its own.
 
 import { ImageDecodeError } from "../errors.ts";
+import type { TimeSlice } from "../event-loop/time-slice.ts";
 import { readBmpHeader } from "./bmp-header.ts";
 import { decodeImage, type ImageLimits } from "./decode-image.ts";
 import { detectMediaType, withoutJunk } from "./media-type.ts";
@@ -10,7 +11,6 @@ import { mendPng } from "./mend-png.ts";
 import { mendWebp } from "./mend-webp.ts";
 import type { AlphaMode, RgbImage } from "./rgb-image.ts";
 import { loadSharp } from "./sharp.ts";
-import type { TimeSlice } from "./time-slice.ts";
 
 /**
  * Share of the rows that has to be there. Half of a file is often less than half of its rows: the paper at the bottom of

@@ -1,9 +1,9 @@
 // Windows bitmaps, which sharp does not read: 1 to 32 bits, bit fields, both run-length codings, OS/2 headers.
 // In: the bytes of a file. Out: RGB. It is written for files that lie: every offset is checked, nothing is trusted.
 
+import type { TimeSlice } from "../event-loop/time-slice.ts";
 import { type BmpHeader, corruptBmp, isRunLength, readBmpHeader, viewOf } from "./bmp-header.ts";
 import type { AlphaMode, RgbImage } from "./rgb-image.ts";
-import type { TimeSlice } from "./time-slice.ts";
 
 /**
  * Decodes a bitmap; pixels with alpha are laid over white or, with `drop`, lose it.

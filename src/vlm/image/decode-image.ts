@@ -5,6 +5,7 @@
 import type { Sharp, SharpOptions } from "sharp";
 import { integer, object, parseOptions, withDefaults } from "../../parse-options.ts";
 import { ImageDecodeError } from "../errors.ts";
+import type { TimeSlice } from "../event-loop/time-slice.ts";
 import { readBmpHeader } from "./bmp-header.ts";
 import { decodeBmp } from "./decode-bmp.ts";
 import {
@@ -16,7 +17,6 @@ import {
 } from "./media-type.ts";
 import type { AlphaMode, RgbImage } from "./rgb-image.ts";
 import { loadSharp } from "./sharp.ts";
-import type { TimeSlice } from "./time-slice.ts";
 
 /** What a picture may cost. Everything is checked before a single pixel is decoded. */
 export interface ImageLimits {

@@ -1,9 +1,9 @@
 // Draws the frames of an animated PNG one over the other. In: frames. Out: the whole picture after each of them.
 
+import type { TimeSlice } from "../event-loop/time-slice.ts";
 import type { ApngFrame } from "./apng.ts";
 import type { AlphaMode, RgbImage } from "./rgb-image.ts";
 import { loadSharp } from "./sharp.ts";
-import type { TimeSlice } from "./time-slice.ts";
 
 /** A picture with opacity. Drawn on further: copy what is to be kept. */
 export interface Canvas {

@@ -7,15 +7,15 @@ import { LRUCache } from "lru-cache";
 import PQueue from "p-queue";
 import { integer, object, oneOf, parseOptions } from "../../parse-options.ts";
 import type { ImageProcessorConfig } from "../checkpoint/processor-config.ts";
+import { SharedWork } from "../event-loop/shared-work.ts";
+import { TimeSlice } from "../event-loop/time-slice.ts";
 import { resizeBicubic } from "./bicubic.ts";
 import { checkFileBytes, checkImageLimits, type ImageLimits } from "./decode-image.ts";
 import { patchify } from "./patches.ts";
 import { DEFAULT_PICTURE_NOTES, type PictureNotes } from "./picture-notes.ts";
 import { readViews, type View } from "./picture-views.ts";
 import type { AlphaMode } from "./rgb-image.ts";
-import { SharedWork } from "./shared-work.ts";
 import { fitToBudget, type PixelBudget } from "./smart-resize.ts";
-import { TimeSlice } from "./time-slice.ts";
 
 /** One picture, ready for the vision encoder. Shared between requests: read only. */
 export interface ImageTensor {

@@ -1,8 +1,8 @@
 // Pixels to the matrix the vision encoder reads: normalised, one row per patch, merge block by merge block.
 // In: a picture whose sides are multiples of the merge block. Out: fp32. It knows nothing of files or of caches.
 
+import type { TimeSlice } from "../event-loop/time-slice.ts";
 import type { RgbImage } from "./rgb-image.ts";
-import type { TimeSlice } from "./time-slice.ts";
 
 /** How a checkpoint wants its patches. */
 export interface PatchLayout {

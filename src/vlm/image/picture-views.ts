@@ -3,6 +3,7 @@
 // It knows nothing of patches, of caches or of prompts.
 
 import { ImageDecodeError } from "../errors.ts";
+import type { TimeSlice } from "../event-loop/time-slice.ts";
 import { type Animation, openAnimation } from "./animation.ts";
 import { decodeCutFile } from "./cut-file.ts";
 import { decodeImage, type ImageLimits } from "./decode-image.ts";
@@ -11,7 +12,6 @@ import type { PictureNotes } from "./picture-notes.ts";
 import type { AlphaMode, RgbImage } from "./rgb-image.ts";
 import type { PixelBudget } from "./smart-resize.ts";
 import { cropTile, planTiles } from "./tiles.ts";
-import type { TimeSlice } from "./time-slice.ts";
 
 export interface ViewOptions {
   readonly limits: Required<ImageLimits>;

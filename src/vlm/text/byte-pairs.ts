@@ -1,7 +1,7 @@
 // Byte-level byte-pair encoding, as Qwen's vocabularies use it. In: a vocabulary and its merges, then text. Out: ids.
 // About fifty times as fast as the general library and able to pause. It knows no special tokens.
 
-import type { TimeSlice } from "../image/time-slice.ts";
+import type { TimeSlice } from "../event-loop/time-slice.ts";
 import { BYTE_CHARACTERS } from "./byte-alphabet.ts";
 
 /**

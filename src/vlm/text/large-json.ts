@@ -1,7 +1,7 @@
 // A JSON file of many megabytes, read in slices so that the event loop never waits long: JSON.parse would hold it for
 // a tenth of a second. In: bytes, and which containers are large. Out: the rest parsed, and the large ones piece by piece.
 
-import type { TimeSlice } from "../image/time-slice.ts";
+import type { TimeSlice } from "../event-loop/time-slice.ts";
 
 /** Text that is parsed at once. */
 const PIECE_BYTES = 32 * 1024;

@@ -3,7 +3,7 @@
 // It knows no pixels, and it never looks for placeholders in finished text.
 
 import { PromptTooLongError } from "../errors.ts";
-import { TimeSlice } from "../image/time-slice.ts";
+import { TimeSlice } from "../event-loop/time-slice.ts";
 import type { ChatMessage } from "../vision-language-model.ts";
 import {
   type ChatFormatOptions,

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { LRUCache } from "lru-cache";
 import { disk } from "../../disk.ts";
 import { ModelLoadError } from "../errors.ts";
-import type { TimeSlice } from "../image/time-slice.ts";
+import type { TimeSlice } from "../event-loop/time-slice.ts";
 import { isObject, type JsonObject } from "../json-object.ts";
 import { assertHost, nativeLibraryError } from "../native/native-library-error.ts";
 import { spellingToBytes } from "./byte-alphabet.ts";

@@ -3,7 +3,7 @@
 
 import { join } from "node:path";
 import { disk } from "../../disk.ts";
-import { TimeSlice } from "../image/time-slice.ts";
+import { TimeSlice } from "../event-loop/time-slice.ts";
 import { isObject, type JsonObject } from "../json-object.ts";
 import { BYTE_CHARACTERS } from "./byte-alphabet.ts";
 import { BytePairs, QWEN_WORDS } from "./byte-pairs.ts";

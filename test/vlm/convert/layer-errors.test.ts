@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { type Matrix, productError } from "../../../src/vlm/convert/layer-errors.ts";
 import { turnInt8Rows } from "../../../src/vlm/convert/quantize.ts";
-import { TimeSlice } from "../../../src/vlm/image/time-slice.ts";
+import { TimeSlice } from "../../../src/vlm/event-loop/time-slice.ts";
 import { gaussians } from "../../support/gaussians.ts";
 
 const COLUMNS = 256;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { TimeSlice } from "../../../src/vlm/event-loop/time-slice.ts";
 import { axisWeights, resizeBicubic } from "../../../src/vlm/image/bicubic.ts";
-import { TimeSlice } from "../../../src/vlm/image/time-slice.ts";
 import { goldenImages, goldenPixels, sha256Of } from "../../support/golden-images.ts";
 
 describe("resizeBicubic", () => {

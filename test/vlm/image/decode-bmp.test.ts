@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { isVlmError } from "../../../src/vlm/errors.ts";
+import { TimeSlice } from "../../../src/vlm/event-loop/time-slice.ts";
 import { readBmpHeader } from "../../../src/vlm/image/bmp-header.ts";
 import { decodeBmp } from "../../../src/vlm/image/decode-bmp.ts";
-import { TimeSlice } from "../../../src/vlm/image/time-slice.ts";
 import { type BmpParts, writeBmp } from "../../support/bmp.ts";
 
 async function pixelsOf(parts: BmpParts, alpha: "white" | "drop" = "white"): Promise<number[]> {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { TimeSlice } from "../../../src/vlm/event-loop/time-slice.ts";
 import { resizeBicubic } from "../../../src/vlm/image/bicubic.ts";
 import { patchify } from "../../../src/vlm/image/patches.ts";
-import { TimeSlice } from "../../../src/vlm/image/time-slice.ts";
 import { goldenImages, goldenPixels, sha256Of } from "../../support/golden-images.ts";
 
 const layout = {

@@ -3,12 +3,12 @@
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
 import { ImageDecodeError } from "../../../src/vlm/errors.ts";
+import { TimeSlice } from "../../../src/vlm/event-loop/time-slice.ts";
 import { checkImageLimits } from "../../../src/vlm/image/decode-image.ts";
 import { DEFAULT_PICTURE_NOTES } from "../../../src/vlm/image/picture-notes.ts";
 import { readViews, type View } from "../../../src/vlm/image/picture-views.ts";
 import { readPngChunks, writePng } from "../../../src/vlm/image/png-chunks.ts";
 import type { RgbImage } from "../../../src/vlm/image/rgb-image.ts";
-import { TimeSlice } from "../../../src/vlm/image/time-slice.ts";
 import { writeBmp } from "../../support/bmp.ts";
 import { drawShapes } from "../../support/draw.ts";
 

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { PreTrainedTokenizer } from "@huggingface/transformers";
 import { beforeAll, describe, expect, it } from "vitest";
-import { TimeSlice } from "../../../src/vlm/image/time-slice.ts";
+import { TimeSlice } from "../../../src/vlm/event-loop/time-slice.ts";
 import { BytePairs } from "../../../src/vlm/text/byte-pairs.ts";
 import { readVocabulary } from "../../../src/vlm/text/vocabulary.ts";
 import { QWEN3_DIR, TINY_CHAT_DIR } from "./tokenizers.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { TimeSlice } from "../../../src/vlm/image/time-slice.ts";
+import { TimeSlice } from "../../../src/vlm/event-loop/time-slice.ts";
 import { readLargeJson } from "../../../src/vlm/text/large-json.ts";
 
 async function read(text: string) {

@@ -2,7 +2,7 @@
 
 import { setImmediate as oneTurn } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { TimeSlice } from "../../../src/vlm/image/time-slice.ts";
+import { TimeSlice } from "../../../src/vlm/event-loop/time-slice.ts";
 
 let now = 0;
 

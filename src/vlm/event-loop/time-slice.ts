@@ -1,5 +1,5 @@
-// Long pixel loops on the main thread, cut into slices so that the event loop never waits long, however many run at once.
-// In: a loop that asks after every few rows. Out: a pause when the slice is used up. It knows nothing of pictures.
+// Long loops on the main thread, cut into slices so that the event loop never waits long, however many run at once.
+// In: a loop that asks after every few rows. Out: a pause when the slice is used up. It knows nothing of what they compute.
 
 import { endOfTurn, laterTurn } from "./loop-turn.ts";
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { SharedWork } from "../../../src/vlm/image/shared-work.ts";
+import { SharedWork } from "../../../src/vlm/event-loop/shared-work.ts";
 
 /** Work that ends when the test says so. */
 function gate<T>() {

@@ -13,7 +13,7 @@ import { parseImageProcessorConfig } from "../../src/vlm/checkpoint/processor-co
 import { Safetensors } from "../../src/vlm/checkpoint/safetensors.ts";
 import { ModelLoadError } from "../../src/vlm/errors.ts";
 import { root } from "../support/book.ts";
-import { damaged, disturbed, effort } from "../support/fuzz.ts";
+import { damaged, disturbed, effort, holds } from "../support/fuzz.ts";
 import { safetensorsHeader } from "../support/synthetic-checkpoint.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
@@ -63,7 +63,7 @@ describe("a header of safetensors", () => {
   }
 
   it("with any tensors opens, with every byte there, or is refused", async () => {
-    await fc.assert(
+    await holds(
       fc.asyncProperty(tensors, fc.nat(80), async (list, dataBytes) => {
         const header = Object.fromEntries(
           list.map(({ dtype, shape, begin, end }, index) => [
@@ -74,14 +74,14 @@ describe("a header of safetensors", () => {
         const head = safetensorsHeader(JSON.stringify(header));
         await opens(Buffer.concat([head, new Uint8Array(dataBytes)]));
       }),
-      effort(200),
+      200,
     );
   });
 
   it("that is damaged opens or is refused", async () => {
     const header = { a: { dtype: "F32", shape: [2], data_offsets: [0, 8] } };
     const whole = Buffer.concat([safetensorsHeader(JSON.stringify(header)), new Uint8Array(8)]);
-    await fc.assert(fc.asyncProperty(damaged(whole), opens), effort(200));
+    await holds(fc.asyncProperty(damaged(whole), opens), 200);
   });
 });
 
@@ -128,12 +128,12 @@ describe("a file of settings", () => {
       fc.string(),
       fc.json(),
     );
-    await fc.assert(
+    await holds(
       fc.asyncProperty(contents, async (text) => {
         await writeFile(file, text);
         readsOrRefuses(() => resolveSettings({ config: file }, {}), UsageError);
       }),
-      effort(300),
+      300,
     );
   });
 });

@@ -7,7 +7,7 @@ import { ImageDecodeError } from "../../src/vlm/errors.ts";
 import { TimeSlice } from "../../src/vlm/event-loop/time-slice.ts";
 import { checkImageLimits, decodeImage } from "../../src/vlm/image/decode-image.ts";
 import { root } from "../support/book.ts";
-import { damaged, effort } from "../support/fuzz.ts";
+import { damaged, holds } from "../support/fuzz.ts";
 
 const limits = checkImageLimits({ maxPixels: 1_000_000 });
 
@@ -27,7 +27,7 @@ describe("a damaged picture", () => {
     "cmyk.jpg",
   ])("made of %s is decoded or refused", async (file) => {
     const whole = readFileSync(root(`test/goldens/pictures/${file}`));
-    await fc.assert(
+    await holds(
       fc.asyncProperty(damaged(whole), async (data) => {
         try {
           const image = await decodeImage(data, limits, "white", new TimeSlice());
@@ -37,18 +37,18 @@ describe("a damaged picture", () => {
           expect(error).toBeInstanceOf(ImageDecodeError);
         }
       }),
-      effort(40),
+      40,
     );
   });
 
   it("that is nothing of the kind is refused", async () => {
-    await fc.assert(
+    await holds(
       fc.asyncProperty(fc.uint8Array({ maxLength: 400 }), async (data) => {
         await expect(decodeImage(data, limits, "white", new TimeSlice())).rejects.toBeInstanceOf(
           ImageDecodeError,
         );
       }),
-      effort(200),
+      200,
     );
   });
 });

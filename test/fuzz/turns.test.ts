@@ -8,7 +8,7 @@ import { type InstalledVlm, installVlm } from "../../src/bot/install-vlm.ts";
 import { BOT_ID, FakeNapCat, groupMessage, privateMessage } from "../../src/bot/testing.ts";
 import type { GenerateRequest } from "../../src/vlm/index.ts";
 import { FakeVisionLanguageModel } from "../../src/vlm/testing.ts";
-import { effort } from "../support/fuzz.ts";
+import { holds } from "../support/fuzz.ts";
 
 type Step =
   | {
@@ -280,7 +280,7 @@ describe("turns", () => {
   it.each(["queue", "replace", "reject"] as const)(
     "settle once, in order, and in silence once they are cancelled (%s)",
     async (policy) => {
-      await fc.assert(
+      await holds(
         fc.asyncProperty(
           fc.array(step, { minLength: 20, maxLength: 80, size: "max" }),
           async (steps) => {
@@ -289,7 +289,7 @@ describe("turns", () => {
             expect(await world.end()).toEqual([]);
           },
         ),
-        effort(25),
+        25,
       );
     },
     600_000,

@@ -6,7 +6,7 @@ import { describe, expect, it } from "vitest";
 import { checkImageUrl, guardedLookup, isPublicAddress } from "../../src/bot/images/image-url.ts";
 import { parseMessageEvent } from "../../src/bot/napcat/events.ts";
 import { eventNames, readEvent } from "../support/events.ts";
-import { disturbed, effort } from "../support/fuzz.ts";
+import { disturbed, effort, holds } from "../support/fuzz.ts";
 
 describe("an event", () => {
   const events = eventNames().map(readEvent);
@@ -131,7 +131,7 @@ describe("a link", () => {
       /^198\.1[89]\./u.test(address) ||
       /^fdfe:dcba:9876:/u.test(address) ||
       /^fc00:[0-3]?[0-9a-f]{0,3}::/u.test(address);
-    await fc.assert(
+    await holds(
       fc.asyncProperty(fc.array(address, { minLength: 1, maxLength: 4 }), async (addresses) => {
         // An IPv4 address in IPv6's clothes is judged by what it wears; here only plain ones are expected to pass.
         fc.pre(addresses.every((address) => !/^0*:/u.test(address)));
@@ -144,13 +144,13 @@ describe("a link", () => {
         if (fine) expect(error).toBeNull();
         else expect(error).toMatchObject({ code: "url-refused" });
       }),
-      effort(1000),
+      1000,
     );
   });
 
   it("whose name leads to a private address is refused at the moment of connecting", async () => {
     const address = fc.oneof(fc.ipV4(), fc.ipV6());
-    await fc.assert(
+    await holds(
       fc.asyncProperty(fc.array(address, { minLength: 1, maxLength: 4 }), async (addresses) => {
         const found = addresses.map((address) => ({
           address,
@@ -166,7 +166,7 @@ describe("a link", () => {
         });
         expect(failed).toBe(!addresses.every(isPublicAddress));
       }),
-      effort(500),
+      500,
     );
   });
 });

@@ -13,6 +13,25 @@ export function effort(numRuns = 300): fc.Parameters<unknown> {
   return { numRuns, seed: 20_261_126, interruptAfterTimeLimit: 8_000 };
 }
 
+/**
+ * `fc.assert` of an asynchronous property, which also waits for the example that time ran out for: it is left in the
+ * middle, and may have in hands what the next test needs.
+ */
+export async function holds<Ts>(property: fc.IAsyncProperty<Ts>, numRuns?: number): Promise<void> {
+  const run = property.run.bind(property);
+  let last: Promise<unknown> = Promise.resolve();
+  property.run = (example) => {
+    const running = run(example);
+    last = running;
+    return running;
+  };
+  try {
+    await fc.assert(property, effort(numRuns));
+  } finally {
+    await last;
+  }
+}
+
 /** Bytes with a few of them changed, cut out or put in. */
 export function damaged(bytes: Uint8Array): fc.Arbitrary<Uint8Array> {
   const edit = fc.record({

@@ -12,7 +12,7 @@ import { ResponseFormatError } from "../../../src/vlm/errors.ts";
 import { AnswerFlow } from "../../../src/vlm/text/answer-flow.ts";
 import type { Tokenizer } from "../../../src/vlm/text/tokenizer.ts";
 import type { ResponseFormat } from "../../../src/vlm/vision-language-model.ts";
-import { effort } from "../../support/fuzz.ts";
+import { holds } from "../../support/fuzz.ts";
 import { keywordSoup } from "../../support/keyword-soup.ts";
 import { randomSchema } from "../../support/random-schema.ts";
 import { loadTinyChat } from "../text/tokenizers.ts";
@@ -95,7 +95,7 @@ function validatorOf(schema: Record<string, unknown>, draft7 = false) {
 
 describe("an answer of some form", () => {
   it("satisfies its schema, whatever is drawn and whenever it has to end", async () => {
-    await fc.assert(
+    await holds(
       fc.asyncProperty(
         randomSchema,
         fc.nat(),
@@ -109,13 +109,13 @@ describe("an answer of some form", () => {
           expect(validate(value), `${answer.text}: ${JSON.stringify(validate.errors)}`).toBe(true);
         },
       ),
-      effort(400),
+      400,
     );
   });
 
   it("satisfies every keyword of its schema in any company, or is refused", async () => {
     let kept = 0;
-    await fc.assert(
+    await holds(
       fc.asyncProperty(keywordSoup, fc.nat(), async (schema, seed) => {
         const answer = await write({ type: "json", schema }, seed, 60).catch((error: unknown) => {
           expect(error).toBeInstanceOf(ResponseFormatError);
@@ -128,19 +128,19 @@ describe("an answer of some form", () => {
         const value: unknown = JSON.parse(answer.text);
         expect(validate(value), `${answer.text}: ${JSON.stringify(validate.errors)}`).toBe(true);
       }),
-      effort(2000),
+      2000,
     );
     expect(kept).toBeGreaterThan(0);
   });
 
   it("is JSON without a schema, too", async () => {
-    await fc.assert(
+    await holds(
       fc.asyncProperty(fc.nat(), fc.integer({ min: 2, max: 80 }), async (seed, maxTokens) => {
         const answer = await write({ type: "json" }, seed, maxTokens);
         expect(answer.incomplete).toBe(false);
         expect(typeof JSON.parse(answer.text)).toBe("object");
       }),
-      effort(60),
+      60,
     );
   });
 
@@ -159,24 +159,24 @@ describe("an answer of some form", () => {
 
   it.each(PATTERNS)("is what %s describes", async (pattern) => {
     const expression = new RegExp(`^(?:${pattern})$`, "u");
-    await fc.assert(
+    await holds(
       fc.asyncProperty(fc.nat(), fc.integer({ min: 1, max: 40 }), async (seed, maxTokens) => {
         const answer = await write({ type: "regex", pattern }, seed, maxTokens);
         if (!answer.incomplete) expect(answer.text).toMatch(expression);
         else expect(answer.reason).toBe("max-tokens");
       }),
-      effort(40),
+      40,
     );
   });
 
   it("is one of some choices, and long enough limits cut none of them", async () => {
     const options = ["a", "ab", "abc", "猫", "猫和狗", " <|im_end|>", "two\nlines", "</think>"];
-    await fc.assert(
+    await holds(
       fc.asyncProperty(fc.nat(), async (seed) => {
         const answer = await write({ type: "choice", options }, seed, 40);
         expect(options).toContain(answer.text);
       }),
-      effort(100),
+      100,
     );
   });
 

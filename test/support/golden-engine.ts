@@ -1,27 +1,19 @@
 // The engine on a golden checkpoint, without text: prompts are lists of token ids and pictures, and what is "said" after
 // them is decided beforehand, so that only the scores can differ.
 
-import { join } from "node:path";
-import { convertCheckpoint } from "../../src/vlm/convert/convert.ts";
 import type { ConvertOptions } from "../../src/vlm/convert/convert-options.ts";
 import { Decoder } from "../../src/vlm/engine/decoder.ts";
 import type { Scores, SlotPool } from "../../src/vlm/engine/decoder-backend.ts";
 import { Engine } from "../../src/vlm/engine/engine.ts";
 import { FeatureCache } from "../../src/vlm/engine/feature-cache.ts";
 import type { KvSlots } from "../../src/vlm/engine/kv-slots.ts";
-import { openPackage } from "../../src/vlm/engine/onnx-package.ts";
 import { PrefixCache } from "../../src/vlm/engine/prefix-cache.ts";
 import { type PlacedPicture, Sequence, type TokenReader } from "../../src/vlm/engine/sequence.ts";
 import { Stopwatch } from "../../src/vlm/engine/stopwatch.ts";
 import { VisionEncoder } from "../../src/vlm/engine/vision-encoder.ts";
 import type { ImageTensor } from "../../src/vlm/image/image-tensor.ts";
-import {
-  type GoldenCase,
-  type GoldenName,
-  goldenCases,
-  goldenCheckpoint,
-} from "./golden-checkpoint.ts";
-import { tempDir } from "./temp-dir.ts";
+import { type GoldenCase, type GoldenName, goldenCases } from "./golden-checkpoint.ts";
+import { goldenPackage } from "./golden-package.ts";
 
 export const IMAGE_TOKEN = 250;
 const PATCH_VALUES = 1536;
@@ -55,14 +47,7 @@ export class GoldenModel {
 
   /** On the CPU, whatever device the formats are for. */
   static async load(name: GoldenName, formats: GoldenFormats = FP32): Promise<GoldenModel> {
-    const directory = await tempDir();
-    const packageDir = join(directory, "package");
-    await convertCheckpoint({
-      checkpointDir: await goldenCheckpoint(name, directory),
-      outputDir: packageDir,
-      ...formats,
-    });
-    const model = await openPackage(packageDir);
+    const model = await goldenPackage(name, formats);
     const parts = [goldenCases(name), Decoder.load(model), VisionEncoder.load(model)] as const;
     return new GoldenModel(...(await Promise.all(parts)));
   }

@@ -18,7 +18,7 @@ import type { OnnxPackage } from "./onnx-package.ts";
 import {
   type CardRow,
   checkSteps,
-  NoNumbersError,
+  NothingToCompareError,
   type StepFindings,
   type StepTimes,
   type StepWays,
@@ -197,7 +197,13 @@ export class CardSteps {
   }
 }
 
-const REFUSALS = [CompilerError, KernelError, StepWeightsError, StepPlanError, NoNumbersError];
+const REFUSALS = [
+  CompilerError,
+  KernelError,
+  StepWeightsError,
+  StepPlanError,
+  NothingToCompareError,
+];
 
 async function unlessRefused(make: () => Promise<string | undefined>): Promise<string | undefined> {
   try {

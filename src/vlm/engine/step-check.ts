@@ -38,8 +38,8 @@ export interface StepFindings {
 }
 
 /** The graph computed what cannot be compared with. */
-export class NoNumbersError extends Error {
-  override readonly name = "NoNumbersError";
+export class NothingToCompareError extends Error {
+  override readonly name = "NothingToCompareError";
 }
 
 /** Of the chats of the check: some blocks share out the tokens of the long ones, at borders of their parts and beside them. */
@@ -50,7 +50,7 @@ const ROUNDS = 5;
  * Computes steps both ways, for every number of chats that has kernels of its own. Slots must be empty, and are after it.
  *
  * @param now a clock, in milliseconds
- * @throws NoNumbersError
+ * @throws NothingToCompareError
  */
 export async function checkSteps(
   ways: StepWays,
@@ -68,7 +68,7 @@ export async function checkSteps(
     const expected = await logitsOf(await ways.byGraph(rows));
     rewind(rows);
     if (!expected.every((row) => row.every(Number.isFinite))) {
-      throw new NoNumbersError(
+      throw new NothingToCompareError(
         "the graph's own logits are no numbers, so there is nothing to compare with",
       );
     }

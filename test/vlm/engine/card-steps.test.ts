@@ -4,35 +4,24 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
-import { convertCheckpoint } from "../../../src/vlm/convert/convert.ts";
 import { CardSteps, type CardStepsOptions } from "../../../src/vlm/engine/card-steps.ts";
 import { DeviceLogits } from "../../../src/vlm/engine/device-logits.ts";
 import { DeviceRotary } from "../../../src/vlm/engine/device-rotary.ts";
 import { DeviceSlots } from "../../../src/vlm/engine/device-slots.ts";
-import { type OnnxPackage, openPackage } from "../../../src/vlm/engine/onnx-package.ts";
+import type { OnnxPackage } from "../../../src/vlm/engine/onnx-package.ts";
 import type { CardRow } from "../../../src/vlm/engine/step-check.ts";
 import { CudaCards } from "../../../src/vlm/runtime/cuda-cards.ts";
 import { compilerNames } from "../../../src/vlm/runtime/cuda-libraries.ts";
-import { DeviceMemory } from "../../../src/vlm/runtime/device-memory.ts";
-import { cudaValue } from "../../../src/vlm/runtime/device-values.ts";
-import type { ElementType } from "../../../src/vlm/runtime/value.ts";
+import { memoryOn } from "../../support/card-memory.ts";
 import { FakeCuda } from "../../support/fake-cuda.ts";
-import { goldenCheckpoint } from "../../support/golden-checkpoint.ts";
+import { goldenPackage } from "../../support/golden-package.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
 const CAPACITY = 32;
 let model: OnnxPackage;
 
 beforeAll(async () => {
-  const directory = await tempDir();
-  const packageDir = join(directory, "package");
-  await convertCheckpoint({
-    checkpointDir: await goldenCheckpoint("tiny-tied", directory),
-    outputDir: packageDir,
-    precision: "q4f16",
-    device: "cuda",
-  });
-  model = await openPackage(packageDir);
+  model = await goldenPackage("tiny-tied", { precision: "q4f16", device: "cuda" });
 });
 
 beforeEach(() => vi.unstubAllEnvs());
@@ -49,12 +38,7 @@ async function machine(options: CardStepsOptions = {}, count = 8) {
   const fake = new FakeCuda(directory);
   fake.pinnedNumber = 1;
   const card = await new CudaCards(fake.start).open(0);
-  const memory = new DeviceMemory({
-    open: card,
-    device: "cuda:0",
-    allocateOnDevice: (type: ElementType, dims: readonly number[], what = "a tensor") =>
-      cudaValue(card, type, dims, what, () => {}),
-  });
+  const memory = memoryOn(card);
   const { text } = model.config;
   const steps = await CardSteps.load(card, model, options);
   const logits = new DeviceLogits(memory, text.vocabSize);

@@ -1,24 +1,16 @@
 // The decoder for graphics cards on the CPU, whose kernels take 16-bit numbers or are given casts: the same graph but for
 // the norms and rotations that only a card does inside its attention. Compared with the goldens at the tolerance of 16 bits.
 
-import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { convertCheckpoint } from "../../../src/vlm/convert/convert.ts";
 import type { Scores, TopScores } from "../../../src/vlm/engine/decoder-backend.ts";
 import { sliceInput } from "../../../src/vlm/engine/decoder-input.ts";
 import { DeviceDecoder } from "../../../src/vlm/engine/device-decoder.ts";
 import type { DeviceSlots } from "../../../src/vlm/engine/device-slots.ts";
-import { openPackage } from "../../../src/vlm/engine/onnx-package.ts";
 import { VisionEncoder } from "../../../src/vlm/engine/vision-encoder.ts";
 import { mropePositions } from "../../../src/vlm/text/position-ids.ts";
 import { relativeError } from "../../support/float-error.ts";
-import {
-  GOLDEN_NAMES,
-  type GoldenCase,
-  goldenCases,
-  goldenCheckpoint,
-} from "../../support/golden-checkpoint.ts";
-import { tempDir } from "../../support/temp-dir.ts";
+import { GOLDEN_NAMES, type GoldenCase, goldenCases } from "../../support/golden-checkpoint.ts";
+import { goldenPackage } from "../../support/golden-package.ts";
 
 const CAPACITY = 64;
 const IMAGE_TOKEN = 250;
@@ -33,15 +25,7 @@ describe.each(GOLDEN_NAMES)("the device decoder of %s", (name) => {
     let slots: DeviceSlots;
 
     beforeAll(async () => {
-      const directory = await tempDir();
-      const packageDir = join(directory, "package");
-      await convertCheckpoint({
-        checkpointDir: await goldenCheckpoint(name, directory),
-        outputDir: packageDir,
-        precision,
-        device: "cpu",
-      });
-      const model = await openPackage(packageDir);
+      const model = await goldenPackage(name, { precision, device: "cpu" });
       cases = await goldenCases(name);
       encoder = await VisionEncoder.load(model);
       decoder = await DeviceDecoder.load(model);

@@ -2,16 +2,13 @@
 // in the form for cards, computed by the CPU, with fresh memory full of NaN and runs that fail at random. A run that fails
 // leaves NaN wherever it could have written; one that goes wrong silently does so too, and says nothing.
 
-import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
-import { convertCheckpoint } from "../../../src/vlm/convert/convert.ts";
 import type { Scores } from "../../../src/vlm/engine/decoder-backend.ts";
 import { DeviceDecoder } from "../../../src/vlm/engine/device-decoder.ts";
 import { Engine } from "../../../src/vlm/engine/engine.ts";
 import { FeatureCache } from "../../../src/vlm/engine/feature-cache.ts";
 import { NoNumbersError } from "../../../src/vlm/engine/high-scores.ts";
-import { openPackage } from "../../../src/vlm/engine/onnx-package.ts";
 import { PrefixCache } from "../../../src/vlm/engine/prefix-cache.ts";
 import type { TokenReader } from "../../../src/vlm/engine/sequence.ts";
 import { VisionEncoder } from "../../../src/vlm/engine/vision-encoder.ts";
@@ -22,9 +19,9 @@ import { type NamedValues, Session } from "../../../src/vlm/runtime/session.ts";
 import type { Value } from "../../../src/vlm/runtime/value.ts";
 import { relativeError } from "../../support/float-error.ts";
 import { holds } from "../../support/fuzz.ts";
-import { goldenCases, goldenCheckpoint } from "../../support/golden-checkpoint.ts";
+import { goldenCases } from "../../support/golden-checkpoint.ts";
 import { picturesOf, promptOf, sequenceOf } from "../../support/golden-engine.ts";
-import { tempDir } from "../../support/temp-dir.ts";
+import { goldenPackage } from "../../support/golden-package.ts";
 
 const CAPACITY = 96;
 /** Batches and chunks of other sizes round elsewhere; what was not computed is far away. */
@@ -69,16 +66,8 @@ let pictures: readonly ImageTensor[];
 let faults: Fault[] = [];
 
 beforeAll(async () => {
-  const directory = await tempDir();
-  const packageDir = join(directory, "package");
-  await convertCheckpoint({
-    checkpointDir: await goldenCheckpoint("tiny-tied", directory),
-    outputDir: packageDir,
-    precision: "fp16",
-    device: "cpu",
-  });
+  const model = await goldenPackage("tiny-tied", { precision: "fp16", device: "cpu" });
   poisonFreshMemory();
-  const model = await openPackage(packageDir);
   [decoder, encoder] = [await DeviceDecoder.load(model), await VisionEncoder.load(model)];
   pictures = (await goldenCases("tiny-tied")).flatMap((golden) => picturesOf(golden));
   failRuns();

@@ -6,9 +6,7 @@ import { DevicePictures } from "../../../src/vlm/engine/device-pictures.ts";
 import { DeviceRunBuffers } from "../../../src/vlm/engine/device-run-buffers.ts";
 import { DeviceSlots } from "../../../src/vlm/engine/device-slots.ts";
 import { CudaCards } from "../../../src/vlm/runtime/cuda-cards.ts";
-import { DeviceMemory } from "../../../src/vlm/runtime/device-memory.ts";
-import { cudaValue } from "../../../src/vlm/runtime/device-values.ts";
-import type { ElementType } from "../../../src/vlm/runtime/value.ts";
+import { memoryOn } from "../../support/card-memory.ts";
 import { FakeCuda } from "../../support/fake-cuda.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
@@ -21,12 +19,7 @@ const PARTS = [
 async function machine() {
   const fake = new FakeCuda(await tempDir());
   const card = await new CudaCards(fake.start).open(0);
-  const memory = new DeviceMemory({
-    open: card,
-    device: "cuda:0",
-    allocateOnDevice: (type: ElementType, dims: readonly number[], what = "a tensor") =>
-      cudaValue(card, type, dims, what, () => {}),
-  });
+  const memory = memoryOn(card);
   return { fake, card, memory };
 }
 

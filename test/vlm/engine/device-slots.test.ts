@@ -7,9 +7,7 @@ import { PrefixCache } from "../../../src/vlm/engine/prefix-cache.ts";
 import { TokenContent } from "../../../src/vlm/engine/token-content.ts";
 import { CudaCards } from "../../../src/vlm/runtime/cuda-cards.ts";
 import type { CudaDevice } from "../../../src/vlm/runtime/cuda-device.ts";
-import { DeviceMemory } from "../../../src/vlm/runtime/device-memory.ts";
-import { cudaValue } from "../../../src/vlm/runtime/device-values.ts";
-import type { ElementType } from "../../../src/vlm/runtime/value.ts";
+import { memoryOn } from "../../support/card-memory.ts";
 import { FakeCuda } from "../../support/fake-cuda.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
@@ -30,12 +28,7 @@ async function twoCards() {
 }
 
 function slotsOn(card: CudaDevice, count = 2): Promise<DeviceSlots> {
-  const memory = new DeviceMemory({
-    open: card,
-    device: `cuda:${card.index}`,
-    allocateOnDevice: (type: ElementType, dims: readonly number[], what = "a tensor") =>
-      cudaValue(card, type, dims, what, () => {}),
-  });
+  const memory = memoryOn(card);
   return DeviceSlots.create(memory, PARTS, count, 32);
 }
 

@@ -1,23 +1,15 @@
 // Both golden checkpoints through the real converter and the real engine, against the reference's fp32 values.
 
-import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { convertCheckpoint } from "../../../src/vlm/convert/convert.ts";
 import { Decoder } from "../../../src/vlm/engine/decoder.ts";
 import type { DecoderInput, PlacedFeatures } from "../../../src/vlm/engine/decoder-backend.ts";
 import type { KvCache } from "../../../src/vlm/engine/kv-cache.ts";
-import { openPackage } from "../../../src/vlm/engine/onnx-package.ts";
 import { VisionEncoder, type VisionFeatures } from "../../../src/vlm/engine/vision-encoder.ts";
 import { type ImageSpan, mropePositions } from "../../../src/vlm/text/position-ids.ts";
 import { openCache, prefill, step } from "../../support/chunks.ts";
 import { largestDifference } from "../../support/float-error.ts";
-import {
-  GOLDEN_NAMES,
-  type GoldenCase,
-  goldenCases,
-  goldenCheckpoint,
-} from "../../support/golden-checkpoint.ts";
-import { tempDir } from "../../support/temp-dir.ts";
+import { GOLDEN_NAMES, type GoldenCase, goldenCases } from "../../support/golden-checkpoint.ts";
+import { goldenPackage } from "../../support/golden-package.ts";
 
 // A float64 implementation of the specification is within 9.3e-6 of these values (spec section 10).
 const TOLERANCE = 1e-4;
@@ -31,14 +23,7 @@ describe.each(GOLDEN_NAMES)("the golden checkpoint %s", (name) => {
   let cache: KvCache;
 
   beforeAll(async () => {
-    const directory = await tempDir();
-    const packageDir = join(directory, "package");
-    await convertCheckpoint({
-      checkpointDir: await goldenCheckpoint(name, directory),
-      outputDir: packageDir,
-      precision: "fp32",
-    });
-    const model = await openPackage(packageDir);
+    const model = await goldenPackage(name, { precision: "fp32" });
     [cases, encoder, decoder] = await Promise.all([
       goldenCases(name),
       VisionEncoder.load(model),

@@ -2,15 +2,12 @@
 // memory, shapes and numbers of the host, since a recording knows nothing else. The decoder is asked to record on the CPU,
 // where every run is a run like any other; what it gives to each is looked at.
 
-import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
-import { convertCheckpoint } from "../../../src/vlm/convert/convert.ts";
 import { DeviceDecoder } from "../../../src/vlm/engine/device-decoder.ts";
 import type { DeviceSlot } from "../../../src/vlm/engine/device-slots.ts";
-import { type OnnxPackage, openPackage } from "../../../src/vlm/engine/onnx-package.ts";
+import type { OnnxPackage } from "../../../src/vlm/engine/onnx-package.ts";
 import { type NamedValues, Session } from "../../../src/vlm/runtime/session.ts";
-import { goldenCheckpoint } from "../../support/golden-checkpoint.ts";
-import { tempDir } from "../../support/temp-dir.ts";
+import { goldenPackage } from "../../support/golden-package.ts";
 
 let model: OnnxPackage;
 let decoder: DeviceDecoder;
@@ -18,15 +15,7 @@ let decoder: DeviceDecoder;
 let runs: Map<number, string[]>;
 
 beforeAll(async () => {
-  const directory = await tempDir();
-  const packageDir = join(directory, "package");
-  await convertCheckpoint({
-    checkpointDir: await goldenCheckpoint("tiny-tied", directory),
-    outputDir: packageDir,
-    precision: "q4f16",
-    device: "cpu",
-  });
-  model = await openPackage(packageDir);
+  model = await goldenPackage("tiny-tied", { precision: "q4f16", device: "cpu" });
 });
 
 beforeEach(async () => {

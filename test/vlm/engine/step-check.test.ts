@@ -6,9 +6,7 @@ import type { Scores } from "../../../src/vlm/engine/decoder-backend.ts";
 import { DeviceSlots } from "../../../src/vlm/engine/device-slots.ts";
 import { type CardRow, checkSteps, type StepWays } from "../../../src/vlm/engine/step-check.ts";
 import { CudaCards } from "../../../src/vlm/runtime/cuda-cards.ts";
-import { DeviceMemory } from "../../../src/vlm/runtime/device-memory.ts";
-import { cudaValue } from "../../../src/vlm/runtime/device-values.ts";
-import type { ElementType } from "../../../src/vlm/runtime/value.ts";
+import { memoryOn } from "../../support/card-memory.ts";
 import { FakeCuda } from "../../support/fake-cuda.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
@@ -16,12 +14,7 @@ const VOCABULARY = 8;
 
 async function slotsFor(count: number, capacity = 512): Promise<DeviceSlots> {
   const card = await new CudaCards(new FakeCuda(await tempDir()).start).open(0);
-  const memory = new DeviceMemory({
-    open: card,
-    device: "cuda:0",
-    allocateOnDevice: (type: ElementType, dims: readonly number[], what = "a tensor") =>
-      cudaValue(card, type, dims, what, () => {}),
-  });
+  const memory = memoryOn(card);
   const part = { name: "0.key", heads: 1, width: 4, type: "f16" } as const;
   return DeviceSlots.create(memory, [part], count, capacity);
 }
@@ -116,6 +109,6 @@ describe("comparing steps both ways", () => {
       return rows.map(() => new Float32Array(VOCABULARY).fill(Number.NaN));
     };
     const checking = checkSteps({ ...ways, byGraph }, await slotsFor(1), VOCABULARY, now);
-    await expect(checking).rejects.toMatchObject({ name: "NoNumbersError" });
+    await expect(checking).rejects.toMatchObject({ name: "NothingToCompareError" });
   });
 });
